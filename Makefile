@@ -1,0 +1,105 @@
+# Build, test and set up the DPO filters. `make help` lists the targets.
+
+BIN ?= bin
+CC ?= cc
+PREFIX ?= /usr/local
+OPT ?= -O2
+
+STRICT = -Wall -Wextra -Wpedantic -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wold-style-definition \
+	-Wpointer-arith -Wcast-qual -Wwrite-strings -Wvla -Wundef -Wformat=2 -Wconversion -Wsign-conversion \
+	-Wdouble-promotion -Werror
+FLAGS = -std=c11 -D_POSIX_C_SOURCE=200809L $(STRICT) $(OPT) -g -ffp-contract=off -fopenmp -fstack-protector-strong \
+	-MMD -MP -Ilibcore -Icmd $(SANITIZE) $(CFLAGS)
+LIBS = -lopenblas -lcjson -lzstd -lsodium -lpcre2-8 -lutf8proc -lsleef -lm
+
+# V=1 shows the commands.
+say = $(if $(V),,@echo '  $(1)' $@ && )
+
+core = $(patsubst libcore/%.c,$(BIN)/obj/%.o,$(wildcard libcore/*.c))
+cli = $(BIN)/obj/cli.o $(BIN)/obj/options.o
+programs = $(patsubst cmd/%.c,$(BIN)/%,$(wildcard cmd/dpo-*.c))
+unit = $(patsubst tests/unit/%.c,$(BIN)/tests/%,$(wildcard tests/unit/test_*.c))
+helpers = $(patsubst tests/unit/%.c,$(BIN)/obj/tests/%.o,$(filter-out $(wildcard tests/unit/test_*.c),$(wildcard tests/unit/*.c)))
+
+ifeq ($(filter -j%,$(MAKEFLAGS)),)
+MAKEFLAGS += -j$(shell nproc)
+endif
+
+all: $(programs) ## build the programs into bin/
+
+$(BIN)/dpo-%: $(BIN)/obj/dpo-%.o $(cli) $(BIN)/libdpo.a
+	$(call say,LINK)$(CC) $(FLAGS) $(LDFLAGS) -o $@ $^ $(LIBS)
+
+$(BIN)/libdpo.a: $(core)
+	$(call say,AR)rm -f $@ && $(AR) rcs $@ $^
+
+$(BIN)/obj/%.o: libcore/%.c
+	@mkdir -p $(@D)
+	$(call say,CC)$(CC) $(FLAGS) -c -o $@ $<
+
+$(BIN)/obj/%.o: cmd/%.c
+	@mkdir -p $(@D)
+	$(call say,CC)$(CC) $(FLAGS) -c -o $@ $<
+
+$(BIN)/obj/tests/%.o: tests/unit/%.c
+	@mkdir -p $(@D)
+	$(call say,CC)$(CC) $(FLAGS) -c -o $@ $<
+
+$(BIN)/tests/%: $(BIN)/obj/tests/%.o $(helpers) $(BIN)/libdpo.a
+	@mkdir -p $(@D)
+	$(call say,LINK)$(CC) $(FLAGS) $(LDFLAGS) -o $@ $^ $(LIBS) -lcmocka
+
+units: $(unit)
+
+# ---------------------------------------------------------------- set-up
+# With setup among the goals nothing is compiled before the packages are there, whatever -j says.
+
+setup: ## install the Debian packages that are missing (root), or print the line that does
+	@sh pipelines/setup build $(if $(filter test conformance bench asan,$(MAKECMDGOALS)),test)
+
+ifneq ($(filter setup,$(MAKECMDGOALS)),)
+$(core) $(cli) $(helpers) $(patsubst cmd/%.c,$(BIN)/obj/%.o,$(wildcard cmd/dpo-*.c)) \
+$(patsubst tests/unit/%.c,$(BIN)/obj/tests/%.o,$(wildcard tests/unit/*.c)): | setup
+demo test: | setup
+endif
+
+# ---------------------------------------------------------------- demo and tests
+
+demo: all ## train the story model on preferences: before and after, side by side (under a minute)
+	@sh pipelines/demo $(BIN)
+
+bats = $(foreach f,$(wildcard tests/$(1)/*.bats),'$(1)/$(notdir $(f))=DPO_BIN=$(abspath $(BIN)) bats --tap $(f)')
+asan = -fsanitize=address,undefined -fno-sanitize-recover=all
+
+test: all units sanitized ## build and run all tests that need nothing from outside
+	@sh tests/run.sh 'layers=sh tests/layers.sh' \
+	    $(foreach t,$(unit),'unit/$(notdir $(t))=CMOCKA_MESSAGE_OUTPUT=TAP $(t)') \
+	    $(foreach t,$(unit),'sanitized/$(notdir $(t))=CMOCKA_MESSAGE_OUTPUT=TAP $(t:$(BIN)/%=$(BIN)/asan/%)') \
+	    $(call bats,cli)
+
+sanitized: | all
+	@$(MAKE) --no-print-directory BIN=$(BIN)/asan OPT=-O1 SANITIZE='$(asan)' all units
+
+conformance: all units ## compare with real models, data and the peers' numbers in $$DPO_SHARED (default ../shared)
+	@sh tests/run.sh $(call bats,conformance)
+
+asan: sanitized ## build everything with the address and undefined-behaviour sanitizers into bin/asan
+
+install: all ## install programs and manual pages under PREFIX
+	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/share/man/man1 $(DESTDIR)$(PREFIX)/share/man/man5
+	install $(programs) $(DESTDIR)$(PREFIX)/bin
+	install -m 644 cmd/*.1 $(DESTDIR)$(PREFIX)/share/man/man1
+	install -m 644 libcore/*.5 $(DESTDIR)$(PREFIX)/share/man/man5
+
+clean: ## remove everything built
+	rm -rf $(BIN)
+
+layers: ## check that libcore's layers point one way and that it neither prints nor exits
+	@sh tests/layers.sh
+
+help: ## print this list
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile
+
+.PHONY: all units setup demo test sanitized conformance asan install clean layers help
+.SECONDARY:
+-include $(wildcard $(BIN)/obj/*.d $(BIN)/obj/tests/*.d)

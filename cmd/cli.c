@@ -1,0 +1,345 @@
+/* cli - see cli.h. Here: ending, messages, input and output, progress, signals. Options are in options.c. */
+#include "cli.h"
+#include "cli_private.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+enum { INPUTS_MAX = 64 };
+
+static struct {
+	const struct cli_program *program;
+	bool quiet, verbose;
+	struct { dev_t device; ino_t inode; } inputs[INPUTS_MAX];
+	size_t n_inputs;
+} state;
+
+/* Names of unfinished files, for the handler: fixed memory, set before the pointer's flag. */
+static char guarded[2][4200];
+static volatile sig_atomic_t is_guarded[2];
+static volatile sig_atomic_t deferred, noted;
+
+/*
+ * libgomp's threads spin while they wait, unless the environment says otherwise before the library starts: two of our
+ * programs in one pipe would fight for the cores. The environment can only be changed in time by starting anew.
+ */
+void
+cli_wait_passively(char **argv)
+{
+	if (getenv("OMP_WAIT_POLICY"))
+		return;
+	setenv("OMP_WAIT_POLICY", "passive", 1);
+	setenv("OPENBLAS_NUM_THREADS", "1", 1);
+	execv("/proc/self/exe", argv);
+	/* Without /proc the program works as well, only less politely. */
+}
+
+/* ------------------------------------------------------------------ ending */
+
+static int
+exit_code(enum dpo_status status)
+{
+	return status >= 20 ? (int)status / 10 : 1;
+}
+
+static void
+remove_unfinished(void)
+{
+	for (size_t i = 0; i < 2; i++)
+		if (is_guarded[i])
+			unlink(guarded[i]);
+}
+
+static void
+say(const char *kind, const char *format, va_list args)
+{
+	fprintf(stderr, "%s: %s", state.program->name, kind);
+	vfprintf(stderr, format, args);
+	fputc('\n', stderr);
+}
+
+void
+cli_fail(const struct dpo_error *err)
+{
+	fprintf(stderr, "%s: %s\n", state.program->name, err->text);
+	remove_unfinished();
+	exit(exit_code(err->status));
+}
+
+void
+cli_fail_at(struct dpo_error *err, const char *place)
+{
+	dpo_error_prefix(err, "%s", place);
+	cli_fail(err);
+}
+
+void
+cli_check(enum dpo_status status, const struct dpo_error *err)
+{
+	if (status != DPO_OK && status != DPO_END)
+		cli_fail(err);
+}
+
+void
+cli_usage(const char *format, ...)
+{
+	va_list args;
+
+	va_start(args, format);
+	say("", format, args);
+	va_end(args);
+	cli_print_usage(state.program, stderr);
+	remove_unfinished();
+	exit(2);
+}
+
+int
+cli_finish(int code)
+{
+	if (fflush(stdout) != 0 || ferror(stdout)) {
+		fprintf(stderr, "%s: standard output: %s\n", state.program->name, strerror(errno));
+		return 1;
+	}
+	return code;
+}
+
+/* ------------------------------------------------------------------ messages */
+
+void
+cli_warn(const char *format, ...)
+{
+	va_list args;
+
+	va_start(args, format);
+	say("warning: ", format, args);
+	va_end(args);
+}
+
+void
+cli_note(const char *format, ...)
+{
+	va_list args;
+
+	if (state.quiet)
+		return;
+	va_start(args, format);
+	say("", format, args);
+	va_end(args);
+}
+
+bool
+cli_verbose(void)
+{
+	return state.verbose;
+}
+
+/* ------------------------------------------------------------------ input and output */
+
+void
+cli_reads(const char *path)
+{
+	struct stat about;
+
+	if (stat(path, &about) != 0 || S_ISCHR(about.st_mode) || state.n_inputs == INPUTS_MAX)
+		return;
+	state.inputs[state.n_inputs].device = about.st_dev;
+	state.inputs[state.n_inputs++].inode = about.st_ino;
+}
+
+int
+cli_input(const char *path)
+{
+	struct dpo_error err;
+	int fd;
+
+	cli_check(dpo_file_open(&fd, path ? path : "-", &err), &err);
+	if (isatty(fd))
+		cli_usage("no input: name a file or pipe something in");
+	if (path && strcmp(path, "-") != 0)
+		cli_reads(path);
+	return fd;
+}
+
+static bool
+is_input(const char *path)
+{
+	struct stat about;
+
+	if (!path || strcmp(path, "-") == 0 || stat(path, &about) != 0)
+		return false;
+	for (size_t i = 0; i < state.n_inputs; i++)
+		if (state.inputs[i].device == about.st_dev && state.inputs[i].inode == about.st_ino)
+			return true;
+	return false;
+}
+
+static void
+guard(size_t slot, const char *path)
+{
+	is_guarded[slot] = 0;
+	if (path && strlen(path) < sizeof guarded[slot]) {
+		memcpy(guarded[slot], path, strlen(path) + 1);
+		is_guarded[slot] = 1;
+	}
+}
+
+void
+cli_guard(const char *temporary)
+{
+	guard(1, temporary);
+}
+
+void
+cli_output(struct dpo_out *out, const char *path, bool binary)
+{
+	struct dpo_error err;
+
+	if (is_input(path))
+		cli_usage("%s: is an input; write to another file", path);
+	cli_check(dpo_out_open(out, path, &err), &err);
+	if (binary && isatty(out->fd)) {
+		dpo_out_abort(out);
+		cli_usage("binary output to a terminal; use -o FILE or a pipe");
+	}
+	guard(0, out->temp);
+}
+
+void
+cli_commit(struct dpo_out *out)
+{
+	struct dpo_error err;
+
+	cli_check(dpo_out_commit(out, &err), &err);
+	guard(0, NULL);
+}
+
+/* ------------------------------------------------------------------ progress */
+
+static double
+now(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+void
+cli_progress_start(struct cli_progress *progress, const char *what, uint64_t first, uint64_t total)
+{
+	double start = now();
+
+	*progress = (struct cli_progress){ .what = what, .total = total, .first = first, .started = start,
+		.shown = start, .terminal = isatty(STDERR_FILENO), .off = state.quiet };
+}
+
+static void
+time_to_go(const struct cli_progress *progress, uint64_t done, double rate, char *text, size_t room)
+{
+	long left = progress->total > done && rate > 0 ? (long)((double)(progress->total - done) / rate + 0.5) : 0;
+
+	if (progress->total == 0 || rate <= 0)
+		text[0] = '\0';
+	else
+		snprintf(text, room, " ETA %ld:%02ld:%02ld", left / 3600, left / 60 % 60, left % 60);
+}
+
+void
+cli_progress_show(struct cli_progress *progress, uint64_t done, const char *detail)
+{
+	double t = now(), rate;
+	char eta[64], total[32] = "";
+
+	if (progress->off || t - progress->shown < (progress->terminal ? 0.2 : 30.0))
+		return;
+	progress->shown = t;
+	rate = (double)(done - progress->first) / (t - progress->started);
+	time_to_go(progress, done, rate, eta, sizeof eta);
+	if (progress->total)
+		snprintf(total, sizeof total, "/%llu", (unsigned long long)progress->total);
+	fprintf(stderr, "%s%s: %llu%s %s, %.3g/s%s%s%s%s", progress->terminal ? "\r" : "", state.program->name,
+	    (unsigned long long)done, total, progress->what, rate, eta, detail ? ", " : "", detail ? detail : "",
+	    progress->terminal ? "\033[K" : "\n");
+	progress->drawn = progress->terminal;
+}
+
+void
+cli_progress_end(struct cli_progress *progress)
+{
+	if (progress->drawn)
+		fputs("\r\033[K", stderr);
+	progress->drawn = false;
+}
+
+/* ------------------------------------------------------------------ signals */
+
+static void
+on_signal(int number)
+{
+	if (deferred && (number != SIGINT || noted == 0) && number != SIGHUP) {
+		noted = number;
+		return;
+	}
+	remove_unfinished();
+	signal(number, SIG_DFL);
+	raise(number);
+}
+
+void
+cli_signals_defer(void)
+{
+	deferred = 1;
+}
+
+int
+cli_signal(void)
+{
+	return noted;
+}
+
+void
+cli_reraise(int number)
+{
+	remove_unfinished();
+	signal(number, SIG_DFL);
+	raise(number);
+	_exit(128 + number);
+}
+
+/* A closed descriptor 0, 1 or 2 would be taken by the next file opened: put one there that fails to read and write. */
+static void
+occupy_standard_descriptors(void)
+{
+	for (int fd = 0; fd <= 2; fd++)
+		if (fcntl(fd, F_GETFD) < 0 && errno == EBADF && open("/", fd == 0 ? O_WRONLY | O_DIRECTORY : O_RDONLY) < 0)
+			(void)!open("/", O_RDONLY | O_DIRECTORY);
+}
+
+void
+cli_start(const struct cli_program *program)
+{
+	static const int numbers[] = { SIGINT, SIGTERM, SIGHUP, SIGXCPU };
+	struct sigaction action = { .sa_handler = on_signal }, before;
+
+	state.program = program;
+	occupy_standard_descriptors();
+	sigemptyset(&action.sa_mask);
+	for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++)
+		if (sigaction(numbers[i], NULL, &before) == 0 && before.sa_handler != SIG_IGN)
+			sigaction(numbers[i], &action, NULL);
+}
+
+void
+cli_set_loudness(bool quiet, bool verbose)
+{
+	state.quiet = quiet;
+	state.verbose = verbose;
+}

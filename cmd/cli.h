@@ -1,0 +1,142 @@
+/*
+ * cli - the only code that prints or exits: options from one table, messages, input and output, progress, signals.
+ *
+ * A program is a struct cli_program with a table of options. The table gives parsing with ranges, --help with the true
+ * defaults (those in the caller's options struct before parsing) and the test of the man page. Every options struct begins
+ * with a struct cli_common, and every table with CLI_COMMON.
+ *
+ *	struct options { struct cli_common common; double beta; };
+ *	static const struct cli_option table[] = {
+ *		CLI_COMMON(struct options),
+ *		{ "beta", 0, CLI_NUMBER, offsetof(struct options, beta), "B", "strength of the pull to the reference", .low = 0, .high = 1e6 },
+ *	};
+ *
+ * Messages are one line, "program: place: fact". Exit codes: 0 done, 1 failure, 2 usage, 3 bad input, 4 input that does
+ * not belong here, 5 a requirement not met, 75 stopped after a checkpoint.
+ */
+#ifndef CLI_H
+#define CLI_H
+
+#include "error.h"
+#include "file.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+enum cli_kind {
+	CLI_FLAG,	/* bool */
+	CLI_TEXT,	/* const char *, NULL when absent */
+	CLI_INTEGER,	/* int64_t in [low, high] */
+	CLI_NUMBER,	/* double in [low, high], finite */
+	CLI_CHOICE,	/* const char *, one of `choices` */
+	CLI_LIST,	/* struct cli_list: the option may be given several times */
+	CLI_HELP, CLI_VERSION,
+};
+
+struct cli_list {
+	const char **items;	/* owned by cli until exit */
+	size_t count;
+};
+
+struct cli_option {
+	const char *name;	/* long name without dashes */
+	char letter;		/* short form, or 0 */
+	enum cli_kind kind;
+	size_t offset;		/* of the field in the options struct */
+	const char *argument;	/* its name in --help; NULL for flags */
+	const char *help;	/* one line */
+	double low, high;	/* range of numbers, inclusive */
+	const char *const *choices;	/* NULL-terminated */
+};
+
+struct cli_common {
+	const char *output;	/* -o; NULL is standard output */
+	int64_t threads;	/* -j; after parsing at least 1 */
+	bool quiet, verbose;
+};
+
+#define CLI_COMMON(type) \
+	{ "output", 'o', CLI_TEXT, offsetof(type, common.output), "FILE", "write to FILE instead of standard output", 0, 0, NULL }, \
+	{ "threads", 'j', CLI_INTEGER, offsetof(type, common.threads), "N", "threads; 0: all this process may use", 0, 1024, NULL }, \
+	{ "quiet", 'q', CLI_FLAG, offsetof(type, common.quiet), NULL, "no progress and no notes, only errors", 0, 0, NULL }, \
+	{ "verbose", 'v', CLI_FLAG, offsetof(type, common.verbose), NULL, "say more on standard error", 0, 0, NULL }, \
+	{ "help", 'h', CLI_HELP, 0, NULL, "print this help", 0, 0, NULL }, \
+	{ "version", 'V', CLI_VERSION, 0, NULL, "print versions of program, format and libraries", 0, 0, NULL }
+
+struct cli_program {
+	const char *name;	/* "dpo-tok" */
+	const char *summary;	/* one line */
+	const char *operands;	/* "[FILE]" */
+	size_t max_operands;
+	const struct cli_option *options;
+	size_t n_options;
+	const char *example;	/* one line for --help */
+};
+
+/*
+ * Parse argv into *options (its struct already holds the defaults). Returns the number of operands, at *operands (borrowed from argv).
+ * --help and --version print and exit 0; a usage error prints one line and the usage and exits 2. Also sets up signals
+ * and descriptors 0 to 2; call it first.
+ */
+size_t cli_parse(const struct cli_program *program, void *options, int argc, char **argv, char ***operands);
+
+/* ------------------------------------------------------------------ ending */
+
+/* Print "program: err->text", remove unfinished output, and exit with the code of err's status. */
+_Noreturn void cli_fail(const struct dpo_error *err);
+/* As cli_fail, with `place` put before the text. */
+_Noreturn void cli_fail_at(struct dpo_error *err, const char *place);
+/* Print one line and the usage line, exit 2. */
+_Noreturn void cli_usage(const char *format, ...) DPO_PRINTF(1, 2);
+/* if (status) cli_fail: for calls whose text is already complete. */
+void cli_check(enum dpo_status status, const struct dpo_error *err);
+/* Flush and check standard output; returns `code`, or 1 with a message. Last call of main. */
+int cli_finish(int code);
+
+/* ------------------------------------------------------------------ messages on standard error */
+
+void cli_warn(const char *format, ...) DPO_PRINTF(1, 2);	/* "program: warning: ..."; always */
+void cli_note(const char *format, ...) DPO_PRINTF(1, 2);	/* "program: ..."; not with -q */
+bool cli_verbose(void);
+
+/* ------------------------------------------------------------------ input and output */
+
+/* Open an input ("-" or NULL: standard input). A terminal is a usage error. Remembers it for cli_output. Exits on failure. */
+int cli_input(const char *path);
+/* Remember a further file that is read (a model), so that -o may not name it. A path that does not exist is ignored. */
+void cli_reads(const char *path);
+/*
+ * Open the output (NULL or "-": standard output). Naming an input is a usage error; binary output to a terminal as well.
+ * An unfinished temporary file is removed if a signal ends the program. Exits on failure.
+ */
+void cli_output(struct dpo_out *out, const char *path, bool binary);
+/* Commit, exit on failure. */
+void cli_commit(struct dpo_out *out);
+/* Watch a further output's temporary file (a checkpoint being written); NULL: no longer. */
+void cli_guard(const char *temporary);
+
+/* ------------------------------------------------------------------ progress: rate and time to go
+ * On a terminal one line redrawn at most 5 times a second; otherwise a plain line every 30 seconds.
+ */
+struct cli_progress {
+	const char *what;	/* "pairs" */
+	uint64_t total;		/* 0: not known */
+	uint64_t first;		/* done before this run */
+	double started, shown;
+	bool terminal, off, drawn;
+};
+
+void cli_progress_start(struct cli_progress *progress, const char *what, uint64_t first, uint64_t total);
+void cli_progress_show(struct cli_progress *progress, uint64_t done, const char *detail);
+void cli_progress_end(struct cli_progress *progress);
+
+/* ------------------------------------------------------------------ signals for programs that can stop and go on
+ * After cli_signals_defer(), SIGTERM, SIGXCPU and a first SIGINT are only noted, and cli_signal() tells which (0: none);
+ * a second SIGINT ends the program at once. cli_reraise() ends the program as the signal would have.
+ */
+void cli_signals_defer(void);
+int cli_signal(void);
+_Noreturn void cli_reraise(int number);
+
+#endif

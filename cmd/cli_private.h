@@ -1,0 +1,17 @@
+/* cli_private - what cli.c and options.c share. */
+#ifndef CLI_PRIVATE_H
+#define CLI_PRIVATE_H
+
+#include "cli.h"
+
+#include <stdio.h>
+
+/* Descriptors and signals; the program's name for messages. */
+void cli_start(const struct cli_program *program);
+/* Start the program anew, once, with waiting threads that sleep. Call it before anything was read. */
+void cli_wait_passively(char **argv);
+void cli_set_loudness(bool quiet, bool verbose);
+/* "usage: NAME [OPTION...] OPERANDS" */
+void cli_print_usage(const struct cli_program *program, FILE *to);
+
+#endif

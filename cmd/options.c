@@ -1,0 +1,233 @@
+/* options - the option table of cli.h at work: parsing, --help, --version. */
+#include "cli.h"
+#include "cli_private.h"
+#include "header.h"
+#include "parallel.h"
+#include "version.h"
+
+#include <cblas.h>
+#include <errno.h>
+#include <getopt.h>
+#include <math.h>
+#include <sodium.h>
+#include <stdlib.h>
+#include <string.h>
+#include <zstd.h>
+
+enum { FIRST_LONG = 256 };
+
+static bool
+takes_argument(const struct cli_option *option)
+{
+	return option->kind != CLI_FLAG && option->kind != CLI_HELP && option->kind != CLI_VERSION;
+}
+
+/* ------------------------------------------------------------------ help */
+
+void
+cli_print_usage(const struct cli_program *program, FILE *to)
+{
+	fprintf(to, "usage: %s [OPTION...]%s%s\n", program->name, *program->operands ? " " : "", program->operands);
+}
+
+static void
+print_default(const struct cli_option *option, const void *field)
+{
+	switch (option->kind) {
+	case CLI_INTEGER:
+		printf(" [%lld]", (long long)*(const int64_t *)field);
+		break;
+	case CLI_NUMBER:
+		printf(" [%g]", *(const double *)field);
+		break;
+	case CLI_TEXT:
+	case CLI_CHOICE:
+		if (*(const char *const *)field)
+			printf(" [%s]", *(const char *const *)field);
+		break;
+	default:
+		break;
+	}
+}
+
+static void
+print_help(const struct cli_program *program, const void *options)
+{
+	char left[64];
+
+	printf("%s - %s\n", program->name, program->summary);
+	cli_print_usage(program, stdout);
+	if (program->example)
+		printf("example: %s\n", program->example);
+	for (size_t i = 0; i < program->n_options; i++) {
+		const struct cli_option *option = &program->options[i];
+		char letter[4] = { '-', option->letter, ',', '\0' };
+
+		snprintf(left, sizeof left, "%s --%s%s%s", option->letter ? letter : "   ", option->name,
+		    option->argument ? " " : "", option->argument ? option->argument : "");
+		printf("  %-32s %s", left, option->help);
+		for (size_t k = 0; option->choices && option->choices[k]; k++)
+			printf("%s%s", k ? ", " : ": ", option->choices[k]);
+		print_default(option, (const char *)options + option->offset);
+		putchar('\n');
+	}
+}
+
+static void
+print_version(const struct cli_program *program)
+{
+	printf("%s %s, stream format %d\n", program->name, DPO_VERSION_TEXT, DPO_FORMAT_VERSION);
+	printf("%s, kernel %s; cJSON %s; zstd %s; libsodium %s\n", openblas_get_config(), openblas_get_corename(),
+	    cJSON_Version(), ZSTD_versionString(), sodium_version_string());
+#ifdef __VERSION__
+	printf("compiler %s\n", __VERSION__);
+#endif
+}
+
+/* ------------------------------------------------------------------ values */
+
+static void
+parse_integer(const struct cli_option *option, const char *text, int64_t *field)
+{
+	char *end;
+	long long value;
+
+	errno = 0;
+	value = strtoll(text, &end, 10);
+	if (end == text || *end || errno)
+		cli_usage("--%s: \"%s\" is not an integer", option->name, text);
+	if ((double)value < option->low || (double)value > option->high)
+		cli_usage("--%s: %s is not within %.0f and %.0f", option->name, text, option->low, option->high);
+	*field = value;
+}
+
+static void
+parse_number(const struct cli_option *option, const char *text, double *field)
+{
+	char *end;
+	double value = strtod(text, &end);
+
+	if (end == text || *end || !isfinite(value))
+		cli_usage("--%s: \"%s\" is not a number", option->name, text);
+	if (value < option->low || value > option->high)
+		cli_usage("--%s: %s is not within %g and %g", option->name, text, option->low, option->high);
+	*field = value;
+}
+
+static const char *
+parse_choice(const struct cli_option *option, const char *text)
+{
+	for (size_t i = 0; option->choices[i]; i++)
+		if (strcmp(option->choices[i], text) == 0)
+			return option->choices[i];
+	cli_usage("--%s: \"%s\" is none of its choices; see --help", option->name, text);
+}
+
+static void
+append(struct cli_list *list, const char *text)
+{
+	const char **items = realloc(list->items, (list->count + 1) * sizeof *items);
+
+	if (!items)
+		cli_usage("out of memory");
+	items[list->count++] = text;
+	list->items = items;
+}
+
+static void
+set(const struct cli_program *program, const struct cli_option *option, void *options, const char *text)
+{
+	void *field = (char *)options + option->offset;
+
+	switch (option->kind) {
+	case CLI_FLAG:
+		*(bool *)field = true;
+		break;
+	case CLI_TEXT:
+		*(const char **)field = text;
+		break;
+	case CLI_INTEGER:
+		parse_integer(option, text, field);
+		break;
+	case CLI_NUMBER:
+		parse_number(option, text, field);
+		break;
+	case CLI_CHOICE:
+		*(const char **)field = parse_choice(option, text);
+		break;
+	case CLI_LIST:
+		append(field, text);
+		break;
+	case CLI_HELP:
+		print_help(program, options);
+		exit(cli_finish(0));
+	case CLI_VERSION:
+		print_version(program);
+		exit(cli_finish(0));
+	}
+}
+
+/* ------------------------------------------------------------------ parsing */
+
+/* getopt_long's two tables from ours. */
+static void
+make_tables(const struct cli_program *program, struct option *longs, char *shorts)
+{
+	for (size_t i = 0; i < program->n_options; i++) {
+		const struct cli_option *option = &program->options[i];
+
+		longs[i] = (struct option){ option->name, takes_argument(option) ? required_argument : no_argument,
+			NULL, FIRST_LONG + (int)i };
+		if (option->letter) {
+			*shorts++ = option->letter;
+			if (takes_argument(option))
+				*shorts++ = ':';
+		}
+	}
+	*shorts = '\0';
+}
+
+static const struct cli_option *
+by_code(const struct cli_program *program, int code)
+{
+	if (code >= FIRST_LONG)
+		return &program->options[code - FIRST_LONG];
+	for (size_t i = 0; i < program->n_options; i++)
+		if (program->options[i].letter == code)
+			return &program->options[i];
+	return NULL;
+}
+
+size_t
+cli_parse(const struct cli_program *program, void *options, int argc, char **argv, char ***operands)
+{
+	struct cli_common *common = options;
+	struct option longs[128] = { 0 };
+	char shorts[256];
+	size_t count;
+	int code;
+
+	cli_start(program);
+	if (sodium_init() < 0)
+		cli_usage("libsodium does not start");
+	make_tables(program, longs, shorts);
+	while ((code = getopt_long(argc, argv, shorts, longs, NULL)) != -1) {
+		const struct cli_option *option = by_code(program, code);
+
+		if (!option) {
+			cli_print_usage(program, stderr);
+			exit(2);
+		}
+		set(program, option, options, optarg);
+	}
+	count = (size_t)(argc - optind);
+	*operands = argv + optind;
+	if (count > program->max_operands)
+		cli_usage("%s: one operand too many", argv[optind + (int)program->max_operands]);
+	if (common->threads == 0)
+		common->threads = dpo_parallel_available();
+	if (common->threads > 1)
+		cli_wait_passively(argv);
+	cli_set_loudness(common->quiet, common->verbose);
+	return count;
+}

@@ -1,0 +1,21 @@
+/*
+ * parallel - the one place with threads. Layer 2; uses OpenMP.
+ *
+ * Work is cut into items by its shape alone, never by the number of threads; an item writes only what is its own.
+ * Sums over items are taken by the caller in item order. So results do not depend on the thread count.
+ */
+#ifndef DPO_PARALLEL_H
+#define DPO_PARALLEL_H
+
+#include <stddef.h>
+
+/* One item of work. context is the caller's. */
+typedef void dpo_parallel_item(void *context, size_t item);
+
+/* Call item(context, i) for every i below n, on at most `threads` threads; returns when all are done. threads 1 or n 1: no thread is used. */
+void dpo_parallel_for(int threads, size_t n, dpo_parallel_item *item, void *context);
+
+/* How many threads this process may use: the affinity mask, cut to the cgroup's CPU quota (rounded up); at least 1. */
+int dpo_parallel_available(void);
+
+#endif

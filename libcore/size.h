@@ -1,0 +1,41 @@
+/*
+ * size - checked arithmetic on sizes, and allocation that uses it. Layer 0; uses nothing.
+ *
+ * Every size that comes from a file goes through here. true means the result fits.
+ */
+#ifndef DPO_SIZE_H
+#define DPO_SIZE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+/* *sum = a + b; false on overflow, *sum then undefined. */
+__attribute__((warn_unused_result)) static inline bool
+dpo_size_add(size_t a, size_t b, size_t *sum)
+{
+	return !__builtin_add_overflow(a, b, sum);
+}
+
+/* *product = a * b; false on overflow, *product then undefined. */
+__attribute__((warn_unused_result)) static inline bool
+dpo_size_mul(size_t a, size_t b, size_t *product)
+{
+	return !__builtin_mul_overflow(a, b, product);
+}
+
+/* n objects of `each` bytes, zeroed; NULL if out of memory or n * each overflows. n 0 gives a pointer to free. Caller frees. */
+void *dpo_alloc(size_t n, size_t each);
+
+/* As dpo_alloc, on a 64 byte boundary, for data that kernels walk. Caller frees with free(). */
+void *dpo_alloc_aligned(size_t n, size_t each);
+
+/*
+ * Make room in a growing array: *capacity becomes at least `need` elements of `each` bytes, *array is moved.
+ * false if out of memory or on overflow: array and capacity are then as before.
+ */
+bool dpo_size_grow(void **array, size_t *capacity, size_t need, size_t each);
+
+/* A copy of n bytes and a NUL behind them; NULL if out of memory. Caller frees. */
+char *dpo_size_copy(const void *bytes, size_t n);
+
+#endif

@@ -1,0 +1,267 @@
+/* The lowest layers: sizes, buffers, tables, bytes, random numbers, UTF-8, files, the parallel loop. */
+#include "buffer.h"
+#include "bytes.h"
+#include "error.h"
+#include "file.h"
+#include "parallel.h"
+#include "random.h"
+#include "table.h"
+#include "utf8.h"
+
+#include <fcntl.h>
+#include <math.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+static void
+sizes_refuse_overflow(void **unused)
+{
+	size_t out;
+
+	(void)unused;
+	assert_true(dpo_size_mul(1u << 20, 1u << 20, &out));
+	assert_int_equal(out, (size_t)1 << 40);
+	assert_false(dpo_size_mul(SIZE_MAX / 2, 3, &out));
+	assert_false(dpo_size_add(SIZE_MAX, 1, &out));
+	assert_null(dpo_alloc(SIZE_MAX / 4, 8));
+	assert_null(dpo_alloc_aligned(SIZE_MAX / 4, 8));
+}
+
+static void
+buffers_keep_what_was_appended(void **unused)
+{
+	struct dpo_buffer buffer = { 0 };
+
+	(void)unused;
+	for (int i = 0; i < 1000; i++)
+		dpo_buffer_printf(&buffer, "%d,", i);
+	assert_false(buffer.failed);
+	assert_memory_equal(dpo_buffer_text(&buffer), "0,1,2,3,", 8);
+	assert_string_equal(dpo_buffer_text(&buffer) + buffer.len - 8, "998,999,");
+	assert_null(dpo_buffer_room(&buffer, SIZE_MAX));
+	assert_true(buffer.failed);
+	assert_string_equal(dpo_buffer_text(&buffer), "");
+	dpo_buffer_free(&buffer);
+}
+
+static void
+tables_find_every_key_and_no_other(void **unused)
+{
+	struct dpo_table table = { 0 };
+	char key[16];
+
+	(void)unused;
+	assert_int_equal(dpo_table_get(&table, "a", 1, -7), -7);
+	for (int i = 0; i < 20000; i++) {
+		int n = snprintf(key, sizeof key, "k%d", i);
+
+		assert_int_equal(dpo_table_add(&table, key, (size_t)n, i), 1);
+	}
+	assert_int_equal(dpo_table_add(&table, "k17", 3, 99), 0);
+	assert_int_equal(dpo_table_add(&table, "k\0x", 3, 5), 1);
+	for (int i = 0; i < 20000; i++) {
+		int n = snprintf(key, sizeof key, "k%d", i);
+
+		assert_int_equal(dpo_table_get(&table, key, (size_t)n, -1), i);
+	}
+	assert_int_equal(dpo_table_get(&table, "k\0x", 3, -1), 5);
+	assert_int_equal(dpo_table_get(&table, "k\0y", 3, -1), -1);
+	assert_int_equal(dpo_table_get(&table, "", 0, -1), -1);
+	dpo_table_free(&table);
+}
+
+/* Every half against its definition by value: sign * fraction * 2^exponent. */
+static void
+halves_convert_exactly(void **unused)
+{
+	(void)unused;
+	for (uint32_t h = 0; h < 65536; h++) {
+		int exponent = (int)(h >> 10 & 31);
+		double fraction = h & 1023, sign = h & 0x8000 ? -1 : 1, value;
+		float got = dpo_bytes_from_f16((uint16_t)h);
+
+		if (exponent == 31) {
+			assert_true((h & 1023) ? isnan(got) : isinf(got));
+			continue;
+		}
+		value = exponent ? ldexp(1024 + fraction, exponent - 25) : ldexp(fraction, -24);
+		assert_true((double)got == sign * value);
+		assert_int_equal(signbit(got) != 0, (h & 0x8000) != 0);
+	}
+	assert_true(dpo_bytes_from_bf16(0x3f80) == 1.0f);
+}
+
+static void
+numbers_are_little_endian(void **unused)
+{
+	uint8_t raw[8];
+
+	(void)unused;
+	dpo_bytes_store64(raw, 0x0807060504030201u);
+	for (uint8_t i = 0; i < 8; i++)
+		assert_int_equal(raw[i], i + 1);
+	assert_true(dpo_bytes_load64(raw) == 0x0807060504030201u);
+}
+
+static void
+orders_are_permutations_of_their_key(void **unused)
+{
+	enum { N = 1000 };
+	uint32_t a[N], b[N];
+	char seen[N] = { 0 };
+
+	(void)unused;
+	assert_true(dpo_random_order(a, N, 42, 0));
+	assert_true(dpo_random_order(b, N, 42, 0));
+	assert_memory_equal(a, b, sizeof a);
+	for (size_t i = 0; i < N; i++)
+		seen[a[i]]++;
+	for (size_t i = 0; i < N; i++)
+		assert_int_equal(seen[i], 1);
+	assert_true(dpo_random_order(b, N, 42, 1));
+	assert_memory_not_equal(a, b, sizeof a);
+	assert_true(dpo_random_order(b, N, 43, 0));
+	assert_memory_not_equal(a, b, sizeof a);
+}
+
+/* 24 orders of 4, 4800 draws: each is expected 200 times; 6 standard deviations are 84. */
+static void
+orders_are_uniform(void **unused)
+{
+	int count[256] = { 0 };
+	uint32_t order[4];
+
+	(void)unused;
+	for (uint64_t epoch = 0; epoch < 4800; epoch++) {
+		assert_true(dpo_random_order(order, 4, 7, epoch));
+		count[order[0] | order[1] << 2 | order[2] << 4 | order[3] << 6]++;
+	}
+	for (size_t i = 0; i < 256; i++)
+		assert_true(count[i] == 0 || abs(count[i] - 200) < 84);
+}
+
+static void
+normals_have_their_moments(void **unused)
+{
+	enum { N = 20001 };
+	float *x = dpo_alloc(N, sizeof *x);
+	double mean = 0, square = 0;
+
+	(void)unused;
+	assert_non_null(x);
+	assert_true(dpo_random_normal(x, N, 0.02, 1, "weight"));
+	for (size_t i = 0; i < N; i++) {
+		mean += (double)x[i] / N;
+		square += (double)x[i] * (double)x[i] / N;
+	}
+	assert_true(fabs(mean) < 6 * 0.02 / sqrt(N));
+	assert_true(fabs(sqrt(square) / 0.02 - 1) < 0.03);
+	free(x);
+}
+
+static void
+utf8_is_strict(void **unused)
+{
+	static const char *const bad[] = { "\xc0\x80", "\xed\xa0\x80", "\xf4\x90\x80\x80", "\xe2\x82", "\x80", "\xff" };
+	static const char good[] = "a\xc3\xa9\xe2\x82\xac\xf0\x9f\x98\x80";
+	uint32_t code;
+
+	(void)unused;
+	for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
+		assert_int_equal(dpo_utf8_check((const uint8_t *)bad[i], strlen(bad[i])), 0);
+	assert_int_equal(dpo_utf8_check((const uint8_t *)good, sizeof good - 1), sizeof good - 1);
+	assert_int_equal(dpo_utf8_next((const uint8_t *)good + 6, 4, &code), 4);
+	assert_int_equal(code, 0x1f600);
+}
+
+/* An atomic output is absent until the commit and complete after it; an abort leaves nothing. */
+static void
+outputs_are_complete_or_absent(void **unused)
+{
+	char directory[] = "/tmp/dpo-test-XXXXXX", *path;
+	struct dpo_buffer read = { 0 };
+	struct dpo_error err;
+	struct dpo_out out;
+
+	(void)unused;
+	assert_non_null(mkdtemp(directory));
+	assert_non_null(path = dpo_file_join(directory, "file"));
+	assert_int_equal(dpo_out_open(&out, path, &err), DPO_OK);
+	assert_int_equal(dpo_out_write(&out, "half", 4, &err), DPO_OK);
+	assert_int_not_equal(access(path, F_OK), 0);
+	dpo_out_abort(&out);
+	dpo_out_abort(&out);
+	assert_int_equal(rmdir(directory), 0);
+
+	assert_int_equal(mkdir(directory, 0700), 0);
+	assert_int_equal(dpo_file_write(path, "whole", 5, &err), DPO_OK);
+	assert_int_equal(dpo_file_read(&read, path, 5, &err), DPO_OK);
+	assert_string_equal(dpo_buffer_text(&read), "whole");
+	assert_int_equal(dpo_file_read(&read, path, 4, &err), DPO_LIMIT);
+	dpo_buffer_free(&read);
+	assert_int_equal(unlink(path), 0);
+	assert_int_equal(rmdir(directory), 0);
+	assert_int_equal(dpo_file_write(path, "x", 1, &err), DPO_IO);
+	assert_non_null(strstr(err.text, path));
+	free(path);
+}
+
+static void
+square(void *context, size_t item)
+{
+	((size_t *)context)[item] = item * item;
+}
+
+static void
+parallel_loops_do_each_item_once(void **unused)
+{
+	size_t result[100];
+
+	(void)unused;
+	for (int threads = 1; threads <= 4; threads++) {
+		memset(result, 0xff, sizeof result);
+		dpo_parallel_for(threads, 100, square, result);
+		for (size_t i = 0; i < 100; i++)
+			assert_int_equal(result[i], i * i);
+	}
+	assert_true(dpo_parallel_available() >= 1);
+}
+
+static void
+errors_are_one_line_with_their_place(void **unused)
+{
+	struct dpo_error err;
+
+	(void)unused;
+	assert_int_equal(dpo_fail(&err, DPO_FORMAT, "\"%s\" is not a string", "chosen"), DPO_FORMAT);
+	assert_int_equal(dpo_error_prefix(&err, "%s:%d", "prefs.jsonl", 17), DPO_FORMAT);
+	assert_string_equal(err.text, "prefs.jsonl:17: \"chosen\" is not a string");
+	assert_int_equal(dpo_fail(NULL, DPO_IO, "no one listens"), DPO_IO);
+}
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(sizes_refuse_overflow),
+		cmocka_unit_test(buffers_keep_what_was_appended),
+		cmocka_unit_test(tables_find_every_key_and_no_other),
+		cmocka_unit_test(halves_convert_exactly),
+		cmocka_unit_test(numbers_are_little_endian),
+		cmocka_unit_test(orders_are_permutations_of_their_key),
+		cmocka_unit_test(orders_are_uniform),
+		cmocka_unit_test(normals_have_their_moments),
+		cmocka_unit_test(utf8_is_strict),
+		cmocka_unit_test(outputs_are_complete_or_absent),
+		cmocka_unit_test(parallel_loops_do_each_item_once),
+		cmocka_unit_test(errors_are_one_line_with_their_place),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
