@@ -19,6 +19,7 @@ core = $(patsubst libcore/%.c,$(BIN)/obj/%.o,$(wildcard libcore/*.c))
 cli = $(BIN)/obj/cli.o $(BIN)/obj/options.o
 programs = $(patsubst cmd/%.c,$(BIN)/%,$(wildcard cmd/dpo-*.c))
 unit = $(patsubst tests/unit/%.c,$(BIN)/tests/%,$(wildcard tests/unit/test_*.c))
+tools = $(patsubst tests/tools/%.c,$(BIN)/tests/%,$(wildcard tests/tools/*.c))
 helpers = $(patsubst tests/unit/%.c,$(BIN)/obj/tests/%.o,$(filter-out $(wildcard tests/unit/test_*.c),$(wildcard tests/unit/*.c)))
 
 ifeq ($(filter -j%,$(MAKEFLAGS)),)
@@ -45,11 +46,15 @@ $(BIN)/obj/tests/%.o: tests/unit/%.c
 	@mkdir -p $(@D)
 	$(call say,CC)$(CC) $(FLAGS) -c -o $@ $<
 
+$(BIN)/obj/tests/%.o: tests/tools/%.c
+	@mkdir -p $(@D)
+	$(call say,CC)$(CC) $(FLAGS) -c -o $@ $<
+
 $(BIN)/tests/%: $(BIN)/obj/tests/%.o $(helpers) $(BIN)/libdpo.a
 	@mkdir -p $(@D)
 	$(call say,LINK)$(CC) $(FLAGS) $(LDFLAGS) -o $@ $^ $(LIBS) -lcmocka
 
-units: $(unit)
+units: $(unit) $(tools)
 
 # ---------------------------------------------------------------- set-up
 # With setup among the goals nothing is compiled before the packages are there, whatever -j says.
@@ -59,14 +64,15 @@ setup: ## install the Debian packages that are missing (root), or print the line
 
 ifneq ($(filter setup,$(MAKECMDGOALS)),)
 $(core) $(cli) $(helpers) $(patsubst cmd/%.c,$(BIN)/obj/%.o,$(wildcard cmd/dpo-*.c)) \
-$(patsubst tests/unit/%.c,$(BIN)/obj/tests/%.o,$(wildcard tests/unit/*.c)): | setup
+$(patsubst tests/unit/%.c,$(BIN)/obj/tests/%.o,$(wildcard tests/unit/*.c)) \
+$(patsubst tests/tools/%.c,$(BIN)/obj/tests/%.o,$(wildcard tests/tools/*.c)): | setup
 demo test: | setup
 endif
 
 # ---------------------------------------------------------------- demo and tests
 
 demo: all ## train the story model on preferences: before and after, side by side (under a minute)
-	@sh pipelines/demo $(BIN)
+	+@sh pipelines/demo $(BIN)
 
 bats = $(foreach f,$(wildcard tests/$(1)/*.bats),'$(1)/$(notdir $(f))=DPO_BIN=$(abspath $(BIN)) bats --tap $(f)')
 asan = -fsanitize=address,undefined -fno-sanitize-recover=all

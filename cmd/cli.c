@@ -168,8 +168,8 @@ cli_input(const char *path)
 	return fd;
 }
 
-static bool
-is_input(const char *path)
+bool
+cli_is_input(const char *path)
 {
 	struct stat about;
 
@@ -202,7 +202,7 @@ cli_output(struct dpo_out *out, const char *path, bool binary)
 {
 	struct dpo_error err;
 
-	if (is_input(path))
+	if (cli_is_input(path))
 		cli_usage("%s: is an input; write to another file", path);
 	cli_check(dpo_out_open(out, path, &err), &err);
 	if (binary && isatty(out->fd)) {

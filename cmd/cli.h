@@ -106,6 +106,8 @@ bool cli_verbose(void);
 int cli_input(const char *path);
 /* Remember a further file that is read (a model), so that -o may not name it. A path that does not exist is ignored. */
 void cli_reads(const char *path);
+/* Whether path is one of the inputs so far: for a second output, which -o does not cover. */
+bool cli_is_input(const char *path);
 /*
  * Open the output (NULL or "-": standard output). Naming an input is a usage error; binary output to a terminal as well.
  * An unfinished temporary file is removed if a signal ends the program. Exits on failure.

@@ -469,6 +469,11 @@ dpo_json_put_number(struct dpo_buffer *out, double value)
 {
 	char text[32];
 
+	if (value == floor(value) && fabs(value) < 1e15) {
+		snprintf(text, sizeof text, "%.0f", value);	/* 200, where %.1g would say 2e+02 */
+		dpo_buffer_string(out, text);
+		return;
+	}
 	for (int digits_wanted = 1; digits_wanted <= 17; digits_wanted++) {
 		snprintf(text, sizeof text, "%.*g", digits_wanted, value);
 		if (strtod(text, NULL) == value)

@@ -1,6 +1,6 @@
 /*
- * stream - reading and writing typed tables in a zstd stream. Layer 5; uses error, size, buffer, bytes, random, file,
- * header, zstd. The format is dpo-stream(5), dpo-stream.5 beside this file.
+ * stream - reading and writing typed tables in a zstd stream. Layer 6; uses error, size, buffer, file, header,
+ * block, record. The format is dpo-stream(5), dpo-stream.5 beside this file.
  *
  * Invariants:
  *  1. A reader hands on a record only after the hash of its whole block agreed with the chain.
@@ -15,8 +15,8 @@
 #include "error.h"
 #include "file.h"
 #include "header.h"
+#include "record.h"
 
-#define DPO_RECORD_MAX ((size_t)64 << 20)	/* bytes of one encoded record */
 #define DPO_BLOCK_BYTES ((size_t)256 << 10)	/* a block ends when it would pass this */
 
 struct dpo_reader;
@@ -31,23 +31,31 @@ struct dpo_writer;
 enum dpo_status dpo_reader_open(struct dpo_reader **reader, int fd, const char *name, struct dpo_error *err)
 	DPO_MUST_CHECK;
 
+/* The same, after n_head bytes that the caller has already taken from fd, at head. */
+enum dpo_status dpo_reader_open_after(struct dpo_reader **reader, int fd, const void *head, size_t n_head,
+	const char *name, struct dpo_error *err) DPO_MUST_CHECK;
+
 /* Valid until dpo_reader_close. */
 const struct dpo_header *dpo_reader_header(const struct dpo_reader *reader);
 const char *dpo_reader_name(const struct dpo_reader *reader);
 
 /*
- * The next record into values[n_columns], in the header's column order; pointers are good until the next call.
- * DPO_OK, DPO_END, or an error; after END or an error it gives the same again. NaN and infinity are passed as they are.
+ * The next record into values[n_columns], in the header's column order; pointers are good until the next call,
+ * and a str has a NUL behind it (and none within). DPO_OK, DPO_END, or an error; after END or an error it gives the same again. NaN and infinity are passed as they are.
  */
 enum dpo_status dpo_reader_next(struct dpo_reader *reader, struct dpo_value *values, struct dpo_error *err)
 	DPO_MUST_CHECK;
 
-/* Records handed on so far; blocks verified so far in all members. */
+/* Records handed on so far; blocks verified so far in all members; members of a concatenation whose END was verified. */
 uint64_t dpo_reader_records(const struct dpo_reader *reader);
 uint64_t dpo_reader_blocks(const struct dpo_reader *reader);
+uint64_t dpo_reader_members(const struct dpo_reader *reader);
 
 /* After DPO_END: what a stage downstream writes as its parent. The last h of the one member; of several members h_1 ... h_n, H(... H(h_1 h_2) ... h_n). */
 const uint8_t *dpo_reader_tip(const struct dpo_reader *reader);
+
+/* After DPO_END: the parent that the last member's END carries, zeros for none. */
+const uint8_t *dpo_reader_parent(const struct dpo_reader *reader);
 
 /* Release; NULL is allowed. */
 void dpo_reader_close(struct dpo_reader *reader);
@@ -55,6 +63,9 @@ void dpo_reader_close(struct dpo_reader *reader);
 /* ------------------------------------------------------------------ writing */
 
 enum { DPO_LEVEL_TABLE = 3, DPO_LEVEL_WEIGHTS = -5 };	/* zstd levels: ids and log-probs; float tensors */
+
+/* The level that the programs use for a kind of stream: weights for "model" and "checkpoint", else table. */
+int dpo_stream_level(const char *kind);
 
 /*
  * Write the header to out (borrowed until dpo_writer_close; the caller commits or aborts it). header is copied.

@@ -1,0 +1,286 @@
+/* dpo-tok - preference rows in JSON Lines to token ids. */
+/*
+ * Reads rows ({"prompt","chosen","rejected"}, or {"chosen","rejected"} with a shared beginning, or the supervised
+ * {"prompt","completion"}), tokenizes each by TRL's rules (libcore/pairs.h) with the tokenizer of a model, and writes a
+ * stream of kind "pairs" or "sft". The first row decides which; a row of the other kind is an error. Rows are judged one by
+ * one: memory does not grow with the input, and the first record is visible downstream at once. What was dropped, cut
+ * or moved is counted and told at the end.
+ */
+#include "cli.h"
+#include "lines.h"
+#include "modelfiles.h"
+#include "pairs.h"
+#include "rows.h"
+#include "stream.h"
+#include "tokenizer.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+struct options {
+	struct cli_common common;
+	const char *model;
+	int64_t max_length;
+	const char *truncation_mode;
+	struct cli_list keep;
+};
+
+static const char *const truncation_modes[] = { "keep_start", "keep_end", NULL };
+
+static const struct cli_option table[] = {
+	CLI_COMMON(struct options),
+	{ "model", 'm', CLI_TEXT, offsetof(struct options, model), "MODEL",
+	    "directory or model stream whose tokenizer is used; required", 0, 0, NULL },
+	{ "max-length", 0, CLI_INTEGER, offsetof(struct options, max_length), "N",
+	    "tokens of prompt and answer together; 0: no limit", 0, 1 << 24, NULL },
+	{ "truncation-mode", 0, CLI_CHOICE, offsetof(struct options, truncation_mode), "MODE",
+	    "which end of a long row stays (keep_end is refused)", 0, 0, truncation_modes },
+	{ "keep", 0, CLI_LIST, offsetof(struct options, keep), "NAME:TYPE",
+	    "keep this key of the rows as a column; may be repeated", 0, 0, NULL },
+};
+
+static const struct cli_program program = { "dpo-tok", "preference rows in JSON Lines to token ids", "[FILE...]", 4096,
+	table, sizeof table / sizeof *table, "dpo-tok -m gpt2 prefs.jsonl > pairs.dpo" };
+
+/* A run of the program. */
+struct run {
+	struct options options;
+	struct dpo_files files;
+	struct dpo_tokenizer *tokenizer;
+	struct dpo_rows rows;
+	struct dpo_pair pair;
+	struct dpo_pair_counts counts;
+	struct dpo_out out;
+	struct dpo_writer *writer;	/* NULL before the first row */
+	bool supervised;		/* what the stream holds */
+	uint64_t blank;
+	struct cli_progress progress;
+};
+
+/* ------------------------------------------------------------------ the output */
+
+static enum dpo_status
+add_columns(const struct run *run, struct dpo_header *header, struct dpo_error *err)
+{
+	static const struct { const char *name; enum dpo_type type; bool supervised; } columns[] = {
+		{ "id", DPO_STR, true }, { "prompt", DPO_I32S, true }, { "chosen", DPO_I32S, true },
+		{ "rejected", DPO_I32S, false }, { "weight", DPO_F32, false }, { "margin", DPO_F32, false },
+		{ "label_prob", DPO_F32, false },
+	};
+	enum dpo_status status = DPO_OK;
+
+	for (size_t i = 0; i < sizeof columns / sizeof *columns && status == DPO_OK; i++)
+		if (!run->supervised || columns[i].supervised)
+			status = dpo_header_add(header, columns[i].name, columns[i].type, err);
+	for (size_t i = 0; i < run->rows.n_kept && status == DPO_OK; i++)
+		status = dpo_header_add(header, run->rows.kept[i].name, run->rows.kept[i].type, err);
+	return status;
+}
+
+static enum dpo_status
+add_stage(const struct run *run, struct dpo_header *header, struct dpo_error *err)
+{
+	char tokenizer_id[DPO_HEX_BYTES];
+	cJSON *settings = cJSON_CreateObject();
+
+	if (!settings || !cJSON_AddNumberToObject(settings, "max_length", (double)run->options.max_length)) {
+		cJSON_Delete(settings);
+		return dpo_fail_memory(err);
+	}
+	if (!dpo_files_tokenizer_id(&run->files, tokenizer_id)) {
+		cJSON_Delete(settings);
+		return dpo_fail(err, DPO_FORMAT, "%s: no tokenizer", run->options.model);
+	}
+	return dpo_header_stage(header, "dpo-tok", settings, tokenizer_id, NULL, err);
+}
+
+/* The kind of the first row decides the header. */
+static void
+start_stream(struct run *run, bool supervised)
+{
+	struct dpo_header header;
+	enum dpo_status status;
+	struct dpo_error err;
+
+	run->supervised = supervised;
+	cli_check(dpo_header_init(&header, supervised ? "sft" : "pairs", &err), &err);
+	if ((status = add_columns(run, &header, &err)) == DPO_OK && (status = add_stage(run, &header, &err)) == DPO_OK)
+		status = dpo_writer_open(&run->writer, &run->out, &header, DPO_LEVEL_TABLE, &err);
+	dpo_header_free(&header);
+	cli_check(status, &err);
+}
+
+static void
+write_pair(struct run *run, const struct dpo_row *row)
+{
+	struct dpo_value values[7 + DPO_ROW_KEPT_MAX] = { 0 };
+	const struct dpo_pair *pair = &run->pair;
+	struct dpo_error err;
+	char number[24];
+	size_t n = 0;
+
+	snprintf(number, sizeof number, "%" PRIu64, run->counts.rows);
+	values[n++] = row->has_id ? (struct dpo_value){ .data = row->id.bytes, .count = row->id.n } :
+	    (struct dpo_value){ .data = number, .count = strlen(number) };
+	values[n++] = (struct dpo_value){ .data = pair->prompt.ids, .count = pair->prompt.count };
+	for (size_t i = 0; i < pair->n_answers; i++)
+		values[n++] = (struct dpo_value){ .data = pair->answers[i].ids, .count = pair->answers[i].count };
+	if (!run->supervised) {
+		values[n++].f32 = row->weight;
+		values[n++].f32 = row->margin;
+		values[n++].f32 = row->label_prob;
+	}
+	for (size_t i = 0; i < run->rows.n_kept; i++)
+		values[n++] = row->kept[i];
+	cli_check(dpo_writer_put(run->writer, values, &err), &err);
+}
+
+/* ------------------------------------------------------------------ the input */
+
+static _Noreturn void
+fail_at_line(const struct dpo_lines *lines, struct dpo_error *err)
+{
+	dpo_error_prefix(err, "%s:%" PRIu64, dpo_lines_name(lines), dpo_lines_number(lines));
+	cli_fail(err);
+}
+
+static void
+take_line(struct run *run, const struct dpo_lines *lines, const char *line, size_t n)
+{
+	struct dpo_error err;
+	struct dpo_row row;
+
+	if (dpo_rows_read(&run->rows, &row, line, n, &err) != DPO_OK)
+		fail_at_line(lines, &err);
+	if (!run->writer)
+		start_stream(run, row.supervised);
+	if (row.supervised != run->supervised) {
+		(void)dpo_fail(&err, DPO_FORMAT, "a %s row among %s rows", row.supervised ? "supervised" : "preference",
+		    row.supervised ? "preference" : "supervised");
+		fail_at_line(lines, &err);
+	}
+	if (dpo_pair_make(&run->pair, run->tokenizer, &row, (size_t)run->options.max_length, &err) != DPO_OK)
+		fail_at_line(lines, &err);
+	if (run->pair.fate == DPO_PAIR_WHOLE)
+		write_pair(run, &row);
+	else if (cli_verbose())
+		cli_note("%s:%" PRIu64 ": dropped: %s", dpo_lines_name(lines), dpo_lines_number(lines),
+		    run->pair.fate == DPO_PAIR_EMPTY_ANSWER ? "an answer without a token" : "the prompt is too long");
+	dpo_pair_count(&run->counts, &run->pair);
+	cli_progress_show(&run->progress, run->counts.rows, NULL);
+}
+
+static void
+take_file(struct run *run, const char *path)
+{
+	const char *name = path && strcmp(path, "-") != 0 ? path : "standard input", *line;
+	struct dpo_lines *lines;
+	struct dpo_error err;
+	enum dpo_status status;
+	size_t n;
+
+	cli_check(dpo_lines_open(&lines, cli_input(path), name, &err), &err);
+	while ((status = dpo_lines_next(lines, &line, &n, &err)) == DPO_OK)
+		take_line(run, lines, line, n);
+	cli_check(status, &err);
+	run->blank += dpo_lines_blank(lines);
+	dpo_lines_close(lines);
+}
+
+/* ------------------------------------------------------------------ the summary */
+
+static void
+tell(uint64_t count, const char *what)
+{
+	if (count)
+		cli_note("%" PRIu64 " %s", count, what);
+}
+
+static void
+summarize(const struct run *run)
+{
+	const struct dpo_pair_counts *counts = &run->counts;
+	uint64_t dropped = counts->rows - counts->written;
+
+	cli_note("%" PRIu64 " rows read, %" PRIu64 " written, %" PRIu64 " dropped", counts->rows, counts->written, dropped);
+	tell(counts->dropped[DPO_PAIR_PROMPT_TOO_LONG], "dropped: the prompt alone fills --max-length");
+	tell(counts->dropped[DPO_PAIR_EMPTY_ANSWER], "dropped: an answer without a token");
+	tell(counts->cut, "cut to --max-length");
+	tell(counts->open, "with an answer that does not end in the EOS token");
+	tell(counts->moved, "with a token that reaches over the boundary from prompt to answer");
+	tell(counts->same, "with two answers of the same tokens");
+	tell(run->blank, "blank lines");
+	for (size_t i = 0; i < run->rows.n_dropped; i++)
+		cli_note("key \"%.100s\" not kept (%" PRIu64 " rows)", run->rows.dropped[i].name, run->rows.dropped[i].rows);
+	tell(run->rows.dropped_more, "further keys not kept");
+	if (counts->written == 0)
+		cli_warn("no row was written");
+}
+
+/* ------------------------------------------------------------------ main */
+
+static void
+check_options(const struct options *options, size_t n_files, char **files)
+{
+	if (!options->model)
+		cli_usage("-m MODEL is missing");
+	if (strcmp(options->truncation_mode, "keep_end") == 0)
+		cli_usage("--truncation-mode keep_end: it cuts the prompts of the two answers at different places, so they "
+		    "share none; use keep_start");
+	if (strcmp(options->model, "-") == 0 && n_files == 0)
+		cli_usage("-m - and the rows cannot both be standard input");
+	for (size_t i = 0; i < n_files; i++)
+		if (strcmp(options->model, "-") == 0 && strcmp(files[i], "-") == 0)
+			cli_usage("-m - and the rows cannot both be standard input");
+}
+
+static void
+open_tokenizer(struct run *run)
+{
+	struct dpo_error err;
+
+	cli_reads(run->options.model);
+	cli_check(dpo_modelfiles_open(&run->files, run->options.model, &err), &err);
+	if (dpo_tokenizer_open(&run->tokenizer, &run->files, &err) != DPO_OK)
+		cli_fail_at(&err, run->options.model);
+	for (size_t i = 0; i < run->options.keep.count; i++)
+		if (dpo_rows_keep(&run->rows, run->options.keep.items[i], &err) != DPO_OK)
+			cli_fail_at(&err, "--keep");
+}
+
+int
+main(int argc, char **argv)
+{
+	struct run run = { .options = { .max_length = 1024, .truncation_mode = "keep_start" } };
+	struct dpo_error err;
+	char **files;
+	size_t n = cli_parse(&program, &run.options, argc, argv, &files);
+
+	check_options(&run.options, n, files);
+	open_tokenizer(&run);
+	for (size_t i = 0; i < n; i++)
+		if (strcmp(files[i], "-") != 0)
+			cli_reads(files[i]);
+	cli_output(&run.out, run.options.common.output, true);
+	cli_progress_start(&run.progress, "rows", 0, 0);
+	if (n == 0)
+		take_file(&run, NULL);
+	for (size_t i = 0; i < n; i++)
+		take_file(&run, files[i]);
+	cli_progress_end(&run.progress);
+	if (!run.writer) {
+		(void)dpo_fail(&err, DPO_FORMAT, "the input has no rows");
+		cli_fail(&err);
+	}
+	cli_check(dpo_writer_end(run.writer, NULL, &err), &err);
+	dpo_writer_close(run.writer);
+	cli_commit(&run.out);
+	summarize(&run);
+	dpo_pair_free(&run.pair);
+	dpo_rows_free(&run.rows);
+	dpo_tokenizer_free(run.tokenizer);
+	dpo_files_free(&run.files);
+	return cli_finish(0);
+}

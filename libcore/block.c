@@ -1,0 +1,585 @@
+#include "block.h"
+
+#include "bytes.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+#include <zstd.h>
+#include <zstd_errors.h>
+
+enum {
+	MAGIC_BYTES = 8, LENGTH_BYTES = 4, COUNT_BYTES = 4,
+	END_BYTES = 8 + 3 * DPO_HASH_BYTES,	/* count, last h, parent, seal; without the tag */
+	STEP = 1 << 18,				/* a length is believed this many bytes at a time */
+	WINDOW_LOG = 23,
+};
+
+static const char magic[MAGIC_BYTES] = "dpostrm\n";
+
+struct dpo_block_reader {
+	char *name;
+	int fd;
+	ZSTD_DCtx *zstd;
+	struct dpo_buffer input;	/* capacity fixed at opening; input.len bytes, `at` of them used */
+	size_t at;
+	bool inside_frame, end_of_file;
+	struct dpo_buffer header;	/* JSON */
+	struct dpo_buffer content;
+	uint8_t h[DPO_HASH_BYTES], first[DPO_HASH_BYTES], tip[DPO_HASH_BYTES], parent[DPO_HASH_BYTES];
+	bool between;			/* after an END */
+	uint64_t blocks, records, member_records, members;
+};
+
+/* ------------------------------------------------------------------ messages */
+
+/* Put "NAME: record R: block B" before the text: the block being read, and the first record that it would give. */
+static enum dpo_status
+at_block(const struct dpo_block_reader *reader, struct dpo_error *err)
+{
+	return dpo_error_prefix(err, "%.200s: record %llu: block %llu", reader->name,
+	    (unsigned long long)reader->records + 1, (unsigned long long)reader->blocks + 1);
+}
+
+static enum dpo_status
+truncated(const struct dpo_block_reader *reader, struct dpo_error *err)
+{
+	return dpo_fail(err, DPO_TRUNCATED, "%s: ends without END after %llu record%s: cut off, or the program that "
+	    "wrote it failed", reader->name, (unsigned long long)reader->records, reader->records == 1 ? "" : "s");
+}
+
+static enum dpo_status
+not_zstd(const struct dpo_block_reader *reader, struct dpo_error *err)
+{
+	const uint8_t *at = reader->input.data, *end = at + reader->input.len;
+
+	if (at == end)
+		return dpo_fail(err, DPO_TRUNCATED, "%s: empty: not even a header", reader->name);
+	while (at < end && *at && strchr(" \t\r\n", *at))
+		at++;
+	if (at < end && *at == '{')
+		return dpo_fail(err, DPO_FORMAT, "%s: not a stream; it looks like JSON Lines: preference rows go through "
+		    "dpo-tok first, a stream shown as text through dpo-cat -z", reader->name);
+	return dpo_fail(err, DPO_FORMAT, "%s: not a stream: does not begin as zstd does", reader->name);
+}
+
+static enum dpo_status
+after_end(const struct dpo_block_reader *reader, struct dpo_error *err)
+{
+	return dpo_fail(err, DPO_FORMAT, "%s: bytes after END that are no further stream", reader->name);
+}
+
+static enum dpo_status
+zstd_failed(const struct dpo_block_reader *reader, size_t code, struct dpo_error *err)
+{
+	ZSTD_ErrorCode kind = ZSTD_getErrorCode(code);
+
+	if (kind == ZSTD_error_memory_allocation)
+		return dpo_fail_memory(err);
+	if (reader->between && !reader->inside_frame)
+		return after_end(reader, err);
+	if (kind == ZSTD_error_frameParameter_windowTooLarge)
+		dpo_fail(err, DPO_LIMIT, "zstd window above 8 MiB; recompress with level 19 or less");
+	else
+		dpo_fail(err, DPO_CORRUPT, "zstd: %s", ZSTD_getErrorName(code));
+	return at_block(reader, err);
+}
+
+/* ------------------------------------------------------------------ decompressed bytes */
+
+static enum dpo_status
+fill(struct dpo_block_reader *reader, struct dpo_error *err)
+{
+	enum dpo_status status;
+	size_t got;
+
+	status = dpo_file_read_some(reader->fd, reader->input.data, reader->input.capacity, &got, reader->name, err);
+	reader->input.len = got;
+	reader->at = 0;
+	reader->end_of_file = got == 0;
+	return status;
+}
+
+/* Up to n decompressed bytes; fewer only at the end of the file, which is then between two frames. */
+static enum dpo_status
+pull(struct dpo_block_reader *reader, void *bytes, size_t n, size_t *got, struct dpo_error *err)
+{
+	ZSTD_outBuffer out = { bytes, n, 0 };
+	enum dpo_status status = DPO_OK;
+
+	while (out.pos < n && status == DPO_OK) {
+		ZSTD_inBuffer in = { reader->input.data, reader->input.len, reader->at };
+		size_t before = out.pos, code = ZSTD_decompressStream(reader->zstd, &out, &in);
+
+		if (ZSTD_isError(code))
+			return zstd_failed(reader, code, err);
+		/* Called with no input between frames, zstd asks for a frame header: that is no frame begun. */
+		if (in.pos > reader->at || out.pos > before)
+			reader->inside_frame = code != 0;
+		reader->at = in.pos;
+		if (out.pos < n && in.pos == in.size && out.pos == before) {
+			if (reader->end_of_file)
+				break;
+			status = fill(reader, err);
+		}
+	}
+	*got = out.pos;
+	if (status == DPO_OK && out.pos < n && reader->inside_frame)
+		return truncated(reader, err);
+	return status;
+}
+
+/* Exactly n bytes. */
+static enum dpo_status
+pull_all(struct dpo_block_reader *reader, void *bytes, size_t n, struct dpo_error *err)
+{
+	enum dpo_status status;
+	size_t got;
+
+	status = pull(reader, bytes, n, &got, err);
+	return status == DPO_OK && got < n ? truncated(reader, err) : status;
+}
+
+/* Append exactly n bytes to buffer, growing it only as they arrive. */
+static enum dpo_status
+pull_into(struct dpo_block_reader *reader, struct dpo_buffer *buffer, size_t n, struct dpo_error *err)
+{
+	enum dpo_status status = DPO_OK;
+
+	while (n > 0 && status == DPO_OK) {
+		size_t step = n < STEP ? n : STEP;
+		uint8_t *room = dpo_buffer_room(buffer, step);
+
+		status = room ? pull_all(reader, room, step, err) : dpo_fail_memory(err);
+		n -= step;
+	}
+	return status;
+}
+
+/* ------------------------------------------------------------------ units */
+
+/* After the magic: the JSON into `json`, and h_0. */
+static enum dpo_status
+read_header(struct dpo_block_reader *reader, struct dpo_buffer *json, struct dpo_error *err)
+{
+	struct dpo_buffer unit = { 0 };
+	uint8_t raw[LENGTH_BYTES];
+	enum dpo_status status;
+	size_t len;
+
+	if ((status = pull_all(reader, raw, sizeof raw, err)) != DPO_OK)
+		return status;
+	if ((len = dpo_bytes_load32(raw)) > DPO_HEADER_MAX)
+		return dpo_fail(err, DPO_LIMIT, "%s: header of %zu bytes; the limit is %zu", reader->name, len,
+		    DPO_HEADER_MAX);
+	dpo_buffer_append(&unit, magic, MAGIC_BYTES);
+	dpo_buffer_append(&unit, raw, sizeof raw);
+	if ((status = pull_into(reader, &unit, len, err)) == DPO_OK) {
+		dpo_buffer_append(json, unit.data + MAGIC_BYTES + LENGTH_BYTES, len);
+		dpo_hash(reader->h, unit.data, unit.len);
+		status = json->failed || unit.failed ? dpo_fail_memory(err) : DPO_OK;
+	}
+	dpo_buffer_free(&unit);
+	return status;
+}
+
+/* The h_0 that the member carries against the one of its header; for members after the first, against the first's too. */
+static enum dpo_status
+check_header(struct dpo_block_reader *reader, struct dpo_error *err)
+{
+	uint8_t carried[DPO_HASH_BYTES];
+	enum dpo_status status = pull_all(reader, carried, sizeof carried, err);
+
+	if (status != DPO_OK)
+		return status;
+	if (memcmp(carried, reader->h, sizeof carried) != 0)
+		return dpo_fail(err, DPO_CORRUPT, "%s: header: hash does not match", reader->name);
+	if (reader->members == 0)
+		memcpy(reader->first, reader->h, sizeof reader->first);
+	else if (memcmp(reader->first, reader->h, sizeof reader->first) != 0)
+		return dpo_fail(err, DPO_FORMAT, "%s: after %llu records: the header of a further stream differs; only "
+		    "streams with equal headers read as one", reader->name, (unsigned long long)reader->records);
+	reader->member_records = 0;
+	reader->between = false;
+	return DPO_OK;
+}
+
+/* A header unit after an END; `tag` is the byte of it read already. */
+static enum dpo_status
+next_member(struct dpo_block_reader *reader, char tag, struct dpo_error *err)
+{
+	struct dpo_buffer json = { 0 };
+	char start[MAGIC_BYTES];
+	enum dpo_status status = DPO_OK;
+	size_t got = 0;
+
+	start[0] = tag;
+	if (tag == magic[0])
+		status = pull(reader, start + 1, MAGIC_BYTES - 1, &got, err);
+	if (status != DPO_OK)
+		return status;
+	if (got < MAGIC_BYTES - 1 || memcmp(start, magic, MAGIC_BYTES) != 0)
+		return after_end(reader, err);
+	if ((status = read_header(reader, &json, err)) == DPO_OK)
+		status = check_header(reader, err);
+	dpo_buffer_free(&json);
+	return status;
+}
+
+static void
+fold_tip(struct dpo_block_reader *reader)
+{
+	if (reader->members == 0)
+		memcpy(reader->tip, reader->h, sizeof reader->tip);
+	else
+		dpo_hash_two(reader->tip, reader->tip, sizeof reader->tip, reader->h, sizeof reader->h);
+}
+
+static enum dpo_status
+read_end(struct dpo_block_reader *reader, struct dpo_error *err)
+{
+	uint8_t raw[END_BYTES], seal[DPO_HASH_BYTES];
+	const uint8_t *last = raw + 8, *parent = last + DPO_HASH_BYTES, *carried = parent + DPO_HASH_BYTES;
+	enum dpo_status status = pull_all(reader, raw, sizeof raw, err);
+	uint8_t sealed[8 + DPO_HASH_BYTES];
+
+	if (status != DPO_OK)
+		return status;
+	memcpy(sealed, raw, 8);
+	memcpy(sealed + 8, parent, DPO_HASH_BYTES);
+	dpo_hash_two(seal, last, DPO_HASH_BYTES, sealed, sizeof sealed);
+	if (memcmp(seal, carried, sizeof seal) != 0)
+		return dpo_fail(err, DPO_CORRUPT, "%s: END: hash does not match", reader->name);
+	if (memcmp(last, reader->h, DPO_HASH_BYTES) != 0)
+		return dpo_fail(err, DPO_CORRUPT, "%s: END belongs to other blocks than the %llu before it", reader->name,
+		    (unsigned long long)reader->blocks);
+	if (dpo_bytes_load64(raw) != reader->member_records)
+		return dpo_fail(err, DPO_CORRUPT, "%s: END counts %llu records; the blocks hold %llu", reader->name,
+		    (unsigned long long)dpo_bytes_load64(raw), (unsigned long long)reader->member_records);
+	memcpy(reader->parent, parent, DPO_HASH_BYTES);
+	fold_tip(reader);
+	reader->members++;
+	reader->between = true;
+	return DPO_OK;
+}
+
+static enum dpo_status
+read_block(struct dpo_block_reader *reader, struct dpo_error *err)
+{
+	uint8_t raw[LENGTH_BYTES], carried[DPO_HASH_BYTES], hash[DPO_HASH_BYTES], both[2 * DPO_HASH_BYTES];
+	enum dpo_status status;
+	size_t len;
+
+	if ((status = pull_all(reader, raw, sizeof raw, err)) != DPO_OK)
+		return status;
+	len = dpo_bytes_load32(raw);
+	if (len < COUNT_BYTES || len > DPO_CONTENT_MAX) {
+		dpo_fail(err, DPO_LIMIT, "%zu bytes; a block holds %d to %zu", len, COUNT_BYTES, DPO_CONTENT_MAX);
+		return at_block(reader, err);
+	}
+	dpo_buffer_clear(&reader->content);
+	if ((status = pull_into(reader, &reader->content, len, err)) != DPO_OK ||
+	    (status = pull_all(reader, carried, sizeof carried, err)) != DPO_OK)
+		return status;
+	dpo_hash(hash, reader->content.data, len);
+	memcpy(both, reader->h, DPO_HASH_BYTES);
+	memcpy(both + DPO_HASH_BYTES, hash, DPO_HASH_BYTES);
+	dpo_hash(hash, both, sizeof both);
+	if (memcmp(hash, carried, sizeof hash) != 0) {
+		dpo_fail(err, DPO_CORRUPT, "hash does not match: damaged, or not the block that belongs here");
+		return at_block(reader, err);
+	}
+	memcpy(reader->h, hash, sizeof hash);
+	return DPO_OK;
+}
+
+enum dpo_status
+dpo_block_next(struct dpo_block_reader *reader, const uint8_t **content, size_t *len, size_t *count,
+    struct dpo_error *err)
+{
+	enum dpo_status status;
+	char tag;
+	size_t got;
+
+	for (;;) {
+		if ((status = pull(reader, &tag, 1, &got, err)) != DPO_OK)
+			return status;
+		if (got == 0)
+			return reader->between ? DPO_END : truncated(reader, err);
+		if (reader->between)
+			status = next_member(reader, tag, err);
+		else if (tag == 'E')
+			status = read_end(reader, err);
+		else if (tag == 'B')
+			break;
+		else
+			status = (dpo_fail(err, DPO_FORMAT, "neither a block nor END"), at_block(reader, err));
+		if (status != DPO_OK)
+			return status;
+	}
+	if ((status = read_block(reader, err)) != DPO_OK)
+		return status;
+	*content = reader->content.data + COUNT_BYTES;
+	*len = reader->content.len - COUNT_BYTES;
+	*count = dpo_bytes_load32(reader->content.data);
+	reader->blocks++;
+	reader->records += *count;
+	reader->member_records += *count;
+	return DPO_OK;
+}
+
+/* ------------------------------------------------------------------ opening and closing */
+
+/* zstd's magic, or that of a skippable frame. A file cut inside these four bytes is truncated, not foreign. */
+static enum dpo_status
+check_zstd(struct dpo_block_reader *reader, struct dpo_error *err)
+{
+	static const uint8_t plain[4] = { 0x28, 0xb5, 0x2f, 0xfd }, skippable[4] = { 0x50, 0x2a, 0x4d, 0x18 };
+	enum dpo_status status;
+	size_t got = 1;
+	uint8_t start[4] = { 0 };
+
+	while (reader->input.len < sizeof start && got > 0) {
+		status = dpo_file_read_some(reader->fd, reader->input.data + reader->input.len,
+		    reader->input.capacity - reader->input.len, &got, reader->name, err);
+		if (status != DPO_OK)
+			return status;
+		reader->input.len += got;
+	}
+	got = reader->input.len < sizeof start ? reader->input.len : sizeof start;
+	memcpy(start, reader->input.data, got);
+	if (got > 0 && memcmp(start, plain, got) == 0)
+		return got < sizeof start ? truncated(reader, err) : DPO_OK;
+	start[0] &= 0xf0;
+	if (got == sizeof start && memcmp(start, skippable, got) == 0)
+		return DPO_OK;
+	return not_zstd(reader, err);
+}
+
+static enum dpo_status
+open_first(struct dpo_block_reader *reader, struct dpo_error *err)
+{
+	char start[MAGIC_BYTES];
+	enum dpo_status status;
+
+	if ((status = check_zstd(reader, err)) != DPO_OK ||
+	    (status = pull_all(reader, start, sizeof start, err)) != DPO_OK)
+		return status;
+	if (memcmp(start, magic, MAGIC_BYTES) != 0)
+		return dpo_fail(err, DPO_FORMAT, "%s: zstd, but not a stream of these programs", reader->name);
+	if ((status = read_header(reader, &reader->header, err)) != DPO_OK)
+		return status;
+	return check_header(reader, err);
+}
+
+/* Everything but reading: name, decoder, and an input buffer that begins with head. */
+static enum dpo_status
+prepare(struct dpo_block_reader *reader, const void *head, size_t n_head, const char *name, struct dpo_error *err)
+{
+	size_t room = ZSTD_DStreamInSize();
+
+	reader->name = dpo_size_copy(name, strlen(name));
+	reader->zstd = ZSTD_createDCtx();
+	if (!reader->name || !reader->zstd || !dpo_buffer_room(&reader->input, n_head > room ? n_head : room) ||
+	    ZSTD_isError(ZSTD_DCtx_setParameter(reader->zstd, ZSTD_d_windowLogMax, WINDOW_LOG)))
+		return dpo_fail_memory(err);
+	reader->input.len = n_head;
+	if (n_head)
+		memcpy(reader->input.data, head, n_head);
+	return DPO_OK;
+}
+
+enum dpo_status
+dpo_block_open(struct dpo_block_reader **reader, int fd, const void *head, size_t n_head, const char *name,
+    struct dpo_error *err)
+{
+	struct dpo_block_reader *made = dpo_alloc(1, sizeof *made);
+	enum dpo_status status;
+
+	*reader = NULL;
+	if (!made) {
+		close(fd);
+		return dpo_fail_memory(err);
+	}
+	made->fd = fd;
+	if ((status = prepare(made, head, n_head, name, err)) == DPO_OK)
+		status = open_first(made, err);
+	if (status == DPO_OK)
+		*reader = made;
+	else
+		dpo_block_close(made);
+	return status;
+}
+
+const struct dpo_buffer *
+dpo_block_header(const struct dpo_block_reader *reader)
+{
+	return &reader->header;
+}
+
+const char *
+dpo_block_name(const struct dpo_block_reader *reader)
+{
+	return reader->name;
+}
+
+uint64_t
+dpo_block_count(const struct dpo_block_reader *reader)
+{
+	return reader->blocks;
+}
+
+const uint8_t *
+dpo_block_tip(const struct dpo_block_reader *reader)
+{
+	return reader->tip;
+}
+
+const uint8_t *
+dpo_block_parent(const struct dpo_block_reader *reader)
+{
+	return reader->parent;
+}
+
+uint64_t
+dpo_block_members(const struct dpo_block_reader *reader)
+{
+	return reader->members;
+}
+
+void
+dpo_block_close(struct dpo_block_reader *reader)
+{
+	if (!reader)
+		return;
+	close(reader->fd);
+	ZSTD_freeDCtx(reader->zstd);
+	dpo_buffer_free(&reader->input);
+	dpo_buffer_free(&reader->header);
+	dpo_buffer_free(&reader->content);
+	free(reader->name);
+	free(reader);
+}
+
+/* ------------------------------------------------------------------ writing */
+
+struct dpo_block_writer {
+	struct dpo_out *out;
+	ZSTD_CCtx *zstd;
+	struct dpo_buffer raw, compressed;
+	uint8_t h[DPO_HASH_BYTES];
+	uint64_t records;
+};
+
+/* Compress raw into one frame and write it. */
+static enum dpo_status
+write_frame(struct dpo_block_writer *writer, struct dpo_error *err)
+{
+	size_t room = ZSTD_compressBound(writer->raw.len), done;
+	uint8_t *to;
+
+	dpo_buffer_clear(&writer->compressed);
+	if (writer->raw.failed || !(to = dpo_buffer_room(&writer->compressed, room)))
+		return dpo_fail_memory(err);
+	done = ZSTD_compress2(writer->zstd, to, room, writer->raw.data, writer->raw.len);
+	if (ZSTD_isError(done))
+		return dpo_fail(err, DPO_NOMEM, "zstd: %s", ZSTD_getErrorName(done));
+	return dpo_out_write(writer->out, to, done, err);
+}
+
+static void
+append_length(struct dpo_buffer *buffer, size_t n)
+{
+	uint8_t raw[LENGTH_BYTES];
+
+	dpo_bytes_store32(raw, (uint32_t)n);
+	dpo_buffer_append(buffer, raw, sizeof raw);
+}
+
+static enum dpo_status
+write_header(struct dpo_block_writer *writer, const void *header, size_t len, struct dpo_error *err)
+{
+	if (len > DPO_HEADER_MAX)
+		return dpo_fail(err, DPO_LIMIT, "header of %zu bytes; the limit is %zu", len, DPO_HEADER_MAX);
+	dpo_buffer_append(&writer->raw, magic, MAGIC_BYTES);
+	append_length(&writer->raw, len);
+	dpo_buffer_append(&writer->raw, header, len);
+	if (writer->raw.failed)
+		return dpo_fail_memory(err);
+	dpo_hash(writer->h, writer->raw.data, writer->raw.len);
+	dpo_buffer_append(&writer->raw, writer->h, sizeof writer->h);
+	return write_frame(writer, err);
+}
+
+enum dpo_status
+dpo_block_create(struct dpo_block_writer **writer, struct dpo_out *out, const void *header, size_t len, int level,
+    struct dpo_error *err)
+{
+	struct dpo_block_writer *made = dpo_alloc(1, sizeof *made);
+	enum dpo_status status = DPO_OK;
+
+	*writer = NULL;
+	if (!made)
+		return dpo_fail_memory(err);
+	made->out = out;
+	made->zstd = ZSTD_createCCtx();
+	if (!made->zstd || ZSTD_isError(ZSTD_CCtx_setParameter(made->zstd, ZSTD_c_checksumFlag, 1)) ||
+	    ZSTD_isError(ZSTD_CCtx_setParameter(made->zstd, ZSTD_c_compressionLevel, level)))
+		status = dpo_fail_memory(err);
+	if (status == DPO_OK)
+		status = write_header(made, header, len, err);
+	if (status == DPO_OK)
+		*writer = made;
+	else
+		dpo_block_free(made);
+	return status;
+}
+
+enum dpo_status
+dpo_block_put(struct dpo_block_writer *writer, const void *content, size_t len, size_t count, struct dpo_error *err)
+{
+	uint8_t hash[DPO_HASH_BYTES];
+
+	dpo_buffer_clear(&writer->raw);
+	dpo_buffer_byte(&writer->raw, 'B');
+	append_length(&writer->raw, len + COUNT_BYTES);
+	append_length(&writer->raw, count);
+	dpo_buffer_append(&writer->raw, content, len);
+	if (writer->raw.failed)
+		return dpo_fail_memory(err);
+	dpo_hash(hash, writer->raw.data + 1 + LENGTH_BYTES, len + COUNT_BYTES);
+	dpo_hash_two(writer->h, writer->h, sizeof writer->h, hash, sizeof hash);
+	dpo_buffer_append(&writer->raw, writer->h, sizeof writer->h);
+	writer->records += count;
+	return write_frame(writer, err);
+}
+
+enum dpo_status
+dpo_block_end(struct dpo_block_writer *writer, const uint8_t *parent, struct dpo_error *err)
+{
+	static const uint8_t none[DPO_HASH_BYTES];
+	uint8_t sealed[8 + DPO_HASH_BYTES], seal[DPO_HASH_BYTES];
+
+	dpo_bytes_store64(sealed, writer->records);
+	memcpy(sealed + 8, parent ? parent : none, DPO_HASH_BYTES);
+	dpo_hash_two(seal, writer->h, sizeof writer->h, sealed, sizeof sealed);
+	dpo_buffer_clear(&writer->raw);
+	dpo_buffer_byte(&writer->raw, 'E');
+	dpo_buffer_append(&writer->raw, sealed, 8);
+	dpo_buffer_append(&writer->raw, writer->h, sizeof writer->h);
+	dpo_buffer_append(&writer->raw, sealed + 8, DPO_HASH_BYTES);
+	dpo_buffer_append(&writer->raw, seal, sizeof seal);
+	return write_frame(writer, err);
+}
+
+void
+dpo_block_free(struct dpo_block_writer *writer)
+{
+	if (!writer)
+		return;
+	ZSTD_freeCCtx(writer->zstd);
+	dpo_buffer_free(&writer->raw);
+	dpo_buffer_free(&writer->compressed);
+	free(writer);
+}

@@ -1,0 +1,372 @@
+#include "decoder.h"
+
+#include "activation.h"
+#include "arena.h"
+#include "attention.h"
+#include "gemm.h"
+#include "parallel.h"
+#include "places.h"
+#include "rope.h"
+#include "vector.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+/* What the forward pass leaves of a layer. Rows are those of the sequence. */
+struct kept {
+	float *x;		/* [hidden], the layer's input */
+	float *qkv;		/* [qkv], after rope */
+	float *attended;	/* [query], attention's output */
+	float *log_sums;	/* [heads][rows] */
+	float *middle;		/* [hidden], after attention */
+	float *up;		/* [up], before the activation */
+};
+
+struct dpo_decoder {
+	const struct dpo_config *config;
+	struct dpo_places places;
+	bool train;
+	int threads;
+	size_t hidden, query, kv, qkv, inner, up;	/* widths of rows */
+	struct dpo_arena arena;
+	float *rope;			/* owned; table of rope_positions positions */
+	size_t rope_positions;
+	struct kept *kept;		/* owned; [layers], all the same buffers when not training */
+	float *last;			/* [hidden], the last layer's output */
+	float *normed, *stats;		/* [hidden], [2] */
+	float *activated;		/* [inner] */
+	float *h, *h_stats;		/* head rows only */
+	float *dx, *d_normed, *d_attended, *d_qkv, *d_up, *d_activated, *partial;	/* backward only */
+};
+
+static struct dpo_rows
+rows_of(float *data, size_t ld)
+{
+	return (struct dpo_rows){ data, ld };
+}
+
+enum dpo_status
+dpo_decoder_new(struct dpo_decoder **decoder, const struct dpo_config *config, const struct dpo_params *params,
+    bool train, int threads, struct dpo_error *err)
+{
+	struct dpo_decoder *d = dpo_alloc(1, sizeof *d);
+	enum dpo_status status;
+
+	*decoder = NULL;
+	if (!d)
+		return dpo_fail_memory(err);
+	d->config = config;
+	d->train = train;
+	d->threads = dpo_gemm_threads(threads);
+	d->hidden = config->hidden_size;
+	d->query = config->heads * config->head_dim;
+	d->kv = config->kv_heads * config->head_dim;
+	d->qkv = d->query + 2 * d->kv;
+	d->inner = config->intermediate_size;
+	d->up = config->family->mlp == DPO_MLP_GATED ? 2 * d->inner : d->inner;
+	d->kept = dpo_alloc(config->layers, sizeof *d->kept);
+	status = d->kept ? dpo_places_init(&d->places, config, params, err) : dpo_fail_memory(err);
+	if (status != DPO_OK) {
+		dpo_decoder_free(d);
+		return status;
+	}
+	*decoder = d;
+	return DPO_OK;
+}
+
+void
+dpo_decoder_free(struct dpo_decoder *decoder)
+{
+	if (!decoder)
+		return;
+	dpo_places_free(&decoder->places);
+	dpo_arena_free(&decoder->arena);
+	free(decoder->rope);
+	free(decoder->kept);
+	free(decoder);
+}
+
+size_t
+dpo_decoder_head(const struct dpo_decoder *decoder)
+{
+	return decoder->places.head;
+}
+
+static void
+carve_backward(struct dpo_decoder *d, size_t rows)
+{
+	d->dx = dpo_arena_take(&d->arena, rows, d->hidden);
+	d->d_normed = dpo_arena_take(&d->arena, rows, d->hidden);
+	d->d_attended = dpo_arena_take(&d->arena, rows, d->query);
+	d->d_qkv = dpo_arena_take(&d->arena, rows, d->qkv);
+	d->d_up = dpo_arena_take(&d->arena, rows, d->up);
+	d->d_activated = d->up == d->inner ? d->d_up : dpo_arena_take(&d->arena, rows, d->inner);
+	d->partial = dpo_arena_take(&d->arena, dpo_norm_partial(rows, d->hidden), 1);
+}
+
+static void
+carve(struct dpo_decoder *d, const struct dpo_sequence *s)
+{
+	size_t rows = s->rows;
+
+	dpo_arena_begin(&d->arena);
+	for (size_t layer = 0; layer < d->config->layers; layer++) {
+		struct kept *k = &d->kept[layer];
+
+		if (layer > 0 && !d->train) {
+			*k = d->kept[0];
+			continue;
+		}
+		k->x = dpo_arena_take(&d->arena, rows, d->hidden);
+		k->qkv = dpo_arena_take(&d->arena, rows, d->qkv);
+		k->attended = dpo_arena_take(&d->arena, rows, d->query);
+		k->log_sums = dpo_arena_take(&d->arena, d->config->heads, rows);
+		k->middle = dpo_arena_take(&d->arena, rows, d->hidden);
+		k->up = dpo_arena_take(&d->arena, rows, d->up);
+	}
+	d->last = d->train ? dpo_arena_take(&d->arena, rows, d->hidden) : d->kept[0].x;
+	d->normed = dpo_arena_take(&d->arena, rows, d->hidden);
+	d->stats = dpo_arena_take(&d->arena, rows, 2);
+	d->activated = dpo_arena_take(&d->arena, rows, d->inner);
+	d->h = dpo_arena_take(&d->arena, s->head_rows, d->hidden);
+	d->h_stats = dpo_arena_take(&d->arena, s->head_rows, 2);
+	if (d->train)
+		carve_backward(d, rows);
+}
+
+/* The table of rotations, at least as long as the sequence needs. */
+static bool
+prepare_rope(struct dpo_decoder *d, const struct dpo_sequence *s)
+{
+	size_t need = 0, n;
+	float *table;
+
+	if (d->config->family->position != DPO_POSITION_ROPE)
+		return true;
+	for (size_t i = 0; i < s->rows; i++)
+		need = (size_t)s->positions[i] >= need ? (size_t)s->positions[i] + 1 : need;
+	if (need <= d->rope_positions)
+		return true;
+	need = need < 2 * d->rope_positions ? 2 * d->rope_positions : need;
+	if (!dpo_size_mul(need, d->config->head_dim, &n) || !(table = dpo_alloc_aligned(n, sizeof *table)))
+		return false;
+	dpo_rope_table(table, need, d->config->head_dim, d->config->rope_theta);
+	free(d->rope);
+	d->rope = table;
+	d->rope_positions = need;
+	return true;
+}
+
+static bool
+prepare(struct dpo_decoder *d, const struct dpo_sequence *s)
+{
+	enum dpo_arena_result result;
+
+	do {
+		carve(d, s);
+		result = dpo_arena_end(&d->arena);
+	} while (result == DPO_ARENA_AGAIN);
+	return result == DPO_ARENA_READY && prepare_rope(d, s);
+}
+
+/* ------------------------------------------------------------------ embeddings */
+
+/* Columns of an item of the embedding's gradient: each item walks all rows, in order. */
+enum { EMBED_COLUMNS = 64 };
+
+struct embedding {
+	const struct dpo_decoder *decoder;
+	const struct dpo_sequence *sequence;
+	const float *weights;
+	float *gradients;
+};
+
+static void
+embed_row(void *context, size_t row)
+{
+	const struct embedding *e = context;
+	const struct dpo_decoder *d = e->decoder;
+	float *x = d->kept[0].x + row * d->hidden;
+
+	memcpy(x, e->weights + d->places.tokens + (size_t)e->sequence->tokens[row] * d->hidden, d->hidden * sizeof *x);
+	if (d->places.positions != DPO_ABSENT)
+		dpo_vector_add(x, e->weights + d->places.positions + (size_t)e->sequence->positions[row] * d->hidden, d->hidden);
+}
+
+static void
+embed_backward(void *context, size_t item)
+{
+	const struct embedding *e = context;
+	const struct dpo_decoder *d = e->decoder;
+	size_t first = item * EMBED_COLUMNS, n = d->hidden - first < EMBED_COLUMNS ? d->hidden - first : EMBED_COLUMNS;
+
+	for (size_t row = 0; row < e->sequence->rows; row++) {
+		const float *dx = d->dx + row * d->hidden + first;
+
+		dpo_vector_add(e->gradients + d->places.tokens + (size_t)e->sequence->tokens[row] * d->hidden + first, dx, n);
+		if (d->places.positions != DPO_ABSENT)
+			dpo_vector_add(e->gradients + d->places.positions +
+			    (size_t)e->sequence->positions[row] * d->hidden + first, dx, n);
+	}
+}
+
+static int
+useful_threads(const struct dpo_decoder *d, size_t rows)
+{
+	return rows * d->hidden < 32768 ? 1 : d->threads;
+}
+
+/* ------------------------------------------------------------------ forward */
+
+static void
+forward_qkv(const struct dpo_decoder *d, const struct dpo_layer_places *at, const struct dpo_sequence *s,
+    const float *weights, const struct kept *k)
+{
+	size_t column = 0;
+
+	for (size_t i = 0; i < d->places.n_qkv; i++) {
+		struct dpo_linear map = dpo_places_linear(&d->places, &at->qkv[i], weights, NULL);
+
+		dpo_linear_forward(d->threads, &map, s->rows, rows_of(d->normed, d->hidden), (struct dpo_rows){ 0 },
+		    rows_of(k->qkv + column, d->qkv));
+		column += map.out;
+	}
+	if (d->rope)
+		dpo_rope_apply(d->threads, d->rope, s->positions, s->rows, k->qkv, d->qkv,
+		    d->config->heads + d->config->kv_heads, d->config->head_dim, 1.0f);
+}
+
+static void
+forward_up(const struct dpo_decoder *d, const struct dpo_layer_places *at, size_t rows, const float *weights,
+    const struct kept *k)
+{
+	for (size_t i = 0; i < d->places.n_up; i++) {
+		struct dpo_linear map = dpo_places_linear(&d->places, &at->up[i], weights, NULL);
+
+		dpo_linear_forward(d->threads, &map, rows, rows_of(d->normed, d->hidden), (struct dpo_rows){ 0 },
+		    rows_of(k->up + i * d->inner, d->up));
+	}
+}
+
+static void
+forward_layer(const struct dpo_decoder *d, size_t layer, const struct dpo_sequence *s, const float *weights, float *out)
+{
+	const struct dpo_layer_places *at = &d->places.layers[layer];
+	const struct kept *k = &d->kept[layer];
+	struct dpo_norm norm1 = dpo_places_norm(&d->places, &at->norm1, weights, NULL);
+	struct dpo_norm norm2 = dpo_places_norm(&d->places, &at->norm2, weights, NULL);
+	struct dpo_linear o = dpo_places_linear(&d->places, &at->o, weights, NULL);
+	struct dpo_linear down = dpo_places_linear(&d->places, &at->down, weights, NULL);
+	struct dpo_attention attention = { s, d->config->heads, d->config->kv_heads, d->config->head_dim };
+
+	dpo_norm_forward(d->threads, &norm1, s->rows, k->x, d->normed, d->stats);
+	forward_qkv(d, at, s, weights, k);
+	dpo_attention_forward(d->threads, &attention, k->qkv, k->attended, k->log_sums);
+	dpo_linear_forward(d->threads, &o, s->rows, rows_of(k->attended, d->query), rows_of(k->x, d->hidden),
+	    rows_of(k->middle, d->hidden));
+	dpo_norm_forward(d->threads, &norm2, s->rows, k->middle, d->normed, d->stats);
+	forward_up(d, at, s->rows, weights, k);
+	dpo_activation_forward(d->threads, d->config->family->activation, s->rows, d->inner, k->up, d->activated);
+	dpo_linear_forward(d->threads, &down, s->rows, rows_of(d->activated, d->inner), rows_of(k->middle, d->hidden),
+	    rows_of(out, d->hidden));
+}
+
+enum dpo_status
+dpo_decoder_forward(struct dpo_decoder *decoder, const float *weights, const struct dpo_sequence *sequence,
+    const float **h, struct dpo_error *err)
+{
+	struct dpo_decoder *d = decoder;
+	struct embedding embedding = { d, sequence, weights, NULL };
+	struct dpo_norm norm = dpo_places_norm(&d->places, &d->places.norm, weights, NULL);
+	size_t layers = d->config->layers;
+
+	if (!prepare(d, sequence))
+		return dpo_fail_memory(err);
+	*h = d->h;
+	if (sequence->rows == 0)
+		return DPO_OK;
+	dpo_parallel_for(useful_threads(d, sequence->rows), sequence->rows, embed_row, &embedding);
+	for (size_t layer = 0; layer < layers; layer++)
+		forward_layer(d, layer, sequence, weights, layer + 1 < layers ? d->kept[layer + 1].x : d->last);
+	dpo_norm_forward(d->threads, &norm, sequence->head_rows, d->last + sequence->head_first * d->hidden, d->h, d->h_stats);
+	return DPO_OK;
+}
+
+/* ------------------------------------------------------------------ backward */
+
+/* d->dx: from the gradient of the layer's output to that of its middle. */
+static void
+backward_mlp(const struct dpo_decoder *d, size_t layer, size_t rows, const float *weights, float *gradients)
+{
+	const struct dpo_layer_places *at = &d->places.layers[layer];
+	const struct kept *k = &d->kept[layer];
+	struct dpo_norm norm = dpo_places_norm(&d->places, &at->norm2, weights, gradients);
+	struct dpo_linear down = dpo_places_linear(&d->places, &at->down, weights, gradients);
+
+	dpo_linear_backward_input(d->threads, &down, rows, rows_of(d->dx, d->hidden), 0.0f,
+	    rows_of(d->d_activated, d->inner));
+	dpo_activation_backward(d->threads, d->config->family->activation, rows, d->inner, k->up, d->d_activated, d->d_up,
+	    d->activated);
+	dpo_linear_backward_weight(d->threads, &down, rows, rows_of(d->activated, d->inner), rows_of(d->dx, d->hidden));
+	dpo_norm_forward(d->threads, &norm, rows, k->middle, d->normed, d->stats);
+	for (size_t i = 0; i < d->places.n_up; i++) {
+		struct dpo_linear up = dpo_places_linear(&d->places, &at->up[i], weights, gradients);
+		struct dpo_rows dy = rows_of(d->d_up + i * d->inner, d->up);
+
+		dpo_linear_backward_input(d->threads, &up, rows, dy, i ? 1.0f : 0.0f, rows_of(d->d_normed, d->hidden));
+		dpo_linear_backward_weight(d->threads, &up, rows, rows_of(d->normed, d->hidden), dy);
+	}
+	dpo_norm_backward(d->threads, &norm, rows, k->middle, d->stats, d->d_normed, d->dx, d->partial);
+}
+
+/* d->dx: from the gradient of the layer's middle to that of its input. */
+static void
+backward_attention(const struct dpo_decoder *d, size_t layer, const struct dpo_sequence *s, const float *weights,
+    float *gradients)
+{
+	const struct dpo_layer_places *at = &d->places.layers[layer];
+	const struct kept *k = &d->kept[layer];
+	struct dpo_norm norm = dpo_places_norm(&d->places, &at->norm1, weights, gradients);
+	struct dpo_linear o = dpo_places_linear(&d->places, &at->o, weights, gradients);
+	struct dpo_attention attention = { s, d->config->heads, d->config->kv_heads, d->config->head_dim };
+	size_t column = 0;
+
+	dpo_linear_backward_input(d->threads, &o, s->rows, rows_of(d->dx, d->hidden), 0.0f,
+	    rows_of(d->d_attended, d->query));
+	dpo_linear_backward_weight(d->threads, &o, s->rows, rows_of(k->attended, d->query), rows_of(d->dx, d->hidden));
+	dpo_attention_backward(d->threads, &attention, k->qkv, k->attended, k->log_sums, d->d_attended, d->d_qkv);
+	if (d->rope)
+		dpo_rope_apply(d->threads, d->rope, s->positions, s->rows, d->d_qkv, d->qkv,
+		    d->config->heads + d->config->kv_heads, d->config->head_dim, -1.0f);
+	dpo_norm_forward(d->threads, &norm, s->rows, k->x, d->normed, d->stats);
+	for (size_t i = 0; i < d->places.n_qkv; i++) {
+		struct dpo_linear map = dpo_places_linear(&d->places, &at->qkv[i], weights, gradients);
+		struct dpo_rows dy = rows_of(d->d_qkv + column, d->qkv);
+
+		dpo_linear_backward_input(d->threads, &map, s->rows, dy, i ? 1.0f : 0.0f, rows_of(d->d_normed, d->hidden));
+		dpo_linear_backward_weight(d->threads, &map, s->rows, rows_of(d->normed, d->hidden), dy);
+		column += map.out;
+	}
+	dpo_norm_backward(d->threads, &norm, s->rows, k->x, d->stats, d->d_normed, d->dx, d->partial);
+}
+
+void
+dpo_decoder_backward(struct dpo_decoder *decoder, const float *weights, const struct dpo_sequence *sequence,
+    const float *dh, float *gradients)
+{
+	struct dpo_decoder *d = decoder;
+	struct embedding embedding = { d, sequence, weights, gradients };
+	struct dpo_norm norm = dpo_places_norm(&d->places, &d->places.norm, weights, gradients);
+	size_t first = sequence->head_first * d->hidden;
+
+	if (sequence->rows == 0)
+		return;
+	memset(d->dx, 0, sequence->rows * d->hidden * sizeof *d->dx);
+	dpo_norm_backward(d->threads, &norm, sequence->head_rows, d->last + first, d->h_stats, dh, d->dx + first, d->partial);
+	for (size_t layer = d->config->layers; layer-- > 0;) {
+		backward_mlp(d, layer, sequence->rows, weights, gradients);
+		backward_attention(d, layer, sequence, weights, gradients);
+	}
+	dpo_parallel_for(useful_threads(d, sequence->rows), (d->hidden + EMBED_COLUMNS - 1) / EMBED_COLUMNS, embed_backward,
+	    &embedding);
+}

@@ -1,0 +1,36 @@
+/*
+ * eval - a policy on held-out rows. Layer 13; uses loss, outcome, metrics.
+ *
+ * All means are over rows or over scored tokens of the whole set. (TRL averages over evaluation batches, which differs
+ * in token means, and where the last batch is smaller.)
+ */
+#ifndef DPO_EVAL_H
+#define DPO_EVAL_H
+
+#include "metrics.h"
+
+/* Sums over the rows seen; {0} is empty. */
+struct dpo_eval {
+	struct dpo_metrics metrics;
+	double ratio[DPO_ANSWERS];	/* log-ratios to the reference, nats */
+	size_t wins;			/* pairs with log p(chosen) > log p(rejected) */
+};
+
+void dpo_eval_add(struct dpo_eval *eval, const struct dpo_outcome *outcome, double beta);
+
+/* A share with its interval. */
+struct dpo_share {
+	double share, low, high;
+};
+
+/*
+ * `count` of n as a share with the 95% interval of Wilson (1927), "Probable inference, the law of succession, and
+ * statistical inference", J. Am. Stat. Assoc. 22: with z = 1.959964,
+ *
+ *	(p + z^2/2n -+ z sqrt(p(1-p)/n + z^2/4n^2)) / (1 + z^2/n)
+ *
+ * n 0 gives 0 with the interval 0 to 1.
+ */
+struct dpo_share dpo_eval_share(size_t count, size_t n);
+
+#endif

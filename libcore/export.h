@@ -1,0 +1,57 @@
+/*
+ * export - a model as a Hugging Face directory or a bare safetensors file. Layer 9; uses error,
+ * size, bytes, file, files, safetensors, model.
+ *
+ * The directory is built beside its place under a name of its own, every file and the directory
+ * synced, and then renamed: it is there whole or not at all.
+ *
+ *	if ((status = dpo_export_begin(&export, model, path, false, err)) == DPO_OK &&
+ *	    (status = dpo_export_write(&export, err)) == DPO_OK)
+ *		status = dpo_export_commit(&export, err);
+ *	dpo_export_free(&export);
+ */
+#ifndef DPO_EXPORT_H
+#define DPO_EXPORT_H
+
+#include "error.h"
+#include "file.h"
+#include "model.h"
+
+struct dpo_export {
+	const struct dpo_model *model;	/* borrowed */
+	char *path;			/* owned; the directory to be */
+	char *parent;			/* owned; the directory it lies in */
+	char *temp;			/* owned; where it is built */
+	char **paths;			/* owned; every file that may lie in temp */
+	size_t n_paths;
+	bool replace;			/* path exists and will be swapped */
+};
+
+/* Write all tensors as one safetensors file of F32, in table order. */
+enum dpo_status dpo_export_safetensors(const struct dpo_model *model, struct dpo_out *out,
+	struct dpo_error *err)
+	DPO_MUST_CHECK;
+
+/*
+ * Check the place and make the names; nothing is created yet. path must not exist; with `force` it
+ * may be a directory that holds nothing but files an export writes: anything else is never deleted.
+ * Both are DPO_USAGE.
+ */
+enum dpo_status dpo_export_begin(struct dpo_export *export, const struct dpo_model *model,
+	const char *path, bool force, struct dpo_error *err) DPO_MUST_CHECK;
+/*
+ * Write model.safetensors and the model's files, byte for byte, into the temporary directory;
+ * synced.
+ */
+enum dpo_status dpo_export_write(struct dpo_export *export, struct dpo_error *err) DPO_MUST_CHECK;
+/* Rename it into its place and sync the parent; what was there before is removed. */
+enum dpo_status dpo_export_commit(struct dpo_export *export, struct dpo_error *err) DPO_MUST_CHECK;
+/*
+ * Remove the temporary directory and what may be in it. Only unlink() and rmdir(): may be called by
+ * a signal handler.
+ */
+void dpo_export_remove(const struct dpo_export *export);
+/* dpo_export_remove and release; the export is {0} again. */
+void dpo_export_free(struct dpo_export *export);
+
+#endif

@@ -1,0 +1,34 @@
+/*
+ * lineage - does a stream belong to a model: the chain of stages against ids. Layer 9; uses error, json, header, model,
+ * OpenBLAS.
+ */
+#ifndef DPO_LINEAGE_H
+#define DPO_LINEAGE_H
+
+#include "error.h"
+#include "header.h"
+#include "model.h"
+
+/*
+ * The tokenizer that made the stream must be the model's: DPO_MISMATCH showing both. *known becomes false if the stream
+ * or the model names none, so that nothing was checked.
+ */
+enum dpo_status dpo_lineage_tokenizer(const struct dpo_header *header, const struct dpo_model *model, bool *known,
+	struct dpo_error *err) DPO_MUST_CHECK;
+
+/*
+ * The id of the model whose log-probs the stream carries: its last dpo-reflogp stage's, or, where another program took
+ * that place, the last stage's that names a model. NULL if none does. Borrowed from header.
+ */
+const char *dpo_lineage_reference(const struct dpo_header *header);
+
+/* Whether `id` is the model's own id or names a model or a reference in the stages that made it. */
+bool dpo_lineage_descends(const struct dpo_model *model, const char *id);
+
+/* The BLAS kernel the reference's log-probs were computed with, or NULL. Borrowed from header. */
+const char *dpo_lineage_kernel(const struct dpo_header *header);
+
+/* The BLAS kernel of this process. */
+const char *dpo_lineage_kernel_here(void);
+
+#endif

@@ -1,0 +1,71 @@
+/*
+ * model - any MODEL opened: a Hugging Face directory or a model stream. Layer 8; uses error, size,
+ * file, files, header, stream, config, params, weights, tensors.
+ *
+ * After opening, all weights are float in one block, in the order of the table params.h makes for
+ * the configuration.
+ */
+#ifndef DPO_MODEL_H
+#define DPO_MODEL_H
+
+#include "config.h"
+#include "error.h"
+#include "file.h"
+#include "files.h"
+#include "header.h"
+#include "params.h"
+
+struct dpo_model {
+	struct dpo_config config;
+	struct dpo_params params;	/* names, shapes and offsets of every tensor in `weights` */
+	float *weights;			/* owned; params.total floats, 64 byte aligned */
+	struct dpo_files files;
+	cJSON *stages;			/* owned; the stream's chain, for a directory [] */
+	char id[DPO_HEX_BYTES];		/* model id (below) */
+	char tokenizer_id[DPO_HEX_BYTES];	/* "" if there is no tokenizer */
+};
+
+/*
+ * Open the directory or model stream at path ("-" is standard input, a stream). Weights in F32, F16
+ * or BF16 are converted to float exactly.
+ *
+ * The model id (identity.h) is over the tensors by name, as they are stored, and the configuration
+ * keys that shape the mathematics; so a directory, its shards and a stream of the same tensors
+ * agree.
+ *
+ * In a stream (kind "model") the records of the files come first: `file` (str), `offset` (i64,
+ * bytes) and `bytes`, at most 4 MiB each; then those of the tensors (tensors.h), where `file` is
+ * empty.
+ *
+ * A missing or superfluous tensor or a wrong shape is DPO_FORMAT; another dtype, or a config key
+ * that changes the mathematics and is not implemented, is DPO_UNSUPPORTED naming it; NaN or
+ * infinity is DPO_NONFINITE. On error *model is {0}. Threads: hashing and conversion use up to
+ * `threads`; the result does not depend on it.
+ */
+enum dpo_status dpo_model_open(struct dpo_model *model, const char *path, int threads,
+	struct dpo_error *err)
+	DPO_MUST_CHECK;
+
+/*
+ * A model with random weights from the config.json at path (tokenizer files beside it are taken
+ * in): matrices and embeddings normal(0, initializer_range), norm weights 1, biases 0, keyed by
+ * (seed, tensor name).
+ */
+enum dpo_status dpo_model_init(struct dpo_model *model, const char *config_path, uint64_t seed,
+	struct dpo_error *err)
+	DPO_MUST_CHECK;
+
+/* Compute model->id anew, after the weights changed. */
+enum dpo_status dpo_model_identify(struct dpo_model *model, int threads,
+	struct dpo_error *err) DPO_MUST_CHECK;
+
+/*
+ * Write a model stream (kind "model") to out: header with `stages` (borrowed), the files, then all
+ * tensors in table order. parent as in dpo_writer_end.
+ */
+enum dpo_status dpo_model_write(const struct dpo_model *model, const cJSON *stages,
+	const uint8_t *parent, struct dpo_out *out, struct dpo_error *err) DPO_MUST_CHECK;
+
+void dpo_model_free(struct dpo_model *model);
+
+#endif

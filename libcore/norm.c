@@ -1,0 +1,134 @@
+#include "norm.h"
+
+#include "parallel.h"
+#include "vector.h"
+
+#include <math.h>
+#include <string.h>
+
+/* Rows of one item. Weight gradients are summed within an item, then over items in order. */
+enum { ROWS = 32 };
+
+struct work {
+	const struct dpo_norm *norm;
+	size_t rows;
+	const float *x, *dy;
+	const float *stats;		/* of the forward pass, for the backward pass */
+	float *y, *dx, *new_stats, *partial;
+};
+
+static int
+useful_threads(int threads, size_t rows, size_t n)
+{
+	return rows * n < 16384 ? 1 : threads;
+}
+
+DPO_WIDE static void
+normalize(float *y, const float *x, float mean, float rstd, const float *weight, size_t n)
+{
+#pragma omp simd
+	for (size_t i = 0; i < n; i++)
+		y[i] = (x[i] - mean) * rstd * weight[i];
+}
+
+static void
+forward_rows(void *context, size_t item)
+{
+	const struct work *w = context;
+	const struct dpo_norm *norm = w->norm;
+	size_t n = norm->n, end = w->rows - item * ROWS < ROWS ? w->rows : item * ROWS + ROWS;
+	float mean, rstd;
+
+	for (size_t row = item * ROWS; row < end; row++) {
+		const float *x = w->x + row * n;
+
+		mean = norm->kind == DPO_NORM_LAYER ? (float)(dpo_vector_sum(x, n) / (double)n) : 0.0f;
+		rstd = (float)(1.0 / sqrt(dpo_vector_spread(x, mean, n) / (double)n + (double)norm->epsilon));
+		normalize(w->y + row * n, x, mean, rstd, norm->weight, n);
+		if (norm->kind == DPO_NORM_LAYER)
+			dpo_vector_add(w->y + row * n, norm->bias, n);
+		w->new_stats[2 * row] = mean;
+		w->new_stats[2 * row + 1] = rstd;
+	}
+}
+
+void
+dpo_norm_forward(int threads, const struct dpo_norm *norm, size_t rows, const float *x, float *y, float *stats)
+{
+	struct work work = { .norm = norm, .rows = rows, .x = x, .y = y, .new_stats = stats };
+
+	dpo_parallel_for(useful_threads(threads, rows, norm->n), (rows + ROWS - 1) / ROWS, forward_rows, &work);
+}
+
+/*
+ * With h = (x - mean) rstd and g = dy weight: d_weight += dy h, d_bias += dy, and
+ * dx = rstd (g - mean(g) - h mean(g h)), without mean(g) for RMS.
+ */
+DPO_WIDE static void
+backward_sums(float *sums, float *d_weight, float *d_bias, const float *x, const float *dy, const float *weight,
+    float mean, float rstd, size_t n)
+{
+	float g_sum = 0.0f, gh_sum = 0.0f;
+
+#pragma omp simd reduction(+ : g_sum, gh_sum)
+	for (size_t i = 0; i < n; i++) {
+		float h = (x[i] - mean) * rstd, g = dy[i] * weight[i];
+
+		d_weight[i] += dy[i] * h;
+		d_bias[i] += dy[i];
+		g_sum += g;
+		gh_sum += g * h;
+	}
+	sums[0] = g_sum;
+	sums[1] = gh_sum;
+}
+
+DPO_WIDE static void
+backward_input(float *dx, const float *x, const float *dy, const float *weight, float mean, float rstd, float g_mean,
+    float gh_mean, size_t n)
+{
+#pragma omp simd
+	for (size_t i = 0; i < n; i++)
+		dx[i] += rstd * (dy[i] * weight[i] - g_mean - (x[i] - mean) * rstd * gh_mean);
+}
+
+static void
+backward_rows(void *context, size_t item)
+{
+	const struct work *w = context;
+	const struct dpo_norm *norm = w->norm;
+	size_t n = norm->n, end = w->rows - item * ROWS < ROWS ? w->rows : item * ROWS + ROWS;
+	float *d_weight = w->partial + item * 2 * n, *d_bias = d_weight + n, sums[2];
+
+	memset(d_weight, 0, 2 * n * sizeof *d_weight);
+	for (size_t row = item * ROWS; row < end; row++) {
+		const float *x = w->x + row * n, *dy = w->dy + row * n;
+		float mean = w->stats[2 * row], rstd = w->stats[2 * row + 1];
+
+		backward_sums(sums, d_weight, d_bias, x, dy, norm->weight, mean, rstd, n);
+		backward_input(w->dx + row * n, x, dy, norm->weight, mean, rstd,
+		    norm->kind == DPO_NORM_LAYER ? sums[0] / (float)n : 0.0f, sums[1] / (float)n, n);
+	}
+}
+
+size_t
+dpo_norm_partial(size_t rows, size_t n)
+{
+	return (rows + ROWS - 1) / ROWS * 2 * n;
+}
+
+void
+dpo_norm_backward(int threads, const struct dpo_norm *norm, size_t rows, const float *x, const float *stats,
+    const float *dy, float *dx, float *partial)
+{
+	struct work work = { .norm = norm, .rows = rows, .x = x, .dy = dy, .stats = stats, .dx = dx,
+	    .partial = partial };
+	size_t n = norm->n, items = (rows + ROWS - 1) / ROWS;
+
+	dpo_parallel_for(useful_threads(threads, rows, n), items, backward_rows, &work);
+	for (size_t item = 0; item < items; item++) {
+		dpo_vector_add(norm->d_weight, partial + item * 2 * n, n);
+		if (norm->kind == DPO_NORM_LAYER)
+			dpo_vector_add(norm->d_bias, partial + item * 2 * n + n, n);
+	}
+}

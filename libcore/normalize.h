@@ -1,0 +1,37 @@
+/*
+ * normalize - the normalizer of a tokenizer.json: text to text, before anything is split. Layer 3; uses error, size,
+ * buffer, utf8, json, utf8proc.
+ *
+ * Known: Prepend, Replace (of a string), NFC, NFD, NFKC, NFKD (utf8proc's Unicode version), Sequence. Any other type is
+ * DPO_UNSUPPORTED naming it.
+ */
+#ifndef DPO_NORMALIZE_H
+#define DPO_NORMALIZE_H
+
+#include "buffer.h"
+#include "error.h"
+
+#include <cjson/cJSON.h>
+
+#define DPO_NORMALIZE_MAX ((size_t)512 << 20)	/* bytes of normalized text */
+
+struct dpo_normalizer {
+	struct dpo_normalizer_step *steps;	/* owned */
+	size_t count;
+	size_t capacity;
+};
+
+/* Read the "normalizer" object; NULL or null is no step. On error the normalizer is {0}. */
+enum dpo_status dpo_normalizer_read(struct dpo_normalizer *normalizer, const cJSON *spec, struct dpo_error *err)
+	DPO_MUST_CHECK;
+/* Add the step NFC (a tokenizer without tokenizer.json). */
+enum dpo_status dpo_normalizer_nfc(struct dpo_normalizer *normalizer, struct dpo_error *err) DPO_MUST_CHECK;
+void dpo_normalizer_free(struct dpo_normalizer *normalizer);
+
+/*
+ * The normalized form of text[0..n), valid UTF-8, into out (cleared first). More than DPO_NORMALIZE_MAX bytes is DPO_LIMIT.
+ */
+enum dpo_status dpo_normalize(const struct dpo_normalizer *normalizer, const char *text, size_t n,
+	struct dpo_buffer *out, struct dpo_error *err) DPO_MUST_CHECK;
+
+#endif

@@ -1,0 +1,43 @@
+/*
+ * params - the table of named tensors of a model. Layer 5; uses error, size, config.
+ *
+ * One table drives loading, allocation, checkpoints, export, weight decay, initialisation, the
+ * gradient check and the parameter count. Tensor data lie in one block of `total` floats, each
+ * tensor at its offset, in table order, names as in the model's safetensors file.
+ */
+#ifndef DPO_PARAMS_H
+#define DPO_PARAMS_H
+
+#include "config.h"
+#include "error.h"
+
+#define DPO_RANK_MAX 4
+
+enum dpo_init { DPO_INIT_NORMAL, DPO_INIT_ONE, DPO_INIT_ZERO };
+
+struct dpo_tensor {
+	char name[96];
+	size_t shape[DPO_RANK_MAX];
+	size_t rank;
+	size_t count;		/* elements */
+	size_t offset;		/* floats from the start of the block; a multiple of 16 */
+	enum dpo_init init;
+	bool decay;		/* weight decay applies: not to biases and norm weights */
+};
+
+struct dpo_params {
+	struct dpo_tensor *list;	/* owned */
+	size_t count;
+	size_t total;		/* floats of the block, with the padding between tensors (zeros) */
+	size_t parameters;	/* elements of all tensors */
+};
+
+/* Build the table for config. */
+enum dpo_status dpo_params_init(struct dpo_params *params, const struct dpo_config *config,
+	struct dpo_error *err)
+	DPO_MUST_CHECK;
+/* The tensor of that name, or NULL. */
+const struct dpo_tensor *dpo_params_find(const struct dpo_params *params, const char *name);
+void dpo_params_free(struct dpo_params *params);
+
+#endif

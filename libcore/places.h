@@ -1,0 +1,49 @@
+/*
+ * places - where the decoder's tensors lie in a block of parameters. Layer 6; uses error, config, params, linear, norm.
+ *
+ * The names of a family's tensors are known here and in params alone. The same places serve weights and gradients.
+ */
+#ifndef DPO_PLACES_H
+#define DPO_PLACES_H
+
+#include "linear.h"
+#include "norm.h"
+#include "params.h"
+
+#define DPO_ABSENT SIZE_MAX
+
+/* Offsets into a block of params.total floats; DPO_ABSENT where the model has no such tensor. */
+struct dpo_place {
+	size_t weight, bias;
+	size_t in, out;			/* of a linear map */
+};
+
+struct dpo_layer_places {
+	struct dpo_place norm1, norm2;
+	struct dpo_place qkv[3];	/* one fused map, or query, key and value */
+	struct dpo_place o;
+	struct dpo_place up[2];		/* plain: one map; gated: gate, up */
+	struct dpo_place down;
+};
+
+struct dpo_places {
+	const struct dpo_config *config;
+	size_t n_qkv, n_up;
+	size_t tokens, positions;	/* embeddings */
+	size_t head;			/* `tokens` when tied */
+	struct dpo_place norm;		/* the last */
+	struct dpo_layer_places *layers;	/* owned */
+};
+
+/* Find every tensor of config (borrowed) in params. One that is absent or of another size is DPO_FORMAT. */
+enum dpo_status dpo_places_init(struct dpo_places *places, const struct dpo_config *config,
+	const struct dpo_params *params, struct dpo_error *err) DPO_MUST_CHECK;
+void dpo_places_free(struct dpo_places *places);
+
+/* The map and norm at a place; gradients may be NULL in a forward pass. */
+struct dpo_linear dpo_places_linear(const struct dpo_places *places, const struct dpo_place *place,
+	const float *weights, float *gradients);
+struct dpo_norm dpo_places_norm(const struct dpo_places *places, const struct dpo_place *place, const float *weights,
+	float *gradients);
+
+#endif

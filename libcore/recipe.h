@@ -1,0 +1,34 @@
+/*
+ * recipe - the settings of a training run, with TRL's names. Layer 7; uses json, loss, schedule, optim.
+ */
+#ifndef DPO_RECIPE_H
+#define DPO_RECIPE_H
+
+#include "loss.h"
+#include "optim.h"
+#include "schedule.h"
+
+#include <cjson/cJSON.h>
+
+struct dpo_recipe {
+	const struct dpo_loss *loss;
+	struct dpo_loss_settings loss_settings;
+	struct dpo_optim_settings optim;
+	double learning_rate;		/* the peak */
+	enum dpo_schedule schedule;
+	double warmup_steps;		/* below 1: share of all steps */
+	double max_grad_norm;		/* 0: no clipping */
+	double epochs;
+	uint64_t max_steps;		/* 0: as many as the epochs have */
+	uint64_t batch_size;		/* rows per step */
+	uint64_t grad_slots;		/* a fixed binary tree over so many contiguous groups of a batch's rows sums its gradient */
+	uint64_t seed;
+	bool shuffle;
+	uint64_t logging_steps;
+	uint64_t eval_steps;		/* 0: only after the last step */
+};
+
+/* The settings that shape the policy (all but the last two), as a JSON object; NULL if out of memory. Caller deletes. */
+cJSON *dpo_recipe_json(const struct dpo_recipe *recipe);
+
+#endif

@@ -1,0 +1,38 @@
+/*
+ * regex - the regular expressions of tokenizer files, on PCRE2. Layer 2; uses error, size, buffer, utf8, PCRE2.
+ *
+ * Tokenizer files are written for Oniguruma (Ruby syntax, Unicode classes). Where the two differ the pattern is translated:
+ * \s becomes Unicode's White_Space, \w what Oniguruma counts as a word, ^ and $ match at line ends. What
+ * cannot be translated (\b, \h, \R, \X, \K, \G, \Z, class intersection, nested and POSIX classes, \S and \W within a class) is
+ * DPO_UNSUPPORTED naming it. Unicode properties are those of PCRE2's Unicode version.
+ */
+#ifndef DPO_REGEX_H
+#define DPO_REGEX_H
+
+#include "error.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#define DPO_REGEX_PATTERN_MAX ((size_t)1 << 16)	/* bytes of a pattern */
+#define DPO_REGEX_MATCH_LIMIT 10000000u		/* steps of one match */
+
+struct dpo_regex;
+
+/* Compile pattern[0..n), UTF-8. A pattern that is no regular expression is DPO_FORMAT. On error *regex is NULL. */
+enum dpo_status dpo_regex_new(struct dpo_regex **regex, const char *pattern, size_t n, struct dpo_error *err)
+	DPO_MUST_CHECK;
+void dpo_regex_free(struct dpo_regex *regex);
+
+/* What one match writes to; one a thread. NULL if out of memory. */
+struct dpo_regex_scratch *dpo_regex_scratch_new(void);
+void dpo_regex_scratch_free(struct dpo_regex_scratch *scratch);
+
+/*
+ * The first match in text[0..n), valid UTF-8, that begins at or after `from` (a character's first byte): DPO_OK with its
+ * bounds in *start and *end, DPO_END if there is none, DPO_LIMIT if the search takes more than DPO_REGEX_MATCH_LIMIT steps.
+ */
+enum dpo_status dpo_regex_find(const struct dpo_regex *regex, struct dpo_regex_scratch *scratch, const char *text,
+	size_t n, size_t from, size_t *start, size_t *end, struct dpo_error *err) DPO_MUST_CHECK;
+
+#endif

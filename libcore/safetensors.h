@@ -1,0 +1,96 @@
+/*
+ * safetensors - the container of a model's tensors. Layer 4; uses error, size, buffer, bytes,
+ * table, json, file.
+ *
+ * A file is a little-endian u64 N, N bytes of JSON (padded with spaces) and the data:
+ *
+ *	{"__metadata__":{"format":"pt"},"w":{"dtype":"F32","shape":[64],"data_offsets":[0,256]},...}
+ *
+ * A reader here accepts a file only if its tensors cover the data exactly: no hole, no overlap,
+ * nothing behind them; a tensor's bytes are the product of its shape and its dtype, and no name
+ * occurs twice. Data are read with pread(), never mapped, so that a file that shrinks is an error
+ * and not a signal.
+ */
+#ifndef DPO_SAFETENSORS_H
+#define DPO_SAFETENSORS_H
+
+#include "error.h"
+#include "file.h"
+#include "table.h"
+
+#define DPO_SAFETENSORS_HEADER_MAX 100000000	/* bytes, as the reference implementation has it */
+#define DPO_SAFETENSORS_RANK_MAX 8
+
+enum dpo_dtype { DPO_DTYPE_F32, DPO_DTYPE_F16, DPO_DTYPE_BF16, DPO_DTYPE_OTHER };
+
+struct dpo_safetensors_entry {
+	char *name;		/* owned */
+	char dtype_name[16];	/* "BF16" */
+	enum dpo_dtype dtype;	/* OTHER: a known width, but not converted here */
+	size_t shape[DPO_SAFETENSORS_RANK_MAX];
+	size_t rank;
+	size_t count;		/* elements; 1 for rank 0 */
+	size_t begin;		/* bytes from the start of its file's data */
+	size_t bytes;
+	size_t shard;		/* index into shards */
+};
+
+struct dpo_safetensors_shard {
+	char *path;		/* owned */
+	int fd;
+	size_t data;		/* where the data begin in the file */
+};
+
+/* An opened set of tensors: one file, or the shards of an index. {0} is closed. */
+struct dpo_safetensors {
+	struct dpo_safetensors_shard *shards;	/* owned */
+	size_t n_shards, shards_capacity;
+	struct dpo_safetensors_entry *entries;	/* owned; by shard, then in the order of the data */
+	size_t n_entries, entries_capacity;
+	struct dpo_table names;			/* name -> index into entries */
+};
+
+/*
+ * Add the file at path to the set, as its next shard. Not a regular file, or malformed: DPO_FORMAT
+ * (DPO_UNSUPPORTED for a dtype of unknown width); cut short: DPO_TRUNCATED; a header too long or
+ * more than 8 dimensions: DPO_LIMIT. After an error the set is only good for
+ * dpo_safetensors_close().
+ */
+enum dpo_status dpo_safetensors_add(struct dpo_safetensors *set, const char *path,
+	struct dpo_error *err)
+	DPO_MUST_CHECK;
+/* The tensor of that name, or NULL. */
+const struct dpo_safetensors_entry *dpo_safetensors_find(const struct dpo_safetensors *set,
+	const char *name);
+/*
+ * bytes[n] = the stored bytes of the entry from `offset` on; offset + n <= entry->bytes. A file
+ * that has become shorter is DPO_TRUNCATED. May be called from several threads at once.
+ */
+enum dpo_status dpo_safetensors_read(const struct dpo_safetensors *set,
+	const struct dpo_safetensors_entry *entry,
+	size_t offset, void *bytes, size_t n, struct dpo_error *err) DPO_MUST_CHECK;
+void dpo_safetensors_close(struct dpo_safetensors *set);
+
+/* Bytes of one element: 4, 2, 2; 0 for OTHER. */
+size_t dpo_dtype_size(enum dpo_dtype dtype);
+/* out[n] = the n stored elements as float, exactly. dtype is not OTHER. */
+void dpo_dtype_to_float(float *out, const uint8_t *stored, size_t n, enum dpo_dtype dtype);
+
+/* ------------------------------------------------------------------ writing */
+
+/* A tensor to write, all borrowed. */
+struct dpo_safetensors_item {
+	const char *name;
+	const size_t *shape;
+	size_t rank;
+	const float *data;
+};
+
+/*
+ * Write a whole file of F32 tensors in the given order; the header is padded so that data begin at
+ * a multiple of 8.
+ */
+enum dpo_status dpo_safetensors_write(struct dpo_out *out, const struct dpo_safetensors_item *items,
+	size_t n, struct dpo_error *err) DPO_MUST_CHECK;
+
+#endif

@@ -1,0 +1,185 @@
+#include "score.h"
+
+#include "decoder.h"
+#include "gemm.h"
+#include "head.h"
+
+#include <assert.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+struct dpo_scorer {
+	const struct dpo_config *config;
+	const float *weights;
+	bool train;
+	int threads;
+	struct dpo_decoder *decoder;	/* owned */
+	struct dpo_sequence sequence;
+	struct dpo_arena arena;
+	struct dpo_head head;
+	const float *h;			/* the decoder's */
+	float *dh, *logps, *d_logps;	/* in the arena */
+	struct dpo_head_row *rows;	/* owned; [head_rows] */
+	size_t rows_capacity;
+};
+
+enum dpo_status
+dpo_scorer_new(struct dpo_scorer **scorer, const struct dpo_config *config, const struct dpo_params *params,
+    const float *weights, bool train, int threads, struct dpo_error *err)
+{
+	struct dpo_scorer *s = dpo_alloc(1, sizeof *s);
+	enum dpo_status status;
+
+	*scorer = NULL;
+	if (!s)
+		return dpo_fail_memory(err);
+	s->config = config;
+	s->weights = weights;
+	s->train = train;
+	s->threads = dpo_gemm_threads(threads);
+	status = dpo_decoder_new(&s->decoder, config, params, train, threads, err);
+	if (status != DPO_OK) {
+		dpo_scorer_free(s);
+		return status;
+	}
+	*scorer = s;
+	return DPO_OK;
+}
+
+void
+dpo_scorer_free(struct dpo_scorer *scorer)
+{
+	if (!scorer)
+		return;
+	dpo_decoder_free(scorer->decoder);
+	dpo_sequence_free(&scorer->sequence);
+	dpo_arena_free(&scorer->arena);
+	free(scorer->rows);
+	free(scorer);
+}
+
+static void
+carve(struct dpo_scorer *s)
+{
+	size_t rows = s->sequence.head_rows, hidden = s->config->hidden_size;
+
+	dpo_arena_begin(&s->arena);
+	dpo_head_carve(&s->head, rows, hidden, s->config->vocab_size, DPO_HEAD_CHUNK, s->train ? DPO_HEAD_KEPT : 0,
+	    &s->arena);
+	s->logps = dpo_arena_take(&s->arena, rows, DPO_ANSWERS);
+	if (!s->train)
+		return;
+	s->d_logps = dpo_arena_take(&s->arena, rows, DPO_ANSWERS);
+	s->dh = dpo_arena_take(&s->arena, rows, hidden);
+}
+
+static bool
+prepare(struct dpo_scorer *s)
+{
+	void *rows = s->rows;
+	bool fits = dpo_size_grow(&rows, &s->rows_capacity, s->sequence.head_rows, sizeof *s->rows);
+	enum dpo_arena_result result;
+
+	s->rows = rows;
+	do {
+		carve(s);
+		result = dpo_arena_end(&s->arena);
+	} while (result == DPO_ARENA_AGAIN);
+	return fits && result == DPO_ARENA_READY;
+}
+
+/* The answer's log-probs and sums from those of the head rows. */
+static enum dpo_status
+gather(const struct dpo_scorer *s, size_t answer, float *logps, struct dpo_answer_sums *sums, struct dpo_error *err)
+{
+	const struct dpo_sequence *q = &s->sequence;
+	size_t row;
+
+	*sums = (struct dpo_answer_sums){ 0 };
+	for (size_t t = 0; t < q->n_answer[answer]; t++) {
+		row = dpo_sequence_head_row(q, answer, t);
+		logps[t] = 0.0f;
+		if (row == DPO_NO_ROW)
+			continue;
+		logps[t] = s->logps[row * DPO_ANSWERS + answer];
+		if (!isfinite(logps[t]))
+			return dpo_fail(err, DPO_NONFINITE, "answer %zu: the log-prob of token %zu is not finite", answer, t);
+		sums->scored++;
+		sums->logps += (double)logps[t];
+		sums->entropy += s->rows[row].entropy;
+		sums->logits += s->rows[row].mean;
+		sums->correct += s->rows[row].best == (size_t)q->targets[row * DPO_ANSWERS + answer];
+	}
+	return DPO_OK;
+}
+
+enum dpo_status
+dpo_score(struct dpo_scorer *scorer, const struct dpo_example *example, float *const *logps,
+    struct dpo_answer_sums *sums, struct dpo_error *err)
+{
+	struct dpo_scorer *s = scorer;
+	struct dpo_answer_sums unwanted;
+	enum dpo_status status = dpo_pack(&s->sequence, example, s->config->vocab_size, s->config->max_positions, err);
+
+	if (status != DPO_OK)
+		return status;
+	if (!prepare(s))
+		return dpo_fail_memory(err);
+	status = dpo_decoder_forward(s->decoder, s->weights, &s->sequence, &s->h, err);
+	if (status != DPO_OK)
+		return status;
+	dpo_head_forward(s->threads, &s->head, s->weights + dpo_decoder_head(s->decoder), s->h, s->sequence.targets, s->rows,
+	    s->logps);
+	for (size_t a = 0; a < example->n_answers && status == DPO_OK; a++)
+		status = gather(s, a, logps[a], sums ? &sums[a] : &unwanted, err);
+	return status;
+}
+
+enum dpo_status
+dpo_score_backward(struct dpo_scorer *scorer, const struct dpo_example *example, const float *const *dlogps,
+    float *gradients, struct dpo_error *err)
+{
+	struct dpo_scorer *s = scorer;
+	const struct dpo_sequence *q = &s->sequence;
+	size_t head = dpo_decoder_head(s->decoder), row;
+
+	assert(s->train && example->n_answers == q->n_answers && example->n_prompt == q->n_prompt);
+	if (q->head_rows == 0)
+		return DPO_OK;
+	memset(s->d_logps, 0, q->head_rows * DPO_ANSWERS * sizeof *s->d_logps);
+	for (size_t a = 0; a < q->n_answers; a++)
+		for (size_t t = 0; t < q->n_answer[a]; t++) {
+			row = dpo_sequence_head_row(q, a, t);
+			if (row == DPO_NO_ROW)
+				continue;
+			if (!isfinite(dlogps[a][t]))
+				return dpo_fail(err, DPO_NONFINITE, "answer %zu: the gradient of token %zu is not finite", a, t);
+			s->d_logps[row * DPO_ANSWERS + a] = dlogps[a][t];
+		}
+	dpo_head_backward(s->threads, &s->head, s->weights + head, s->h, q->targets, s->rows, s->d_logps, s->dh,
+	    gradients + head);
+	dpo_decoder_backward(s->decoder, s->weights, q, s->dh, gradients);
+	return DPO_OK;
+}
+
+enum dpo_status
+dpo_score_logits(struct dpo_scorer *scorer, size_t answer, float *logits, struct dpo_error *err)
+{
+	const struct dpo_scorer *s = scorer;
+	const struct dpo_sequence *q = &s->sequence;
+	const float *weight = s->weights + dpo_decoder_head(s->decoder);
+	size_t first = dpo_sequence_head_row(q, answer, 0);
+	size_t vocab = s->config->vocab_size;
+
+	if (answer >= q->n_answers)
+		return dpo_fail(err, DPO_USAGE, "answer %zu of %zu", answer, q->n_answers);
+	if (first != DPO_NO_ROW) {
+		dpo_head_logits(s->threads, &s->head, weight, s->h, first, 1, logits);
+		logits += vocab;
+	}
+	if (q->n_answer[answer] > 1)
+		dpo_head_logits(s->threads, &s->head, weight, s->h, dpo_sequence_head_row(q, answer, 1),
+		    q->n_answer[answer] - 1, logits);
+	return DPO_OK;
+}

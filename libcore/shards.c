@@ -1,0 +1,158 @@
+#include "shards.h"
+
+#include "json.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+enum { INDEX_LIMIT = 1 << 28 };	/* bytes */
+
+/* ------------------------------------------------------------------ the index */
+
+static bool
+single_component(const char *name)
+{
+	return *name && strlen(name) <= 255 && !strchr(name, '/') && strcmp(name, ".") != 0 &&
+	    strcmp(name, "..") != 0;
+}
+
+/* Open the shard of that name unless it is open; `shards` maps names to indices. */
+static enum dpo_status
+need_shard(struct dpo_safetensors *set, struct dpo_table *shards, const char *directory,
+    const char *name, struct dpo_error *err)
+{
+	enum dpo_status status;
+	char *path;
+	int added;
+
+	if (!single_component(name))
+		return dpo_fail(err, DPO_FORMAT,
+		    "\"%.300s\" is not the name of a file beside the index", name);
+	if ((added = dpo_table_add(shards, name, strlen(name), (int64_t)set->n_shards)) == 0)
+		return DPO_OK;
+	if (added < 0 || !(path = dpo_file_join(directory, name)))
+		return dpo_fail_memory(err);
+	status = dpo_safetensors_add(set, path, err);
+	free(path);
+	return status;
+}
+
+/* Every tensor of the index is in the shard it names, and no shard holds others. */
+static enum dpo_status
+check_index(const struct dpo_safetensors *set, const struct dpo_table *shards, const cJSON *map,
+    struct dpo_error *err)
+{
+	const cJSON *item;
+	size_t count = 0;
+
+	cJSON_ArrayForEach(item, map) {
+		const struct dpo_safetensors_entry *entry = dpo_safetensors_find(set, item->string);
+		int64_t shard = dpo_table_get(shards, item->valuestring, strlen(item->valuestring),
+		    -1);
+
+		count++;
+		if (!entry || (int64_t)entry->shard != shard)
+			return dpo_fail(err, DPO_FORMAT, "tensor \"%.100s\" is not in \"%.300s\"",
+			    item->string, item->valuestring);
+	}
+	return count == set->n_entries ? DPO_OK :
+	    dpo_fail(err, DPO_FORMAT, "the shards hold %zu tensors, the index names %zu",
+	    set->n_entries, count);
+}
+
+static enum dpo_status
+open_map(struct dpo_safetensors *set, const char *directory, const cJSON *map,
+    struct dpo_error *err)
+{
+	struct dpo_table shards = { 0 };
+	enum dpo_status status = DPO_OK;
+	const cJSON *item;
+
+	if (!cJSON_IsObject(map))
+		return dpo_fail(err, DPO_FORMAT, "\"weight_map\" is not an object");
+	cJSON_ArrayForEach(item, map) {
+		status = cJSON_IsString(item) ? need_shard(set, &shards, directory,
+		    item->valuestring, err) :
+		    dpo_fail(err, DPO_FORMAT,
+		    "\"weight_map\" holds something that is not a file name");
+		if (status != DPO_OK)
+			break;
+	}
+	if (status == DPO_OK)
+		status = check_index(set, &shards, map, err);
+	dpo_table_free(&shards);
+	return status;
+}
+
+static enum dpo_status
+open_index(struct dpo_safetensors *set, const char *directory, const char *path,
+    struct dpo_error *err)
+{
+	struct dpo_buffer text = { 0 };
+	enum dpo_status status;
+	cJSON *tree = NULL;
+
+	if ((status = dpo_file_read(&text, path, INDEX_LIMIT, err)) == DPO_OK) {
+		status = dpo_json_parse(&tree, (const char *)text.data, text.len, err);
+		if (status == DPO_OK)
+			status = open_map(set, directory, dpo_json_get(tree, "weight_map"), err);
+		if (status != DPO_OK)
+			dpo_error_prefix(err, "%s", path);
+	}
+	cJSON_Delete(tree);
+	dpo_buffer_free(&text);
+	return status;
+}
+
+/* ------------------------------------------------------------------ the directory */
+
+/* directory/name if it exists, else NULL with *memory telling why. */
+static char *
+existing(const char *directory, const char *name, bool *memory)
+{
+	char *path = dpo_file_join(directory, name);
+	struct stat about;
+
+	if (!path)
+		*memory = true;
+	if (path && stat(path, &about) == 0)
+		return path;
+	free(path);
+	return NULL;
+}
+
+static enum dpo_status
+open_directory(struct dpo_safetensors *set, const char *directory, struct dpo_error *err)
+{
+	enum dpo_status status;
+	bool memory = false;
+	char *path;
+
+	if ((path = existing(directory, "model.safetensors", &memory)))
+		status = dpo_safetensors_add(set, path, err);
+	else if ((path = existing(directory, "model.safetensors.index.json", &memory)))
+		status = open_index(set, directory, path, err);
+	else if ((path = existing(directory, "pytorch_model.bin", &memory)) ||
+	    (path = existing(directory, "pytorch_model.bin.index.json", &memory)))
+		status = dpo_fail(err, DPO_UNSUPPORTED,
+		    "%s: pickled weights are not read; save the model as safetensors",
+		    path);
+	else
+		status = dpo_fail(err, DPO_FORMAT,
+		    "%s: holds neither model.safetensors nor model.safetensors.index.json",
+		    directory);
+	free(path);
+	return memory ? dpo_fail_memory(err) : status;
+}
+
+enum dpo_status
+dpo_shards_open(struct dpo_safetensors *set, const char *directory, struct dpo_error *err)
+{
+	enum dpo_status status;
+
+	*set = (struct dpo_safetensors){ 0 };
+	if ((status = open_directory(set, directory, err)) != DPO_OK)
+		dpo_safetensors_close(set);
+	return status;
+}

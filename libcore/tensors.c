@@ -1,0 +1,160 @@
+#include "tensors.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum dpo_status
+dpo_tensors_add(struct dpo_header *header, struct dpo_error *err)
+{
+	enum dpo_status status;
+
+	if ((status = dpo_header_add(header, "name", DPO_STR, err)) != DPO_OK ||
+	    (status = dpo_header_add(header, "shape", DPO_I64S, err)) != DPO_OK ||
+	    (status = dpo_header_add(header, "offset", DPO_I64, err)) != DPO_OK)
+		return status;
+	return dpo_header_add(header, "data", DPO_F32S, err);
+}
+
+enum dpo_status
+dpo_tensors_find(struct dpo_tensors_columns *columns, const struct dpo_header *header,
+    struct dpo_error *err)
+{
+	enum dpo_status status;
+
+	if ((status = dpo_header_need(header, "name", DPO_STR, &columns->name, err)) != DPO_OK ||
+	    (status = dpo_header_need(header, "shape", DPO_I64S, &columns->shape, err)) != DPO_OK ||
+	    (status = dpo_header_need(header, "offset", DPO_I64, &columns->offset, err)) != DPO_OK)
+		return status;
+	return dpo_header_need(header, "data", DPO_F32S, &columns->data, err);
+}
+
+/* ------------------------------------------------------------------ writing */
+
+/* The records of one tensor; values are all empty but for these four columns. */
+static enum dpo_status
+write_tensor(struct dpo_writer *writer, struct dpo_value *values,
+    const struct dpo_tensors_columns *columns,
+    const char *prefix, const struct dpo_tensor *tensor, const float *data, struct dpo_error *err)
+{
+	char name[2 * sizeof tensor->name];
+	int64_t shape[DPO_RANK_MAX];
+	enum dpo_status status = DPO_OK;
+	int length = snprintf(name, sizeof name, "%s%s", prefix, tensor->name);
+
+	for (size_t d = 0; d < tensor->rank; d++)
+		shape[d] = (int64_t)tensor->shape[d];
+	values[columns->name] = (struct dpo_value){ .data = name, .count = (size_t)length };
+	values[columns->shape] = (struct dpo_value){ .data = shape, .count = tensor->rank };
+	for (size_t at = 0; at < tensor->count && status == DPO_OK; at += DPO_TENSORS_PIECE) {
+		size_t n = tensor->count - at < DPO_TENSORS_PIECE ? tensor->count - at :
+		    DPO_TENSORS_PIECE;
+
+		values[columns->offset].i64 = (int64_t)at;
+		values[columns->data] = (struct dpo_value){ .data = data + at, .count = n };
+		status = dpo_writer_put(writer, values, err);
+	}
+	return status == DPO_OK ? DPO_OK : dpo_error_prefix(err, "tensor \"%s\"", name);
+}
+
+enum dpo_status
+dpo_tensors_write(struct dpo_writer *writer, const struct dpo_header *header, const char *prefix,
+    const struct dpo_params *params, const float *block, struct dpo_error *err)
+{
+	struct dpo_value *values = dpo_alloc(header->n_columns, sizeof *values);
+	struct dpo_tensors_columns columns;
+	enum dpo_status status;
+
+	if (!values)
+		return dpo_fail_memory(err);
+	status = dpo_tensors_find(&columns, header, err);
+	for (size_t t = 0; t < params->count && status == DPO_OK; t++)
+		status = write_tensor(writer, values, &columns, prefix, &params->list[t],
+		    block + params->list[t].offset, err);
+	free(values);
+	return status;
+}
+
+/* ------------------------------------------------------------------ reading */
+
+static bool
+same_name(const struct dpo_value *value, const char *prefix, const char *name)
+{
+	const char *text = value->data;
+	size_t n = strlen(prefix), m = strlen(name);
+
+	return value->count == n + m && memcmp(text, prefix, n) == 0 &&
+	    memcmp(text + n, name, m) == 0;
+}
+
+static bool
+same_shape(const struct dpo_value *value, const struct dpo_tensor *tensor)
+{
+	const int64_t *shape = value->data;
+
+	if (value->count != tensor->rank)
+		return false;
+	for (size_t d = 0; d < tensor->rank; d++)
+		if (shape[d] != (int64_t)tensor->shape[d])
+			return false;
+	return true;
+}
+
+static enum dpo_status
+check_record(const struct dpo_tensors_fill *fill, const struct dpo_tensor *tensor,
+    const struct dpo_tensors_columns *columns, const struct dpo_value *values,
+    struct dpo_error *err)
+{
+	const struct dpo_value *name = &values[columns->name], *data = &values[columns->data];
+	int shown = name->count < 100 ? (int)name->count : 100;
+
+	if (!same_name(name, fill->prefix, tensor->name))
+		return dpo_fail(err, DPO_FORMAT, "tensor \"%.*s\" where \"%s%s\" is expected",
+		    shown, (const char *)name->data, fill->prefix, tensor->name);
+	if (!same_shape(&values[columns->shape], tensor))
+		return dpo_fail(err, DPO_FORMAT,
+		    "tensor \"%s\": \"shape\" is not that of the configuration", tensor->name);
+	if (values[columns->offset].i64 != (int64_t)fill->elements || data->count == 0)
+		return dpo_fail(err, DPO_FORMAT,
+		    "tensor \"%s\": %zu elements at offset %lld where %zu is expected",
+		    tensor->name, data->count, (long long)values[columns->offset].i64,
+		    fill->elements);
+	if (data->count > tensor->count - fill->elements)
+		return dpo_fail(err, DPO_FORMAT, "tensor \"%s\": more data than its shape holds",
+		    tensor->name);
+	for (size_t i = 0; i < data->count; i++)
+		if (!isfinite(((const float *)data->data)[i]))
+			return dpo_fail(err, DPO_NONFINITE, "tensor \"%s\" holds a NaN or infinity",
+			    tensor->name);
+	return DPO_OK;
+}
+
+enum dpo_status
+dpo_tensors_take(struct dpo_tensors_fill *fill, const struct dpo_tensors_columns *columns,
+    const struct dpo_value *values, struct dpo_error *err)
+{
+	const struct dpo_value *data = &values[columns->data];
+	const struct dpo_tensor *tensor;
+	enum dpo_status status;
+
+	if (dpo_tensors_full(fill))
+		return dpo_fail(err, DPO_FORMAT, "a tensor record after the last tensor");
+	tensor = &fill->params->list[fill->tensor];
+	if ((status = check_record(fill, tensor, columns, values, err)) != DPO_OK)
+		return status;
+	memcpy(fill->block + tensor->offset + fill->elements, data->data,
+	    data->count * sizeof(float));
+	fill->elements += data->count;
+	if (fill->elements == tensor->count) {
+		fill->tensor++;
+		fill->elements = 0;
+	}
+	return DPO_OK;
+}
+
+bool
+dpo_tensors_full(const struct dpo_tensors_fill *fill)
+{
+	return fill->tensor == fill->params->count;
+}

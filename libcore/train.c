@@ -1,0 +1,449 @@
+#include "train.h"
+
+#include "eval.h"
+#include "json.h"
+#include "metrics.h"
+#include "random.h"
+#include "size.h"
+
+#include <inttypes.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { DEPTH_MAX = 33 };	/* of the tree over grad_slots */
+
+struct dpo_train {
+	struct dpo_recipe recipe;
+	struct dpo_model *model;		/* borrowed */
+	struct dpo_rowset *data, *eval;		/* borrowed; eval is NULL without */
+	struct dpo_scorer *scorer;
+	struct dpo_optim optim;
+	float *gradients[DEPTH_MAX];		/* owned; all zero between steps */
+	struct dpo_tokens tokens;
+	struct dpo_order order;
+	uint64_t steps_per_epoch, total, warmup;
+
+	uint64_t done;				/* steps */
+	uint64_t evaluated;			/* the step after which the last evaluation was */
+	uint64_t num_tokens;
+	struct dpo_metric_window window;
+	struct dpo_buffer log;
+	double last_loss;
+
+	dpo_train_tick *tick;			/* of the call under way */
+	void *context;
+	bool stopped;
+};
+
+/* The rows of one step. */
+struct batch {
+	const uint32_t *rows;
+	size_t n;
+	size_t ticked;
+	double divisor;
+	struct dpo_metrics metrics;
+};
+
+/* ------------------------------------------------------------------ setting up */
+
+static void
+plan_steps(struct dpo_train *train)
+{
+	const struct dpo_recipe *recipe = &train->recipe;
+	uint64_t rows = train->data->rows;
+
+	train->steps_per_epoch = rows / recipe->batch_size + (rows % recipe->batch_size != 0);
+	train->total = recipe->max_steps ? recipe->max_steps :
+	    (uint64_t)ceil(recipe->epochs * (double)train->steps_per_epoch);
+	train->warmup = dpo_schedule_warmup(recipe->warmup_steps, train->total);
+	train->order = (struct dpo_order){ .rows = train->data->rows, .seed = recipe->seed, .shuffle = recipe->shuffle };
+}
+
+static size_t
+tree_depth(uint64_t slots)
+{
+	size_t depth = 1;
+
+	while (((uint64_t)1 << (depth - 1)) < slots)
+		depth++;
+	return depth;
+}
+
+enum dpo_status
+dpo_train_new(struct dpo_train **result, const struct dpo_recipe *recipe, struct dpo_model *model,
+    struct dpo_rowset *data, struct dpo_rowset *eval, int threads, struct dpo_error *err)
+{
+	struct dpo_train *train = *result = dpo_alloc(1, sizeof *train);
+	enum dpo_status status;
+
+	if (!train)
+		return dpo_fail_memory(err);
+	train->recipe = *recipe;
+	train->model = model;
+	train->data = data;
+	train->eval = eval;
+	plan_steps(train);
+	status = dpo_optim_init(&train->optim, &model->params, &recipe->optim, threads, err);
+	for (size_t d = 0; d < tree_depth(recipe->grad_slots) && status == DPO_OK; d++)
+		if (!(train->gradients[d] = dpo_alloc_aligned(model->params.total, sizeof(float))))
+			status = dpo_fail_memory(err);
+	if (status == DPO_OK)
+		status = dpo_scorer_new(&train->scorer, &model->config, &model->params, model->weights, true, threads, err);
+	if (status != DPO_OK) {
+		dpo_train_free(train);
+		*result = NULL;
+	}
+	return status;
+}
+
+void
+dpo_train_free(struct dpo_train *train)
+{
+	if (!train)
+		return;
+	dpo_scorer_free(train->scorer);
+	dpo_optim_free(&train->optim);
+	for (size_t d = 0; d < DEPTH_MAX; d++)
+		free(train->gradients[d]);
+	dpo_tokens_free(&train->tokens);
+	dpo_buffer_free(&train->log);
+	dpo_order_free(&train->order);
+	free(train);
+}
+
+/* ------------------------------------------------------------------ the gradient of a step */
+
+/* Rows begin to end - 1 of the batch, in order, added to gradients. */
+static enum dpo_status
+sum_rows(struct dpo_train *train, struct batch *batch, size_t begin, size_t end, float *gradients,
+    struct dpo_error *err)
+{
+	const struct dpo_recipe *recipe = &train->recipe;
+	struct dpo_outcome outcome;
+	struct dpo_row row;
+	enum dpo_status status = DPO_OK;
+
+	for (size_t i = begin; i < end && status == DPO_OK; i++) {
+		if ((train->stopped = train->tick && train->tick(train->context, batch->ticked++, false)))
+			return DPO_OK;
+		if ((status = dpo_rowset_get(train->data, batch->rows[i], &row, err)) != DPO_OK)
+			return status;
+		status = dpo_outcome_score(&outcome, &train->tokens, train->scorer, &row, recipe->loss,
+		    &recipe->loss_settings, err);
+		if (status != DPO_OK)
+			return status;
+		dpo_metrics_add(&batch->metrics, &outcome, recipe->loss_settings.beta);
+		status = dpo_outcome_backward(&outcome, &train->tokens, train->scorer, &row,
+		    row.weight / batch->divisor, gradients, err);
+	}
+	return status;
+}
+
+/* The slots low to high - 1 as a binary tree, into gradients[depth]. */
+static enum dpo_status
+sum_slots(struct dpo_train *train, struct batch *batch, size_t low, size_t high, size_t depth, struct dpo_error *err)
+{
+	size_t slots = (size_t)train->recipe.grad_slots, middle = low + (high - low) / 2;
+	enum dpo_status status;
+
+	if (high - low == 1)
+		return sum_rows(train, batch, batch->n * low / slots, batch->n * high / slots, train->gradients[depth], err);
+	if ((status = sum_slots(train, batch, low, middle, depth, err)) != DPO_OK || train->stopped)
+		return status;
+	if ((status = sum_slots(train, batch, middle, high, depth + 1, err)) != DPO_OK || train->stopped)
+		return status;
+	dpo_optim_add(&train->optim, train->gradients[depth], train->gradients[depth + 1]);
+	return DPO_OK;
+}
+
+static void
+clear_gradients(struct dpo_train *train)
+{
+	for (size_t d = 0; d < DEPTH_MAX; d++)
+		if (train->gradients[d])
+			memset(train->gradients[d], 0, train->model->params.total * sizeof(float));
+}
+
+/* ------------------------------------------------------------------ a step */
+
+static enum dpo_status
+take_batch(struct dpo_train *train, struct batch *batch, struct dpo_error *err)
+{
+	uint64_t epoch = train->done / train->steps_per_epoch;
+	uint64_t size = train->recipe.batch_size, first = train->done % train->steps_per_epoch * size;
+	uint64_t left = train->data->rows - first;
+	size_t tokens = 0;
+	enum dpo_status status;
+
+	if ((status = dpo_order_set(&train->order, epoch, err)) != DPO_OK)
+		return status;
+	*batch = (struct batch){ .rows = train->order.index + first, .n = (size_t)(left < size ? left : size) };
+	for (size_t i = 0; i < batch->n; i++)
+		tokens += train->data->scored[batch->rows[i]];
+	batch->divisor = train->recipe.loss->per_token ? (tokens ? (double)tokens : 1.0) : (double)batch->n;
+	return DPO_OK;
+}
+
+/* The share of the data seen after `done` steps, as Hugging Face's Trainer counts it. */
+static double
+epochs_after(const struct dpo_train *train, uint64_t done)
+{
+	uint64_t per = train->steps_per_epoch, epoch = (done - 1) / per;
+
+	return (double)epoch + (double)((done - 1) % per + 1) / (double)per;
+}
+
+static enum dpo_status
+bad_gradient(struct dpo_train *train, const struct batch *batch, double norm, struct dpo_error *err)
+{
+	struct dpo_row row;
+	enum dpo_status status = dpo_rowset_get(train->data, batch->rows[0], &row, err);
+
+	if (status != DPO_OK)
+		return status;
+	(void)dpo_fail(err, DPO_NONFINITE, "the gradient's norm is %g in the %zu rows that begin here", norm, batch->n);
+	return dpo_columns_blame(&row, err);
+}
+
+static enum dpo_status
+update(struct dpo_train *train, struct batch *batch, struct dpo_error *err)
+{
+	const struct dpo_recipe *recipe = &train->recipe;
+	struct dpo_metric_values values;
+	double norm = dpo_optim_norm(&train->optim, train->gradients[0]);
+	double lr = recipe->learning_rate *
+	    dpo_schedule_factor(recipe->schedule, train->done, train->warmup, train->total);
+
+	if (!isfinite(norm))
+		return bad_gradient(train, batch, norm, err);
+	train->done++;
+	dpo_optim_step(&train->optim, train->model->weights, train->gradients[0], train->done, lr,
+	    dpo_optim_clip(norm, recipe->max_grad_norm));
+	dpo_metrics_mean(&batch->metrics, recipe->loss, &values);
+	values.value[DPO_METRIC_GRAD_NORM] = norm;
+	values.value[DPO_METRIC_LEARNING_RATE] = lr;
+	values.present[DPO_METRIC_GRAD_NORM] = values.present[DPO_METRIC_LEARNING_RATE] = true;
+	dpo_metrics_window_add(&train->window, &values);
+	train->num_tokens += batch->metrics.tokens;
+	train->last_loss = values.value[DPO_METRIC_LOSS];
+	return DPO_OK;
+}
+
+static enum dpo_status
+log_step(struct dpo_train *train, struct dpo_error *err)
+{
+	if (train->done % train->recipe.logging_steps == 0 || train->done == train->total) {
+		dpo_metrics_line(&train->log, &train->window, "", train->num_tokens, epochs_after(train, train->done),
+		    train->done);
+		train->window = (struct dpo_metric_window){ 0 };
+	}
+	return train->log.failed ? dpo_fail_memory(err) : DPO_OK;
+}
+
+static enum dpo_status
+optimize(struct dpo_train *train, struct dpo_error *err)
+{
+	struct batch batch;
+	enum dpo_status status = take_batch(train, &batch, err);
+
+	if (status == DPO_OK)
+		status = sum_slots(train, &batch, 0, (size_t)train->recipe.grad_slots, 0, err);
+	if (status == DPO_OK && train->stopped)
+		clear_gradients(train);
+	else if (status == DPO_OK && (status = update(train, &batch, err)) == DPO_OK)
+		return log_step(train, err);
+	return status == DPO_OK ? DPO_OK : dpo_error_prefix(err, "step %" PRIu64, train->done + 1);
+}
+
+/* ------------------------------------------------------------------ evaluation on the way */
+
+static bool
+evaluation_is_due(const struct dpo_train *train)
+{
+	uint64_t every = train->recipe.eval_steps;
+
+	return train->eval && train->done > 0 && train->evaluated != train->done &&
+	    (train->done == train->total || (every && train->done % every == 0));
+}
+
+static enum dpo_status
+evaluate(struct dpo_train *train, struct dpo_error *err)
+{
+	const struct dpo_recipe *recipe = &train->recipe;
+	struct dpo_metric_window window = { 0 };
+	struct dpo_metric_values values;
+	struct dpo_outcome outcome;
+	struct dpo_eval eval = { 0 };
+	struct dpo_row row;
+	enum dpo_status status;
+
+	for (size_t i = 0; i < train->eval->rows; i++) {
+		if ((train->stopped = train->tick && train->tick(train->context, i, true)))
+			return DPO_OK;
+		if ((status = dpo_rowset_get(train->eval, i, &row, err)) != DPO_OK ||
+		    (status = dpo_outcome_score(&outcome, &train->tokens, train->scorer, &row, recipe->loss,
+		    &recipe->loss_settings, err)) != DPO_OK)
+			return dpo_error_prefix(err, "evaluation after step %" PRIu64, train->done);
+		dpo_eval_add(&eval, &outcome, recipe->loss_settings.beta);
+	}
+	dpo_metrics_mean(&eval.metrics, recipe->loss, &values);
+	dpo_metrics_window_add(&window, &values);
+	dpo_metrics_line(&train->log, &window, "eval_", 0, epochs_after(train, train->done), train->done);
+	train->evaluated = train->done;
+	return train->log.failed ? dpo_fail_memory(err) : DPO_OK;
+}
+
+enum dpo_status
+dpo_train_step(struct dpo_train *train, dpo_train_tick *tick, void *context, bool *stopped, struct dpo_error *err)
+{
+	bool evaluation = evaluation_is_due(train);
+	enum dpo_status status;
+
+	*stopped = train->stopped = false;
+	if (!evaluation && train->done >= train->total)
+		return DPO_END;
+	train->tick = tick;
+	train->context = context;
+	status = evaluation ? evaluate(train, err) : optimize(train, err);
+	*stopped = train->stopped;
+	return status;
+}
+
+/* ------------------------------------------------------------------ looking at it */
+
+uint64_t
+dpo_train_done(const struct dpo_train *train)
+{
+	return train->done;
+}
+
+uint64_t
+dpo_train_total(const struct dpo_train *train)
+{
+	return train->total;
+}
+
+uint64_t
+dpo_train_rows(const struct dpo_train *train, uint64_t steps)
+{
+	uint64_t within = steps % train->steps_per_epoch * train->recipe.batch_size;
+
+	return steps / train->steps_per_epoch * train->data->rows + within;
+}
+
+const struct dpo_buffer *
+dpo_train_log(const struct dpo_train *train)
+{
+	return &train->log;
+}
+
+double
+dpo_train_loss(const struct dpo_train *train)
+{
+	return train->last_loss;
+}
+
+/* ------------------------------------------------------------------ checkpoints
+ * state.json: counters as numbers, the window's sums as hexadecimal floating point, which is exact.
+ */
+
+static void
+write_state(const struct dpo_train *train, struct dpo_buffer *state)
+{
+	dpo_buffer_printf(state, "{\"step\":%" PRIu64 ",\"evaluated\":%" PRIu64 ",\"num_tokens\":%" PRIu64
+	    ",\"window_steps\":%" PRIu64 ",\"loss\":\"%a\",\"window\":{", train->done, train->evaluated,
+	    train->num_tokens, train->window.steps, train->last_loss);
+	for (int i = 0, n = 0; i < DPO_METRICS; i++)
+		if (train->window.sum.present[i])
+			dpo_buffer_printf(state, "%s\"%s\":\"%a\"", n++ ? "," : "",
+			    dpo_metric_name((enum dpo_metric)i), train->window.sum.value[i]);
+	dpo_buffer_string(state, "}}\n");
+}
+
+static enum dpo_status
+read_exact(double *value, const cJSON *object, const char *key, struct dpo_error *err)
+{
+	const char *text;
+	char *end;
+	enum dpo_status status = dpo_json_string(&text, object, key, err);
+
+	if (status != DPO_OK)
+		return status;
+	*value = strtod(text, &end);
+	return *text && !*end ? DPO_OK : dpo_fail(err, DPO_FORMAT, "\"%s\" is not a number", key);
+}
+
+static enum dpo_status
+read_counter(uint64_t *value, const cJSON *object, const char *key, uint64_t limit, struct dpo_error *err)
+{
+	int64_t number = 0;
+	enum dpo_status status = dpo_json_integer(&number, object, key, 0,
+	    limit < (uint64_t)DPO_JSON_EXACT ? (int64_t)limit : (int64_t)DPO_JSON_EXACT, err);
+
+	*value = (uint64_t)number;
+	return status;
+}
+
+static enum dpo_status
+read_window(struct dpo_train *train, const cJSON *state, struct dpo_error *err)
+{
+	const cJSON *window = dpo_json_get(state, "window");
+	enum dpo_status status = DPO_OK;
+
+	for (int i = 0; i < DPO_METRICS && status == DPO_OK; i++) {
+		const char *name = dpo_metric_name((enum dpo_metric)i);
+
+		train->window.sum.present[i] = dpo_json_get(window, name) != NULL;
+		if (train->window.sum.present[i])
+			status = read_exact(&train->window.sum.value[i], window, name, err);
+	}
+	return status;
+}
+
+static enum dpo_status
+read_state(struct dpo_train *train, const struct dpo_buffer *text, struct dpo_error *err)
+{
+	cJSON *state;
+	enum dpo_status status = dpo_json_parse(&state, (const char *)text->data, text->len, err);
+
+	if (status != DPO_OK)
+		return status;
+	if ((status = read_counter(&train->done, state, "step", train->total, err)) == DPO_OK &&
+	    (status = read_counter(&train->evaluated, state, "evaluated", train->total, err)) == DPO_OK &&
+	    (status = read_counter(&train->num_tokens, state, "num_tokens", UINT64_MAX, err)) == DPO_OK &&
+	    (status = read_counter(&train->window.steps, state, "window_steps", train->total, err)) == DPO_OK &&
+	    (status = read_exact(&train->last_loss, state, "loss", err)) == DPO_OK)
+		status = read_window(train, state, err);
+	cJSON_Delete(state);
+	return status;
+}
+
+enum dpo_status
+dpo_train_save(const struct dpo_train *train, const cJSON *run, struct dpo_out *out, struct dpo_error *err)
+{
+	const float *const blocks[] = { train->model->weights, train->optim.m, train->optim.v };
+	struct dpo_buffer state = { 0 };
+	enum dpo_status status;
+
+	write_state(train, &state);
+	status = state.failed ? dpo_fail_memory(err) :
+	    dpo_checkpoint_write(out, run, &state, &train->log, &train->model->params, blocks, err);
+	dpo_buffer_free(&state);
+	return status;
+}
+
+enum dpo_status
+dpo_train_resume(struct dpo_train *train, struct dpo_checkpoint *checkpoint, struct dpo_error *err)
+{
+	float *const blocks[] = { train->model->weights, train->optim.m, train->optim.v };
+	struct dpo_buffer state = { 0 };
+	enum dpo_status status;
+
+	dpo_buffer_clear(&train->log);
+	status = dpo_checkpoint_read(checkpoint, &state, &train->log, &train->model->params, blocks, err);
+	if (status == DPO_OK)
+		status = read_state(train, &state, err);
+	dpo_buffer_free(&state);
+	return status;
+}

@@ -1,0 +1,59 @@
+/*
+ * train - optimizer steps over a spool of pairs or supervised rows. Layer 14; uses error, size, buffer, json,
+ * model, score, loss, schedule, optim, recipe, rowset, outcome, metrics, eval, checkpoint.
+ *
+ * Invariants:
+ *  1. The state after step s depends on settings, model and data alone: not on threads, nor on where the run was stopped
+ *     and resumed. There is no random state: the order of epoch e is drawn from (seed, e).
+ *  2. Weights, moments and log change only at the end of a step; a step that is stopped half-way leaves no trace.
+ *  3. The gradient of a step is the sum over a fixed binary tree of grad_slots contiguous groups of its rows, each group
+ *     summed in row order.
+ */
+#ifndef DPO_TRAIN_H
+#define DPO_TRAIN_H
+
+#include "buffer.h"
+#include "checkpoint.h"
+#include "error.h"
+#include "model.h"
+#include "recipe.h"
+#include "rowset.h"
+
+struct dpo_train;
+
+/*
+ * A run at step 0. Everything is borrowed but the recipe, which is copied; model's weights are trained in place while
+ * model->id stays that of the start. eval is NULL for none. Memory: besides the model 3 floats per parameter, and one
+ * more for each doubling of grad_slots.
+ */
+enum dpo_status dpo_train_new(struct dpo_train **train, const struct dpo_recipe *recipe, struct dpo_model *model,
+	struct dpo_rowset *data, struct dpo_rowset *eval, int threads, struct dpo_error *err) DPO_MUST_CHECK;
+void dpo_train_free(struct dpo_train *train);
+
+/* Called before each row; true stops the step. rows: rows of this call done so far; evaluating: rows of the eval set. */
+typedef bool dpo_train_tick(void *context, size_t rows, bool evaluating);
+
+/*
+ * Do one unit of work: an optimizer step, or the evaluation that is due after the last one. DPO_END if nothing is left.
+ * *stopped is true if the tick stopped it; the state is then as before the call. Errors name step and record; a loss or a
+ * gradient that is not finite is DPO_NONFINITE.
+ */
+enum dpo_status dpo_train_step(struct dpo_train *train, dpo_train_tick *tick, void *context, bool *stopped,
+	struct dpo_error *err) DPO_MUST_CHECK;
+
+uint64_t dpo_train_done(const struct dpo_train *train);		/* steps */
+uint64_t dpo_train_total(const struct dpo_train *train);
+uint64_t dpo_train_rows(const struct dpo_train *train, uint64_t steps);	/* rows in the first `steps` steps */
+/* The log so far, one JSON object a line. Borrowed. */
+const struct dpo_buffer *dpo_train_log(const struct dpo_train *train);
+/* Loss of the last step. */
+double dpo_train_loss(const struct dpo_train *train);
+
+/* Write a checkpoint of this run; `run` as in checkpoint.h. The caller commits out. */
+enum dpo_status dpo_train_save(const struct dpo_train *train, const cJSON *run, struct dpo_out *out,
+	struct dpo_error *err) DPO_MUST_CHECK;
+/* Go on from an opened checkpoint, already found to be of this run. After an error the run is of no use. */
+enum dpo_status dpo_train_resume(struct dpo_train *train, struct dpo_checkpoint *checkpoint, struct dpo_error *err)
+	DPO_MUST_CHECK;
+
+#endif

@@ -1,0 +1,260 @@
+#include "vector.h"
+
+#include <stdint.h>
+#include <string.h>
+
+#if defined(__x86_64__)
+#include <immintrin.h>
+#endif
+#include <sleef.h>
+
+enum { RUN = 256, LANES = 8 };
+
+#if defined(__x86_64__)
+
+/* The header declares these only where AVX is the baseline. */
+__attribute__((target("avx2,fma"))) __m256 Sleef_expf8_u10avx2(__m256);
+__attribute__((target("avx2,fma"))) __m256 Sleef_tanhf8_u10avx2(__m256);
+
+__attribute__((target("avx2,fma"))) static void
+exp_avx2(float *y, const float *x, float shift, size_t n)
+{
+	for (size_t i = 0; i < n; i += LANES)
+		_mm256_storeu_ps(y + i, Sleef_expf8_u10avx2(_mm256_sub_ps(_mm256_loadu_ps(x + i),
+			_mm256_set1_ps(shift))));
+}
+
+__attribute__((target("avx2,fma"))) static void
+tanh_avx2(float *y, const float *x, size_t n)
+{
+	for (size_t i = 0; i < n; i += LANES)
+		_mm256_storeu_ps(y + i, Sleef_tanhf8_u10avx2(_mm256_loadu_ps(x + i)));
+}
+
+static int
+has_avx2(void)
+{
+	return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
+}
+
+static void
+exp_base(float *y, const float *x, float shift, size_t n)
+{
+	for (size_t i = 0; i < n; i += 4)
+		_mm_storeu_ps(y + i, Sleef_expf4_u10(_mm_sub_ps(_mm_loadu_ps(x + i), _mm_set1_ps(shift))));
+}
+
+static void
+tanh_base(float *y, const float *x, size_t n)
+{
+	for (size_t i = 0; i < n; i += 4)
+		_mm_storeu_ps(y + i, Sleef_tanhf4_u10(_mm_loadu_ps(x + i)));
+}
+
+#else
+
+static int
+has_avx2(void)
+{
+	return 0;
+}
+
+static void
+exp_base(float *y, const float *x, float shift, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		y[i] = Sleef_expf_u10(x[i] - shift);
+}
+
+static void
+tanh_base(float *y, const float *x, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		y[i] = Sleef_tanhf_u10(x[i]);
+}
+
+#define exp_avx2 exp_base
+#define tanh_avx2 tanh_base
+
+#endif
+
+void
+dpo_vector_exp(float *y, const float *x, float shift, size_t n)
+{
+	float rest[LANES] = {0};
+	size_t whole = n - n % LANES;
+
+	(has_avx2() ? exp_avx2 : exp_base)(y, x, shift, whole);
+	if (whole == n)
+		return;
+	memcpy(rest, x + whole, (n - whole) * sizeof *x);
+	(has_avx2() ? exp_avx2 : exp_base)(rest, rest, shift, LANES);
+	memcpy(y + whole, rest, (n - whole) * sizeof *x);
+}
+
+void
+dpo_vector_tanh(float *y, const float *x, size_t n)
+{
+	float rest[LANES] = {0};
+	size_t whole = n - n % LANES;
+
+	(has_avx2() ? tanh_avx2 : tanh_base)(y, x, whole);
+	if (whole == n)
+		return;
+	memcpy(rest, x + whole, (n - whole) * sizeof *x);
+	(has_avx2() ? tanh_avx2 : tanh_base)(rest, rest, LANES);
+	memcpy(y + whole, rest, (n - whole) * sizeof *x);
+}
+
+DPO_WIDE void
+dpo_vector_add(float *y, const float *x, size_t n)
+{
+#pragma omp simd
+	for (size_t i = 0; i < n; i++)
+		y[i] += x[i];
+}
+
+DPO_WIDE void
+dpo_vector_axpy(float *y, float a, const float *x, size_t n)
+{
+#pragma omp simd
+	for (size_t i = 0; i < n; i++)
+		y[i] += a * x[i];
+}
+
+DPO_WIDE void
+dpo_vector_shift(float *y, const float *x, float a, size_t n)
+{
+#pragma omp simd
+	for (size_t i = 0; i < n; i++)
+		y[i] = x[i] - a;
+}
+
+DPO_WIDE void
+dpo_vector_scale(float *y, float a, size_t n)
+{
+#pragma omp simd
+	for (size_t i = 0; i < n; i++)
+		y[i] *= a;
+}
+
+DPO_WIDE static void
+finish_both(float *y, const float *bias, const float *residual, size_t n)
+{
+#pragma omp simd
+	for (size_t i = 0; i < n; i++)
+		y[i] = y[i] + bias[i] + residual[i];
+}
+
+void
+dpo_vector_finish(float *y, const float *bias, const float *residual, size_t n)
+{
+	if (bias && residual)
+		finish_both(y, bias, residual, n);
+	else if (bias)
+		dpo_vector_add(y, bias, n);
+	else if (residual)
+		dpo_vector_add(y, residual, n);
+}
+
+typedef float lanes __attribute__((vector_size(4 * LANES)));
+typedef int32_t mask __attribute__((vector_size(4 * LANES)));
+
+DPO_WIDE static float
+max_lanes(const float *x, size_t n)
+{
+	lanes here, best;
+	mask more;
+	float each[LANES], most;
+
+	memcpy(&best, x, sizeof best);
+	for (size_t i = LANES; i + LANES <= n; i += LANES) {
+		memcpy(&here, x + i, sizeof here);
+		more = (here > best) | (best != best);
+		best = (lanes)(((mask)here & more) | ((mask)best & ~more));
+	}
+	memcpy(each, &best, sizeof each);
+	most = each[0];
+	for (size_t i = 1; i < LANES; i++)
+		most = each[i] > most || most != most ? each[i] : most;
+	return most;
+}
+
+float
+dpo_vector_max(const float *x, size_t n)
+{
+	float most = n >= LANES ? max_lanes(x, n) : x[0];
+
+	for (size_t i = n - n % LANES; i < n; i++)
+		most = x[i] > most || most != most ? x[i] : most;
+	return most;
+}
+
+DPO_WIDE static float
+sum_run(const float *x, size_t n)
+{
+	float sum = 0.0f;
+
+#pragma omp simd reduction(+ : sum)
+	for (size_t i = 0; i < n; i++)
+		sum += x[i];
+	return sum;
+}
+
+DPO_WIDE static float
+dot_run(const float *x, const float *y, size_t n)
+{
+	float sum = 0.0f;
+
+#pragma omp simd reduction(+ : sum)
+	for (size_t i = 0; i < n; i++)
+		sum += x[i] * y[i];
+	return sum;
+}
+
+DPO_WIDE static float
+spread_run(const float *x, float mean, size_t n)
+{
+	float sum = 0.0f;
+
+#pragma omp simd reduction(+ : sum)
+	for (size_t i = 0; i < n; i++)
+		sum += (x[i] - mean) * (x[i] - mean);
+	return sum;
+}
+
+static size_t
+run_length(size_t n, size_t at)
+{
+	return n - at < RUN ? n - at : RUN;
+}
+
+double
+dpo_vector_sum(const float *x, size_t n)
+{
+	double sum = 0.0;
+
+	for (size_t i = 0; i < n; i += RUN)
+		sum += (double)sum_run(x + i, run_length(n, i));
+	return sum;
+}
+
+double
+dpo_vector_dot(const float *x, const float *y, size_t n)
+{
+	double sum = 0.0;
+
+	for (size_t i = 0; i < n; i += RUN)
+		sum += (double)dot_run(x + i, y + i, run_length(n, i));
+	return sum;
+}
+
+double
+dpo_vector_spread(const float *x, float mean, size_t n)
+{
+	double sum = 0.0;
+
+	for (size_t i = 0; i < n; i += RUN)
+		sum += (double)spread_run(x + i, mean, run_length(n, i));
+	return sum;
+}

@@ -1,0 +1,44 @@
+/*
+ * vector - elementwise passes and reductions over runs of floats. Layer 2; uses SLEEF.
+ *
+ * Each function is built twice, for the baseline and for AVX2, and the processor's best is taken at run time. So the
+ * order of a sum depends on the processor, and on nothing else but n. Runs may have any length and alignment. Unless
+ * said otherwise output may be an input, but may not overlap it in part.
+ */
+#ifndef DPO_VECTOR_H
+#define DPO_VECTOR_H
+
+#include <stddef.h>
+
+/* Functions that carry this are compiled for AVX2 also, and dispatched by the loader. Contraction stays off in both. */
+#if defined(__x86_64__) && defined(__GNUC__)
+#define DPO_WIDE __attribute__((target_clones("avx2", "default")))
+#else
+#define DPO_WIDE
+#endif
+
+/* y = exp(x - shift); at most 1 ulp from exp of the rounded difference (SLEEF u10). */
+void dpo_vector_exp(float *y, const float *x, float shift, size_t n);
+/* y = tanh(x); at most 1 ulp (SLEEF u10). */
+void dpo_vector_tanh(float *y, const float *x, size_t n);
+
+/* y += x */
+void dpo_vector_add(float *y, const float *x, size_t n);
+/* y += a x */
+void dpo_vector_axpy(float *y, float a, const float *x, size_t n);
+/* y = x - a */
+void dpo_vector_shift(float *y, const float *x, float a, size_t n);
+/* y *= a */
+void dpo_vector_scale(float *y, float a, size_t n);
+/* y[i] = y[i] + bias[i] + residual[i], summed in this order; bias and residual may be NULL */
+void dpo_vector_finish(float *y, const float *bias, const float *residual, size_t n);
+
+/* The largest element; n > 0. NaN elements are passed over, unless all are. */
+float dpo_vector_max(const float *x, size_t n);
+/* Sums are taken in float over runs of 256 and in double over the runs. */
+double dpo_vector_sum(const float *x, size_t n);
+double dpo_vector_dot(const float *x, const float *y, size_t n);
+/* The sum of (x[i] - mean)^2. */
+double dpo_vector_spread(const float *x, float mean, size_t n);
+
+#endif

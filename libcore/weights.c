@@ -1,0 +1,373 @@
+#include "weights.h"
+
+#include "bytes.h"
+#include "identity.h"
+#include "parallel.h"
+#include "safetensors.h"
+#include "shards.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* ------------------------------------------------------------------ leaves
+ * The work of reading and hashing is one list of leaves over all tensors; a leaf writes its hash,
+ * its status and its part of the block, nothing else.
+ */
+struct leaf {
+	size_t tensor;		/* index into params */
+	size_t offset;		/* bytes from the start of the tensor as stored */
+	size_t bytes;
+	enum dpo_status status;
+	uint8_t hash[DPO_HASH_BYTES];
+};
+
+struct work {
+	const struct dpo_params *params;
+	const struct dpo_safetensors *set;	/* NULL: the floats in memory are hashed */
+	const struct dpo_safetensors_entry **entries;	/* one a tensor; NULL with set */
+	float *block;				/* written if there is a set */
+	struct leaf *leaves;
+	size_t count, capacity;
+};
+
+static size_t
+stored_bytes(const struct work *work, size_t tensor)
+{
+	return work->set ? work->entries[tensor]->bytes : 4 * work->params->list[tensor].count;
+}
+
+static bool
+plan(struct work *work)
+{
+	void *leaves = NULL;
+
+	for (size_t t = 0; t < work->params->count; t++) {
+		size_t bytes = stored_bytes(work, t);
+
+		for (size_t at = 0; at < bytes; at += DPO_LEAF_BYTES) {
+			size_t n = bytes - at < DPO_LEAF_BYTES ? bytes - at : DPO_LEAF_BYTES;
+
+			if (!dpo_size_grow(&leaves, &work->capacity, work->count + 1,
+			    sizeof *work->leaves)) {
+				free(leaves);
+				work->leaves = NULL;
+				return false;
+			}
+			work->leaves = leaves;
+			work->leaves[work->count++] = (struct leaf){ .tensor = t, .offset = at,
+			    .bytes = n };
+		}
+	}
+	return true;
+}
+
+static bool
+all_finite(const float *x, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		if (!isfinite(x[i]))
+			return false;
+	return true;
+}
+
+/* The file an entry lies in, for messages. */
+static const char *
+file_of(const struct dpo_safetensors *set, const struct dpo_safetensors_entry *entry)
+{
+	return set->shards[entry->shard].path;
+}
+
+/* Read, hash and convert one leaf; stored holds its bytes. */
+static enum dpo_status
+read_leaf(const struct work *work, struct leaf *leaf, uint8_t *stored, struct dpo_error *err)
+{
+	const struct dpo_tensor *tensor = &work->params->list[leaf->tensor];
+	const struct dpo_safetensors_entry *entry = work->entries[leaf->tensor];
+	size_t each = dpo_dtype_size(entry->dtype);
+	float *to = work->block + tensor->offset + leaf->offset / each;
+	enum dpo_status status = dpo_safetensors_read(work->set, entry, leaf->offset, stored,
+	    leaf->bytes, err);
+
+	if (status != DPO_OK)
+		return status;
+	dpo_hash(leaf->hash, stored, leaf->bytes);
+	dpo_dtype_to_float(to, stored, leaf->bytes / each, entry->dtype);
+	return all_finite(to, leaf->bytes / each) ? DPO_OK :
+	    dpo_fail(err, DPO_NONFINITE, "%s: tensor \"%s\" holds a NaN or infinity",
+	    file_of(work->set, entry), tensor->name);
+}
+
+static enum dpo_status
+do_leaf(const struct work *work, struct leaf *leaf, struct dpo_error *err)
+{
+	uint8_t *stored = malloc(leaf->bytes);
+	const float *from;
+
+	if (!stored) {
+		leaf->status = dpo_fail_memory(err);
+	} else if (work->set) {
+		leaf->status = read_leaf(work, leaf, stored, err);
+	} else {
+		from = work->block + work->params->list[leaf->tensor].offset + leaf->offset / 4;
+		dpo_bytes_swap_copy(stored, from, leaf->bytes / 4, 4);
+		dpo_hash(leaf->hash, stored, leaf->bytes);
+		leaf->status = DPO_OK;
+	}
+	free(stored);
+	return leaf->status;
+}
+
+static void
+leaf_item(void *context, size_t item)
+{
+	struct work *work = context;
+
+	(void)do_leaf(work, &work->leaves[item], NULL);
+}
+
+/* All leaves; a leaf that failed is done once more by itself, for its message. */
+static enum dpo_status
+run(struct work *work, int threads, struct dpo_error *err)
+{
+	dpo_parallel_for(threads, work->count, leaf_item, work);
+	for (size_t i = 0; i < work->count; i++)
+		if (work->leaves[i].status != DPO_OK &&
+		    do_leaf(work, &work->leaves[i], err) != DPO_OK)
+			return work->leaves[i].status;
+	return DPO_OK;
+}
+
+/* ------------------------------------------------------------------ the id */
+
+/*
+ * hash = H over the hashes of the tensor's leaves, which begin at *next; moves *next behind them.
+ */
+static void
+fold_leaves(uint8_t hash[DPO_HASH_BYTES], const struct work *work, size_t tensor, size_t *next,
+    uint8_t *scratch)
+{
+	size_t n = 0;
+
+	for (; *next < work->count && work->leaves[*next].tensor == tensor; ++*next)
+		memcpy(scratch + DPO_HASH_BYTES * n++, work->leaves[*next].hash, DPO_HASH_BYTES);
+	dpo_hash(hash, scratch, DPO_HASH_BYTES * n);
+}
+
+static enum dpo_status
+fold(char id[2 * DPO_HASH_BYTES + 1], const struct work *work, const struct dpo_config *config,
+    struct dpo_error *err)
+{
+	const struct dpo_params *params = work->params;
+	struct dpo_identity_tensor *tensors = dpo_alloc(params->count, sizeof *tensors);
+	uint8_t *scratch = dpo_alloc(work->count, DPO_HASH_BYTES);
+	struct dpo_buffer text = { 0 };
+	enum dpo_status status;
+	size_t next = 0;
+
+	dpo_config_canonical(config, &text);
+	if (!tensors || !scratch || text.failed) {
+		status = dpo_fail_memory(err);
+	} else {
+		for (size_t t = 0; t < params->count; t++) {
+			tensors[t] = (struct dpo_identity_tensor){ .name = params->list[t].name,
+				.dtype = work->set ? work->entries[t]->dtype_name : "F32",
+				.shape = params->list[t].shape, .rank = params->list[t].rank };
+			fold_leaves(tensors[t].hash, work, t, &next, scratch);
+		}
+		status = dpo_identity(id, tensors, params->count, text.data, text.len, err);
+	}
+	dpo_buffer_free(&text);
+	free(scratch);
+	free(tensors);
+	return status;
+}
+
+enum dpo_status
+dpo_weights_identify(char id[2 * DPO_HASH_BYTES + 1], const struct dpo_config *config,
+    const struct dpo_params *params, const float *weights, int threads, struct dpo_error *err)
+{
+	/* Without a set the block is only read. */
+	union { const float *in; float *out; } block = { .in = weights };
+	struct work work = { .params = params, .block = block.out };
+	enum dpo_status status;
+
+	if (!plan(&work))
+		return dpo_fail_memory(err);
+	if ((status = run(&work, threads, err)) == DPO_OK)
+		status = fold(id, &work, config, err);
+	free(work.leaves);
+	return status;
+}
+
+/* ------------------------------------------------------------------ names in files */
+
+static const char *
+base_prefix(const struct dpo_config *config)
+{
+	return config->family->position == DPO_POSITION_LEARNED ? "transformer." : "model.";
+}
+
+/* The entry of that name, or of the name without the base model's prefix. */
+static const struct dpo_safetensors_entry *
+find_entry(const struct dpo_safetensors *set, const struct dpo_config *config, const char *name)
+{
+	const struct dpo_safetensors_entry *entry = dpo_safetensors_find(set, name);
+	size_t n = strlen(base_prefix(config));
+
+	if (!entry && strncmp(name, base_prefix(config), n) == 0)
+		entry = dpo_safetensors_find(set, name + n);
+	return entry;
+}
+
+static bool
+ends_with(const char *name, const char *end)
+{
+	size_t n = strlen(name), m = strlen(end);
+
+	return n >= m && strcmp(name + n - m, end) == 0;
+}
+
+/* Buffers, not parameters: what they hold follows from the configuration. */
+static bool
+is_buffer(const struct dpo_config *config, const char *name)
+{
+	if (config->family->position == DPO_POSITION_LEARNED)
+		return ends_with(name, ".attn.bias") || ends_with(name, ".attn.masked_bias");
+	return ends_with(name, "rotary_emb.inv_freq");
+}
+
+/* The copy of a tied head holds the bytes of the embedding. */
+static enum dpo_status
+check_head_copy(const struct dpo_safetensors *set, const struct dpo_safetensors_entry *head,
+    const struct dpo_safetensors_entry *embedding, struct dpo_error *err)
+{
+	enum dpo_status status = DPO_OK;
+	uint8_t *bytes;
+	bool equal = strcmp(head->dtype_name, embedding->dtype_name) == 0 &&
+	    head->bytes == embedding->bytes;
+
+	if (!(bytes = dpo_alloc(2, DPO_LEAF_BYTES)))
+		return dpo_fail_memory(err);
+	for (size_t at = 0; equal && status == DPO_OK && at < head->bytes; at += DPO_LEAF_BYTES) {
+		size_t n = head->bytes - at < DPO_LEAF_BYTES ? head->bytes - at : DPO_LEAF_BYTES;
+
+		if ((status = dpo_safetensors_read(set, head, at, bytes, n, err)) == DPO_OK)
+			status = dpo_safetensors_read(set, embedding, at, bytes + DPO_LEAF_BYTES, n,
+			    err);
+		equal = status != DPO_OK || memcmp(bytes, bytes + DPO_LEAF_BYTES, n) == 0;
+	}
+	free(bytes);
+	return equal ? status : dpo_fail(err, DPO_FORMAT,
+	    "%s: tensor \"%s\" differs from the embedding, though the configuration ties them",
+	    file_of(set, head), head->name);
+}
+
+/* ------------------------------------------------------------------ reading */
+
+static enum dpo_status
+check_entry(const struct dpo_safetensors *set, const struct dpo_tensor *tensor,
+    const struct dpo_safetensors_entry *entry, struct dpo_error *err)
+{
+	bool same = entry->rank == tensor->rank;
+
+	for (size_t d = 0; same && d < tensor->rank; d++)
+		same = entry->shape[d] == tensor->shape[d];
+	if (!same)
+		return dpo_fail(err, DPO_FORMAT,
+		    "%s: tensor \"%s\" has %zu dimensions of %zu, %zu; config.json gives %zu of "
+		    "%zu, %zu", file_of(set, entry), tensor->name, entry->rank, entry->shape[0],
+		    entry->shape[1], tensor->rank, tensor->shape[0], tensor->shape[1]);
+	if (entry->dtype == DPO_DTYPE_OTHER)
+		return dpo_fail(err, DPO_UNSUPPORTED,
+		    "%s: tensor \"%s\": dtype %s is not supported", file_of(set, entry),
+		    tensor->name, entry->dtype_name);
+	return DPO_OK;
+}
+
+/* What the file holds beyond the table: buffers and the copy of a tied head, nothing else. */
+static enum dpo_status
+check_rest(const struct work *work, const struct dpo_config *config, struct dpo_error *err)
+{
+	bool *used = dpo_alloc(work->set->n_entries, sizeof *used);
+	enum dpo_status status = DPO_OK;
+
+	if (!used)
+		return dpo_fail_memory(err);
+	for (size_t t = 0; t < work->params->count; t++)
+		used[work->entries[t] - work->set->entries] = true;
+	for (size_t i = 0; i < work->set->n_entries && status == DPO_OK; i++) {
+		const struct dpo_safetensors_entry *entry = &work->set->entries[i];
+
+		if (used[i] || is_buffer(config, entry->name))
+			continue;
+		if (config->tied_head && strcmp(entry->name, "lm_head.weight") == 0)
+			status = check_head_copy(work->set, entry, work->entries[0], err);
+		else
+			status = dpo_fail(err, DPO_FORMAT, "%s: tensor \"%.100s\" is superfluous",
+			    file_of(work->set, entry), entry->name);
+	}
+	free(used);
+	return status;
+}
+
+static enum dpo_status
+match_entries(struct work *work, const struct dpo_config *config, const char *directory,
+    struct dpo_error *err)
+{
+	enum dpo_status status = DPO_OK;
+
+	for (size_t t = 0; t < work->params->count && status == DPO_OK; t++) {
+		const struct dpo_tensor *tensor = &work->params->list[t];
+
+		work->entries[t] = find_entry(work->set, config, tensor->name);
+		status = work->entries[t] ? check_entry(work->set, tensor, work->entries[t], err) :
+		    dpo_fail(err, DPO_FORMAT, "%s: tensor \"%s\" is missing", directory,
+		    tensor->name);
+	}
+	return status != DPO_OK ? status : check_rest(work, config, err);
+}
+
+/*
+ * Sizes were checked against the files before the block is allocated: a false configuration costs
+ * no memory.
+ */
+static enum dpo_status
+read_set(struct work *work, char id[2 * DPO_HASH_BYTES + 1], const struct dpo_config *config,
+    const char *directory, int threads, struct dpo_error *err)
+{
+	enum dpo_status status;
+
+	if (!(work->entries = dpo_alloc(work->params->count, sizeof *work->entries)))
+		return dpo_fail_memory(err);
+	if ((status = match_entries(work, config, directory, err)) != DPO_OK)
+		return status;
+	if (!(work->block = dpo_alloc_aligned(work->params->total, sizeof *work->block)) ||
+	    !plan(work))
+		return dpo_fail_memory(err);
+	if ((status = run(work, threads, err)) == DPO_OK)
+		status = fold(id, work, config, err);
+	return status;
+}
+
+enum dpo_status
+dpo_weights_read(float **weights, char id[2 * DPO_HASH_BYTES + 1], const struct dpo_config *config,
+    const struct dpo_params *params, const char *directory, int threads, struct dpo_error *err)
+{
+	struct dpo_safetensors set;
+	struct work work = { .params = params, .set = &set };
+	enum dpo_status status;
+
+	*weights = NULL;
+	if ((status = dpo_shards_open(&set, directory, err)) != DPO_OK)
+		return status;
+	status = read_set(&work, id, config, directory, threads, err);
+	if (status == DPO_OK)
+		*weights = work.block;
+	else
+		free(work.block);
+	free(work.entries);
+	free(work.leaves);
+	dpo_safetensors_close(&set);
+	return status;
+}

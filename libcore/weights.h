@@ -1,0 +1,36 @@
+/*
+ * weights - the block of a model's floats: read from safetensors, hashed into the model id.
+ * Layer 6; uses error, size, buffer, bytes, random, parallel, json, identity, safetensors, shards,
+ * config, params.
+ */
+#ifndef DPO_WEIGHTS_H
+#define DPO_WEIGHTS_H
+
+#include "config.h"
+#include "error.h"
+#include "params.h"
+#include "random.h"
+
+/*
+ * Read the tensors of a model directory into *weights (params->total floats, 64 byte aligned,
+ * padding 0; the caller frees) and give the model id, over the bytes as stored.
+ *
+ * F32, F16 and BF16 become float exactly. Names may lack the prefix "transformer." or "model.", as
+ * files of the bare model do. Ignored are the buffers that older files carry (attn.bias,
+ * attn.masked_bias, rotary_emb.inv_freq) and the copy of a tied head, which must equal the
+ * embedding. Any other missing or superfluous tensor or wrong shape is DPO_FORMAT, another dtype
+ * DPO_UNSUPPORTED, NaN or infinity DPO_NONFINITE, each naming the tensor. On error *weights is
+ * NULL. On at most `threads` threads; the result does not depend on them.
+ */
+enum dpo_status dpo_weights_read(float **weights, char id[2 * DPO_HASH_BYTES + 1],
+	const struct dpo_config *config,
+	const struct dpo_params *params, const char *directory, int threads,
+	struct dpo_error *err) DPO_MUST_CHECK;
+
+/* The model id of float weights in memory: that of an F32 directory of the same tensors. */
+enum dpo_status dpo_weights_identify(char id[2 * DPO_HASH_BYTES + 1],
+	const struct dpo_config *config,
+	const struct dpo_params *params, const float *weights, int threads,
+	struct dpo_error *err) DPO_MUST_CHECK;
+
+#endif

@@ -1,0 +1,202 @@
+#!/usr/bin/env bats
+# dpo-export: an untrained model comes back bit for bit, files byte for byte; a place is taken whole or not at all.
+
+setup_file() {
+	root="$BATS_TEST_DIRNAME/../.."
+	export bin=${DPO_BIN:-$root/bin}
+	cd "$BATS_FILE_TMPDIR"
+	python3 - <<-'END'
+	import json, os, random, struct
+	# A GPT-2 of one layer with random bits (finite floats) in every tensor, written in the order of the names.
+	random.seed(7)
+	n, shapes = 8, {"wte.weight": [11, 8], "wpe.weight": [16, 8], "ln_f.weight": [8], "ln_f.bias": [8]}
+	for name, shape in {"ln_1.weight": [n], "ln_1.bias": [n], "attn.c_attn.weight": [n, 24], "attn.c_attn.bias": [24],
+	        "attn.c_proj.weight": [n, n], "attn.c_proj.bias": [n], "ln_2.weight": [n], "ln_2.bias": [n],
+	        "mlp.c_fc.weight": [n, 32], "mlp.c_fc.bias": [32], "mlp.c_proj.weight": [32, n], "mlp.c_proj.bias": [n]}.items():
+	    shapes["h.0." + name] = shape
+	os.mkdir("model")
+	header, data = {}, b""
+	for name in sorted(shapes):
+	    count = 1
+	    for size in shapes[name]:
+	        count *= size
+	    bits = [(random.getrandbits(1) << 31) | random.randrange(0x7f800000) for _ in range(count)]
+	    header["transformer." + name] = {"dtype": "F32", "shape": shapes[name], "data_offsets": [len(data), len(data) + 4 * count]}
+	    data += struct.pack("<%dI" % count, *bits)
+	text = json.dumps(header).encode()
+	with open("model/model.safetensors", "wb") as file:
+	    file.write(struct.pack("<Q", len(text)) + text + data)
+	with open("model/config.json", "w") as file:
+	    file.write('{ "model_type":"gpt2",\t"vocab_size":11,"n_embd":8,"n_layer":1,"n_head":2, "n_positions":16,"dtype":"bfloat16"}\n\n')
+	with open("model/vocab.json", "w") as file:
+	    file.write('{"a":0,\r\n "b":1}')
+	with open("model/merges.txt", "wb") as file:
+	    file.write(b"")
+	with open("model/notes.txt", "w") as file:
+	    file.write("not part of a model")
+	END
+	cat > same.py <<-'END'
+	# same.py A B: the two safetensors files hold the same tensors, byte for byte.
+	import json, struct, sys
+	def tensors(path):
+	    with open(path, "rb") as file:
+	        length, = struct.unpack("<Q", file.read(8))
+	        header, data = json.loads(file.read(length)), file.read()
+	    header.pop("__metadata__", None)
+	    return {k: (v["dtype"], v["shape"], data[slice(*v["data_offsets"])]) for k, v in header.items()}
+	a, b = (tensors(path) for path in sys.argv[1:3])
+	assert len(a) == 16 and a == b, [k for k in a.keys() | b.keys() if a.get(k) != b.get(k)]
+	END
+}
+
+setup() {
+	cd "$BATS_TEST_TMPDIR"
+	ln -s "$BATS_FILE_TMPDIR/model" "$BATS_FILE_TMPDIR/same.py" .
+}
+
+left() { # what is in this directory besides the two links
+	ls -A | grep -vxE 'model|same.py|before' | tr '\n' ' '
+}
+
+@test "a directory comes back: tensors bit for bit, files byte for byte" {
+	"$bin/dpo-export" -q -f hf -o out model
+	python3 same.py model/model.safetensors out/model.safetensors
+	for file in config.json vocab.json merges.txt; do
+		cmp model/$file out/$file
+	done
+	[ "$(ls -A out | wc -l)" -eq 4 ]
+	"$bin/dpo-export" -q -o again out
+	diff -r out again
+	[ "$(left)" = "again out " ]
+}
+
+@test "a bare safetensors file, to a file and through a pipe, with any thread count" {
+	"$bin/dpo-export" -q -f safetensors -o out.safetensors model
+	python3 same.py model/model.safetensors out.safetensors
+	for threads in 1 2 3; do
+		"$bin/dpo-export" -q -j $threads -f safetensors model | cmp - out.safetensors
+	done
+	"$bin/dpo-export" -q -o dir model
+	cmp dir/model.safetensors out.safetensors
+}
+
+@test "permissions follow the umask" {
+	(umask 027 && "$bin/dpo-export" -q -o out model)
+	[ "$(stat -c %a out)" = 750 ]
+	[ "$(stat -c %a out/model.safetensors)" = 640 ]
+}
+
+@test "a directory that exists is replaced only with --force, and only if it is an export" {
+	"$bin/dpo-export" -q -o out model
+	run "$bin/dpo-export" -o out model
+	[ "$status" -eq 2 ]
+	[ "$output" = "dpo-export: out: exists; --force replaces it" ]
+	echo '{}' > out/generation_config.json
+	"$bin/dpo-export" -q --force -o out/ model
+	[ ! -e out/generation_config.json ]
+	python3 same.py model/model.safetensors out/model.safetensors
+	echo dear > out/thesis.tex
+	run "$bin/dpo-export" --force -o out model
+	[ "$status" -eq 2 ]
+	[ "$(cat out/thesis.tex)" = dear ]
+	ln -s out link
+	run "$bin/dpo-export" --force -o link model
+	[ "$status" -eq 2 ]
+	echo file > file
+	run "$bin/dpo-export" --force -o file model
+	[ "$status" -eq 2 ]
+	[ "$(left)" = "file link out " ]
+}
+
+@test "usage errors: no -o for a directory, an unknown format, an input as output" {
+	for args in "model" "-o - model" "-f gguf -o out model" "-f peft -o out model" "--force -o model model" \
+	    "-f safetensors -o model/model.safetensors model" "-o model/out model" "-o out model model"; do
+		run "$bin/dpo-export" $args
+		[ "$status" -eq 2 ]
+	done
+	[ -z "$(left)" ]
+}
+
+@test "bad models: one line naming file and fact, exit 3, nothing left" {
+	mkdir bad
+	cp model/* bad/
+	refused() { # expected words
+		run "$bin/dpo-export" -o out bad
+		[ "$status" -eq 3 ]
+		[ "${#lines[@]}" -eq 1 ]
+		[[ "$output" == "dpo-export: bad/"*"$1"* ]]
+		run "$bin/dpo-export" -f safetensors -o out bad
+		[ "$status" -eq 3 ]
+		[ "$(left)" = "bad " ]
+	}
+	head -c 900 model/model.safetensors > bad/model.safetensors
+	refused "model.safetensors: the file ends within its header"
+	head -c -1 model/model.safetensors > bad/model.safetensors
+	refused "ends beyond the end of the file"
+	cp model/model.safetensors bad/
+	sed 's/"dtype"/"scale_attn_by_inverse_layer_idx":true,"dtype"/' model/config.json > bad/config.json
+	refused 'config.json: this value of "scale_attn_by_inverse_layer_idx"'
+	sed 's/"dtype"/"moe_experts":8,"dtype"/' model/config.json > bad/config.json
+	refused 'config.json: key "moe_experts"'
+	sed 's/gpt2/mamba/' model/config.json > bad/config.json
+	refused 'config.json: model_type "mamba"'
+	printf '{"model_type":"gpt2\xff"}' > bad/config.json
+	refused 'config.json: JSON, byte 19: invalid UTF-8'
+	rm bad/config.json
+	refused "config.json"
+}
+
+@test "what is no stream, or pairs, is refused" {
+	echo '{"prompt":"a"}' > pairs.jsonl
+	run "$bin/dpo-export" -o out pairs.jsonl
+	[ "$status" -eq 3 ]
+	run "$bin/dpo-export" -o out < /dev/null
+	[ "$status" -eq 3 ]
+	run "$bin/dpo-export" -o out absent
+	[ "$status" -eq 1 ]
+	[ "$(left)" = "pairs.jsonl " ]
+}
+
+@test "a write that fails leaves nothing, and what was there before stays" {
+	command -v strace > /dev/null || skip "strace is not installed"
+	"$bin/dpo-export" -q -o old model
+	cp -r old before
+	for call in mkdir write fsync rename,renameat2; do
+		for when in 1 2; do
+			[ "$call$when" != mkdir2 ] || continue
+			[ "$call$when" != rename,renameat22 ] || continue
+			run strace -f -qq -o /dev/null -e trace=$call -e inject=$call:error=ENOSPC:when=$when "$bin/dpo-export" -q -o new model
+			[ "$status" -eq 1 ]
+			[[ "$output" == *"No space left on device"* ]]
+			[ "$(left)" = "old " ]
+			run strace -f -qq -o /dev/null -e trace=$call -e inject=$call:error=ENOSPC:when=$when "$bin/dpo-export" -q --force -o old model
+			[ "$status" -eq 1 ]
+			diff -r old before
+			[ "$(left)" = "old " ]
+		done
+	done
+}
+
+@test "a signal at any write, sync or rename leaves nothing half done" {
+	command -v strace > /dev/null || skip "strace is not installed"
+	for signal in INT TERM; do
+		for place in mkdir:1 write:1 write:2 fsync:1 fsync:3 rename:1; do
+			call=${place%:*} when=${place#*:}
+			run strace -f -qq -o /dev/null -e trace=$call -e inject=$call:signal=$signal:when=$when "$bin/dpo-export" -q -o new model
+			[ "$status" -ne 0 ]
+			if [ -e new ]; then # the rename itself came through
+				[ "$call" = rename ]
+				python3 same.py model/model.safetensors new/model.safetensors
+				rm -r new
+			fi
+			[ -z "$(left)" ]
+		done
+	done
+}
+
+@test "everything is synced before the rename, and the parent after it" {
+	command -v strace > /dev/null || skip "strace is not installed"
+	strace -f -qq -o trace -e trace=fsync,rename,renameat2,mkdir "$bin/dpo-export" -q -o out model
+	sed -E 's/^[0-9]+ +//; s/\(.*//' trace | grep -E '^(mkdir|fsync|rename)' | uniq -c | sed 's/^ *//' > order
+	printf '1 mkdir\n5 fsync\n1 rename\n1 fsync\n' | diff - order
+}

@@ -1,0 +1,199 @@
+#!/usr/bin/env bats
+# A run that is killed or stopped at any instant and started again with the same command ends in the same bytes, policy and
+# log, as one that never was, with other threads too, from a file or a pipe; it repeats at most --save-steps steps.
+
+load tiny
+
+setup_file() {
+	cd "$BATS_FILE_TMPDIR"
+	make_tiny 24
+	head -4 "$story/heldout.jsonl" | "$bin/dpo-tok" -q -m base.dpo | "$bin/dpo-reflogp" -q -m base.dpo -o heldout.ref
+	"$bin/dpo-train" $(settings) --num-train-epochs 2 --log want.log -o want.dpo pairs.ref
+	"$bin/dpo-train" $(settings) --num-train-epochs 40 --log long.log -o long.dpo pairs.ref
+	"$bin/dpo-train" $(settings) --num-train-epochs 1.25 --log brief.log -o brief.dpo pairs.ref
+}
+
+setup() {
+	cd "$BATS_FILE_TMPDIR"
+	rm -rf work
+	mkdir work
+}
+
+settings() { # logging every 2 steps with windows that checkpoints cut; evaluation on the way
+	echo "-m base.dpo --learning-rate 1e-3 --lr-scheduler-type cosine --batch-size 3 --logging-steps 2 --eval heldout.ref --eval-steps 5"
+}
+
+short() { "$bin/dpo-train" $(settings) --num-train-epochs 2 --save-steps 3 --checkpoint work/c --log work/log -o work/policy "$@"; }
+
+same_as() { # want|long|brief: the finished run in work, and nothing left over
+	cmp "$1.dpo" work/policy
+	cmp "$1.log" work/log
+	[ "$(ls -A work | tr '\n' ' ')" = "log policy " ]
+}
+
+@test "a checkpointed run is the run without checkpoints" {
+	short pairs.ref
+	same_as want
+}
+
+@test "SIGKILL at 20 random moments: the same bytes, and no more than save-steps steps repeated" {
+	long() { "$bin/dpo-train" $(settings) --num-train-epochs 40 --save-steps 7 --checkpoint work/c --log work/log -o work/policy "$@"; }
+	last() { # the last step in the log that is written
+		[ -s work/log ] && tail -1 work/log | grep -oE '"step":[0-9]+' | cut -d: -f2 || echo 0
+	}
+	start=$(date +%s%N)
+	long pairs.ref 2> work/note
+	took=$((($(date +%s%N) - start) / 1000000))
+	killed=0 tries=0
+	RANDOM=5
+	while [ $killed -lt 20 ] && [ $tries -lt 60 ]; do
+		[ -e work/c ] || rm -f work/policy
+		tries=$((tries + 1)) before=0
+		[ ! -e work/c ] || before=$(last)
+		wait=$(printf '0.%03d' $((30 + RANDOM % (1 + (took < 900 ? took : 900)))))
+		threads=$((1 + tries % 3))
+		if [ $((tries % 2)) -eq 0 ]; then
+			mkfifo work/pipe
+			cat pairs.ref > work/pipe 3>&- 2> /dev/null &
+			input=work/pipe
+		else
+			input=pairs.ref
+		fi
+		"$bin/dpo-train" $(settings) --num-train-epochs 40 --save-steps 7 --checkpoint work/c --log work/log \
+			-o work/policy -j $threads < $input 2> work/note 3>&- &
+		pid=$!
+		sleep "$wait"
+		kill -KILL $pid 2> /dev/null || true
+		status=0
+		wait $pid 2> /dev/null || status=$?
+		rm -f work/pipe
+		from=$(grep -oE 'after step [0-9]+ of' work/note | grep -oE '[0-9]+' || echo 0)
+		[ $before -eq 0 ] || [ $((before - from)) -le 7 ]
+		[ $status -ne 0 ] || { rm -f work/policy work/log; continue; }
+		killed=$((killed + 1))
+	done
+	echo "killed $killed of $tries"
+	[ $killed -eq 20 ]
+	long pairs.ref
+	rm -f work/note
+	same_as long
+}
+
+@test "SIGKILL at every write, fsync, rename and unlink: the same bytes" {
+	command -v strace > /dev/null || skip "no strace"
+	brief() { # [strace...]: 10 steps, a checkpoint after every 4th
+		"$@" "$bin/dpo-train" -q -j 1 $(settings) --num-train-epochs 1.25 --save-steps 4 --checkpoint work/c --log work/log -o work/policy pairs.ref
+	}
+	kills=0
+	for call in write fsync rename unlink; do
+		for n in $(seq 1 400); do
+			rm -rf work; mkdir work
+			status=0
+			brief strace -f -o /dev/null -e trace=$call -e inject=$call:signal=KILL:when=$n || status=$?
+			[ $status -ne 0 ] || break
+			kills=$((kills + 1))
+			if [ $((n % 2)) -eq 0 ]; then
+				brief env
+			else
+				cat pairs.ref | "$bin/dpo-train" -q -j 2 $(settings) --num-train-epochs 1.25 --save-steps 4 --checkpoint work/c --log work/log -o work/policy
+			fi
+			rm -f work/.policy.*.tmp	# of the output that was killed; those of checkpoints must be gone
+			same_as brief
+		done
+		[ $status -eq 0 ]
+	done
+	echo "$kills kills"
+	[ $kills -ge 20 ]
+}
+
+@test "SIGTERM and SIGXCPU: a checkpoint, no policy, exit 75; again and it goes on" {
+	for signal in TERM XCPU; do
+		rm -rf work; mkdir work
+		"$bin/dpo-train" $(settings) --num-train-epochs 40 --checkpoint work/c --log work/log -o work/policy pairs.ref 2> note 3>&- &
+		pid=$!
+		while [ ! -s work/log ]; do sleep 0.01; done
+		kill -$signal $pid
+		status=0
+		wait $pid || status=$?
+		[ $status -eq 75 ]
+		[ -e work/c ] && [ ! -e work/policy ]
+		grep -q 'stopped after step [1-9]' note
+		"$bin/dpo-train" $(settings) --num-train-epochs 40 --checkpoint work/c --log work/log -o work/policy pairs.ref
+		same_as long
+	done
+}
+
+@test "SIGINT: a checkpoint, then death by the signal" {
+	set -m
+	"$bin/dpo-train" $(settings) --num-train-epochs 40 --checkpoint work/c --log work/log -o work/policy pairs.ref 3>&- &
+	pid=$!
+	set +m
+	while [ ! -s work/log ]; do sleep 0.01; done
+	kill -INT $pid
+	status=0
+	wait $pid || status=$?
+	[ $status -eq 130 ]
+	[ -e work/c ] && [ ! -e work/policy ]
+	"$bin/dpo-train" $(settings) --num-train-epochs 40 --checkpoint work/c --log work/log -o work/policy pairs.ref
+	same_as long
+}
+
+@test "SIGTERM without --checkpoint: ends, and leaves nothing" {
+	"$bin/dpo-train" $(settings) --num-train-epochs 40 --log log -o work/policy pairs.ref 3>&- &
+	pid=$!
+	while [ ! -s log ]; do sleep 0.01; done
+	kill -TERM $pid
+	status=0
+	wait $pid || status=$?
+	[ $status -eq 143 ]
+	[ -z "$(ls -A work)" ]
+}
+
+@test "--max-time: as many runs as it takes" {
+	status=75 runs=0
+	while [ $status -eq 75 ] && [ $runs -lt 200 ]; do
+		status=0 runs=$((runs + 1))
+		"$bin/dpo-train" -q $(settings) --num-train-epochs 40 --max-time 0.25 --checkpoint work/c --log work/log -o work/policy pairs.ref || status=$?
+	done
+	[ $status -eq 0 ] && [ $runs -gt 1 ]
+	same_as long
+}
+
+@test "a checkpoint of another run is refused by name, and --restart discards it" {
+	short --max-time 0.000001 pairs.ref || [ $? -eq 75 ]
+	[ -e work/c ]
+	for change in '--beta 0.2:"beta"' '--seed 7:"seed"' '--logging-steps 3:"logging_steps"' '--batch-size 4:"batch_size"'; do
+		run short ${change%%:*} pairs.ref
+		[ "$status" -eq 4 ] && [[ "$output" == *"work/c: a checkpoint of another run: ${change#*:}"* ]]
+	done
+	"$bin/dpo-cat" --shard 1/2 -o half.ref pairs.ref
+	run short half.ref
+	[ "$status" -eq 4 ] && [[ "$output" == *'"data"'* ]]
+	cp pairs.ref work/other
+	run "$bin/dpo-train" $(settings) --num-train-epochs 2 --checkpoint work/other -o work/policy pairs.ref
+	[ "$status" -eq 4 ] && [[ "$output" == *'not a checkpoint'* ]]
+	rm work/other
+	[ -e work/c ]
+	short --restart pairs.ref
+	same_as want
+}
+
+@test "a damaged checkpoint is refused, not trained on" {
+	short --max-time 0.000001 pairs.ref || [ $? -eq 75 ]
+	head -c $(($(stat -c %s work/c) - 11)) work/c > work/d
+	mv work/d work/c
+	run short pairs.ref
+	[ "$status" -eq 3 ]
+	[ ! -e work/policy ]
+}
+
+@test "a checkpoint that cannot be written leaves the old one, and no policy" {
+	short --max-time 0.000001 pairs.ref || [ $? -eq 75 ]
+	sum=$(sha256sum work/c)
+	run bash -c "ulimit -f 8; trap '' XFSZ; '$bin/dpo-train' $(settings) --num-train-epochs 2 --save-steps 3 --checkpoint work/c -o work/policy pairs.ref"
+	[ "$status" -eq 1 ] && [[ "$output" == *"work/c: write: File too large"* ]]
+	[ "$sum" = "$(sha256sum work/c)" ]
+	[ "$(ls -A work | tr '\n' ' ')" = "c log " ]
+	short pairs.ref
+	same_as want
+}

@@ -1,0 +1,191 @@
+#!/usr/bin/env bats
+# dpo-train: the same bytes whatever the company, what lr 0 shows, log and evaluation, what it refuses.
+
+load tiny
+
+setup_file() {
+	cd "$BATS_FILE_TMPDIR"
+	make_tiny 24
+	head -10 "$story/heldout.jsonl" | "$bin/dpo-tok" -q -m base.dpo | "$bin/dpo-reflogp" -q -m base.dpo -o heldout.ref
+	"$bin/dpo-train" -q -j 1 -m base.dpo --learning-rate 1e-3 --batch-size 5 --num-train-epochs 2 --logging-steps 3 \
+		--eval heldout.ref --eval-steps 4 --log policy.log -o policy.dpo pairs.ref
+}
+
+setup() {
+	cd "$BATS_FILE_TMPDIR"
+	common="-q -m base.dpo --learning-rate 1e-3 --batch-size 5 --num-train-epochs 2 --logging-steps 3 --eval heldout.ref --eval-steps 4"
+}
+
+@test "the same command twice, other thread counts, a pipe: the same policy and log" {
+	for threads in 1 2 3; do
+		"$bin/dpo-train" $common -j $threads --log again.log -o again.dpo pairs.ref
+		cmp policy.dpo again.dpo
+		cmp policy.log again.log
+	done
+	cat pairs.ref | "$bin/dpo-train" $common --log again.log | cat > again.dpo
+	cmp policy.dpo again.dpo
+	cmp policy.log again.log
+}
+
+@test "it learns: the loss falls and the policy is another model" {
+	"$bin/dpo-train" -q -m base.dpo --learning-rate 1e-2 --num-train-epochs 8 --logging-steps 1 --log l.log -o l.dpo pairs.ref
+	python3 -c 'import json
+log = [json.loads(line) for line in open("l.log")]
+assert log[0]["loss"] == 0.6931471824645996, log[0]
+assert log[-1]["loss"] < 0.5 and log[-1]["rewards/accuracies"] == 1, log[-1]'
+	! cmp -s l.dpo base.dpo
+}
+
+@test "the log: steps, epochs, keys in TRL's names, evaluation lines" {
+	python3 -c 'import json
+log = [json.loads(line) for line in open("policy.log")]
+train, held = [x for x in log if "loss" in x], [x for x in log if "eval_loss" in x]
+assert [x["step"] for x in train] == [3, 6, 9, 10], train	# every 3 steps, and the last
+assert [x["epoch"] for x in train] == [0.6, 1.2, 1.8, 2]
+assert [x["step"] for x in held] == [4, 8, 10] and len(log) == 7
+assert list(train[0]) == ["loss", "grad_norm", "learning_rate", "rewards/chosen", "rewards/rejected",
+	"rewards/accuracies", "rewards/margins", "logps/chosen", "logps/rejected", "logits/chosen", "logits/rejected",
+	"entropy", "mean_token_accuracy", "num_tokens", "epoch", "step"]
+assert [round(x["learning_rate"], 12) for x in train] == [0.0008, 0.0005, 0.0002, 0.0001]'
+}
+
+@test "the last evaluation is what dpo-eval prints of the policy" {
+	"$bin/dpo-eval" -q -m policy.dpo --format json heldout.ref | python3 -c 'import json, sys
+report = json.load(sys.stdin)
+last = [json.loads(line) for line in open("policy.log")][-1]
+common = [key for key in last if key.startswith("eval_")]
+assert len(common) == 11
+for key in common:
+	assert last[key] == report[key], key'
+}
+
+@test "2 x 4 rows are 8 rows; no more than a tree of groups moves bits" {
+	args="-q -m base.dpo --learning-rate 1e-3 --num-train-epochs 1 --logging-steps 1"
+	"$bin/dpo-train" $args --batch-size 8 --log 8.log -o 8.dpo pairs.ref
+	"$bin/dpo-train" $args --batch-size 4 --gradient-accumulation-steps 2 --log 24.log -o 24.dpo pairs.ref
+	cmp 8.dpo 24.dpo
+	cmp 8.log 24.log
+	# groups sum in another order, but to the same within rounding
+	"$bin/dpo-train" $args -j 1 --batch-size 8 --grad-slots 3 --log s1.log -o s1.dpo pairs.ref
+	"$bin/dpo-train" $args -j 2 --batch-size 8 --grad-slots 3 --log s2.log -o s2.dpo pairs.ref
+	cmp s1.dpo s2.dpo
+	python3 -c 'import json
+for a, b in zip(open("8.log"), open("s1.log")):
+	a, b = json.loads(a), json.loads(b)
+	assert all(abs(a[k] - b[k]) <= 1e-5 * max(1, abs(a[k])) for k in a), (a, b)'
+}
+
+@test "order: shuffled by seed, or as the data come" {
+	args="-q -m base.dpo --num-train-epochs 2 --batch-size 1 --logging-steps 1 --learning-rate 0"
+	"$bin/dpo-train" $args --order sequential --log seq.log -o o.dpo pairs.ref
+	"$bin/dpo-train" $args --seed 1 --log s1.log -o o.dpo pairs.ref
+	"$bin/dpo-train" $args --seed 2 --log s2.log -o o.dpo pairs.ref
+	logged seq.log logps/chosen > seq; logged s1.log logps/chosen > s1; logged s2.log logps/chosen > s2
+	cmp <(head -24 seq) <(tail -24 seq)			# both epochs alike
+	! cmp -s <(head -24 s1) <(tail -24 s1)			# each epoch its own order
+	! cmp -s s1 s2
+	cmp <(head -24 seq | sort) <(head -24 s1 | sort)	# a permutation
+	cmp <(head -24 seq | sort) <(tail -24 s1 | sort)
+}
+
+@test "learning rate 0: every reward is 0; a stored log-prob moved by 1e-3 moves that pair's reward alone" {
+	args="-q -m base.dpo --num-train-epochs 2 --batch-size 1 --logging-steps 1 --learning-rate 0 --order sequential"
+	"$bin/dpo-train" $args --log zero.log -o o.dpo pairs.ref
+	[ "$(logged zero.log rewards/chosen | sort -u | tr -d -)" = 0 ]
+	[ "$(logged zero.log rewards/rejected | sort -u | tr -d -)" = 0 ]
+	[ "$(logged zero.log rewards/margins | sort -u | tr -d -)" = 0 ]
+	[ "$(logged zero.log loss | sort -u)" = 0.6931471824645996 ]
+	"$bin/dpo-cat" pairs.ref | python3 -c 'import json, sys
+for number, line in enumerate(sys.stdin):
+	row = json.loads(line)
+	if number == 7:
+		row["ref_chosen_logps"][2] += 1e-3
+		line = json.dumps(row) + "\n"
+	sys.stdout.write(line)' | "$bin/dpo-cat" -z -o moved.ref
+	"$bin/dpo-train" $args --log moved.log -o o.dpo moved.ref
+	python3 -c 'import json
+for number, line in enumerate(open("moved.log")):
+	row = json.loads(line)
+	if number % 24 == 6:
+		assert abs(row["rewards/chosen"] + 1e-4) < 1e-6 and row["loss"] != 0.6931471824645996, row
+	else:
+		assert row["rewards/chosen"] == row["rewards/rejected"] == 0 and row["loss"] == 0.6931471824645996, row'
+}
+
+@test "weights and wrong labels of rows" {
+	rows() { # WEIGHT LABEL_PROB: all pairs with these
+		"$bin/dpo-cat" pairs.ref | sed -E "s/\"weight\":1([,}])/\"weight\":$1\\1/; s/\"label_prob\":1([,}])/\"label_prob\":$2\\1/" | "$bin/dpo-cat" -z -o w.ref
+		"$bin/dpo-train" -q -m base.dpo --num-train-epochs 1 --batch-size 24 --logging-steps 1 --log w.log -o o.dpo w.ref
+	}
+	rows 1 1; norm=$(logged w.log grad_norm)
+	rows 2 1
+	[ "$(logged w.log loss)" = 1.3862943649291992 ]
+	python3 -c "assert abs($(logged w.log grad_norm) / $norm - 2) < 1e-5"
+	rows 1 0.5	# as likely right as wrong: nothing to learn
+	[ "$(logged w.log loss)" = 0.6931471824645996 ]
+	python3 -c "assert $(logged w.log grad_norm) < 1e-6"
+	rows 1 0	# all wrong: the same gradient the other way
+	python3 -c "assert abs($(logged w.log grad_norm) / $norm - 1) < 1e-5"
+}
+
+@test "sft on pairs and on supervised rows" {
+	"$bin/dpo-train" -q -m base.dpo --loss-type sft --max-steps 2 --logging-steps 1 --log s.log -o s.dpo pairs.tok
+	[ "$(logged s.log rewards/chosen | sort -u)" = None ]
+	[ "$(logged s.log logps/rejected | grep -c None)" -eq 0 ]
+	"$bin/dpo-train" -q -m base.dpo --loss-type sft --max-steps 2 --logging-steps 1 --log t.log -o s.dpo text.tok
+	[ "$(logged t.log logps/rejected | sort -u)" = None ]
+	run "$bin/dpo-train" -q -m base.dpo -o no.dpo text.tok
+	[ "$status" -eq 3 ] && [[ "$output" == *"needs pairs"* ]]
+	[ ! -e no.dpo ]
+}
+
+@test "--init: the seed makes the weights" {
+	for seed in 1 1 2; do
+		"$bin/dpo-train" -q --init tiny/config.json --seed $seed --loss-type sft --learning-rate 0 --max-steps 1 -o i.dpo text.tok
+		"$bin/dpo-cat" --data i.dpo | grep -v header | sha256sum
+	done | uniq -c | awk '{ print $1 }' | tr '\n' ' ' | grep -qx '2 1 '
+}
+
+@test "refused: no reference, another reference, another tokenizer, and how it is allowed" {
+	run "$bin/dpo-train" -q -m base.dpo -o no.dpo pairs.tok
+	[ "$status" -eq 3 ] && [[ "$output" == *"run dpo-reflogp"* ]]
+	run "$bin/dpo-train" -q -m policy.dpo -o no.dpo pairs.ref
+	[ "$status" -eq 4 ] && [[ "$output" == *"--other-reference"* ]]
+	"$bin/dpo-train" -q -m policy.dpo --other-reference --max-steps 1 -o other.dpo pairs.ref
+	"$bin/dpo-cat" pairs.ref | sed '1s/"tokenizer":"[0-9a-f]\{8\}/"tokenizer":"00000000/g' | "$bin/dpo-cat" -z -o t.ref
+	run "$bin/dpo-train" -q -m base.dpo --other-reference -o no.dpo t.ref
+	[ "$status" -eq 4 ] && [[ "$output" == *"another tokenizer"* ]]
+	[ ! -e no.dpo ]
+}
+
+@test "usage errors" {
+	for args in "" "-m base.dpo --init tiny/config.json" "-m base.dpo --beta -1" "-m base.dpo --loss-type dpo" \
+		"-m base.dpo --max-steps 0" "-m base.dpo --lr-scheduler-type constant --warmup-steps 3" "-m base.dpo --max-time 5" \
+		"-m base.dpo --restart" "-m base.dpo --eval-steps 2" "-m base.dpo -o pairs.ref" "-m base.dpo -o base.dpo" \
+		"-m base.dpo --log pairs.ref" "-m base.dpo --checkpoint heldout.ref --eval heldout.ref" "-m base.dpo --log x -o x"; do
+		run "$bin/dpo-train" -q $args pairs.ref
+		echo "$args: $status"
+		[ "$status" -eq 2 ]
+	done
+	"$bin/dpo-cat" --check pairs.ref
+}
+
+@test "a run that diverges stops, names the step, and leaves no policy" {
+	run "$bin/dpo-train" -q -m base.dpo --learning-rate 1e30 --max-grad-norm 0 -o no.dpo pairs.ref
+	[ "$status" -eq 1 ] && [[ "$output" == *"step 2: "*'record "'* ]]
+	[ ! -e no.dpo ]
+}
+
+@test "an unknown column changes no weight" {
+	"$bin/dpo-cat" pairs.ref | python3 -c 'import json, sys
+for line in sys.stdin:
+	row = json.loads(line)
+	if "header" in row:
+		row["header"]["columns"].append(["score", "f32"])
+	elif "end" not in row:
+		row["score"] = 0.5
+	print(json.dumps(row))' | "$bin/dpo-cat" -z -o more.ref
+	"$bin/dpo-train" $common --log again.log -o again.dpo more.ref
+	diff <("$bin/dpo-cat" --data policy.dpo | grep -vE '"header"|"end"') <("$bin/dpo-cat" --data again.dpo | grep -vE '"header"|"end"')
+	cmp policy.log again.log
+}

@@ -1,0 +1,22 @@
+/*
+ * fixture - temporary directories and files for the unit tests. Failures to make them are
+ * assertions of cmocka.
+ */
+#ifndef FIXTURE_H
+#define FIXTURE_H
+
+#include <stddef.h>
+
+/* A new empty directory under $TMPDIR or /tmp; its path into path[256]. */
+void fixture_directory(char path[256]);
+/* Remove it with all that is in it. */
+void fixture_remove(const char *path);
+
+/* directory/name into path[512]; returns path. */
+const char *fixture_path(char path[512], const char *directory, const char *name);
+void fixture_write(const char *directory, const char *name, const void *bytes, size_t n);
+void fixture_text(const char *directory, const char *name, const char *text);
+/* The whole file, NUL behind it; *n its length. The caller frees. */
+char *fixture_read(const char *directory, const char *name, size_t *n);
+
+#endif

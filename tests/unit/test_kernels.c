@@ -1,0 +1,642 @@
+/* The fast kernels against the plainest loops in double precision, at odd sizes. */
+#include "activation.h"
+#include "attention.h"
+#include "gemm.h"
+#include "head.h"
+#include "naive.h"
+#include "norm.h"
+#include "rope.h"
+#include "vector.h"
+
+#include <math.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+#include <cmocka.h>
+
+static uint64_t seed = 7;
+static int threads = 1;
+
+static float *
+noise(size_t n)
+{
+	float *x = dpo_alloc_aligned(n, sizeof *x);
+
+	assert_non_null(x);
+	for (size_t i = 0; i < n; i++)
+		x[i] = naive_random(&seed);
+	return x;
+}
+
+static float *
+copy(const float *x, size_t n)
+{
+	float *y = dpo_alloc_aligned(n, sizeof *y);
+
+	assert_non_null(y);
+	memcpy(y, x, n * sizeof *y);
+	return y;
+}
+
+static void
+near(double got, double wanted, double tolerance)
+{
+	if (!(fabs(got - wanted) <= tolerance))
+		fail_msg("%.9g instead of %.9g", got, wanted);
+}
+
+/* ------------------------------------------------------------------ vector */
+
+static void
+test_vector(void **state)
+{
+	(void)state;
+	for (size_t n = 1; n < 700; n = n * 2 + 1) {
+		float *x = noise(n), *y = noise(n), *e = noise(n), most = x[0];
+		double sum = 0.0, dot = 0.0, spread = 0.0;
+
+		for (size_t i = 0; i < n; i++) {
+			x[i] *= 20.0f;
+			sum += (double)x[i];
+			dot += (double)x[i] * (double)y[i];
+			spread += ((double)x[i] - 0.5) * ((double)x[i] - 0.5);
+			most = i == 0 || x[i] > most ? x[i] : most;
+		}
+		assert_true(dpo_vector_max(x, n) >= most && dpo_vector_max(x, n) <= most);
+		near(dpo_vector_sum(x, n), sum, 1e-4);
+		near(dpo_vector_dot(x, y, n), dot, 1e-4);
+		near(dpo_vector_spread(x, 0.5f, n), spread, 1e-6 * spread);
+		dpo_vector_exp(e, x, 1.0f, n);
+		for (size_t i = 0; i < n; i++)
+			near((double)e[i], exp((double)(x[i] - 1.0f)), 2e-7 * exp((double)(x[i] - 1.0f)));
+		dpo_vector_tanh(e, x, n);
+		for (size_t i = 0; i < n; i++)
+			near((double)e[i], tanh((double)x[i]), 2e-7);
+		memcpy(e, y, n * sizeof *e);
+		dpo_vector_finish(e, x, x, n);
+		for (size_t i = 0; i < n; i++)
+			near((double)e[i], (double)(y[i] + x[i] + x[i]), 0.0);
+		free(x);
+		free(y);
+		free(e);
+	}
+}
+
+static void
+test_vector_nan(void **state)
+{
+	float x[19];
+
+	(void)state;
+	for (size_t at = 0; at < 19; at++) {
+		for (size_t i = 0; i < 19; i++)
+			x[i] = -(float)i - 1.0f;
+		x[at] = NAN;
+		near((double)dpo_vector_max(x, 19), at ? -1.0 : -2.0, 0.0);
+		assert_true(isnan(dpo_vector_sum(x, 19)));
+		dpo_vector_exp(x, x, 0.0f, 19);
+		assert_true(isnan(x[at]));
+	}
+}
+
+/* ------------------------------------------------------------------ gemm and linear */
+
+static double
+element(const struct dpo_operand *o, size_t row, size_t column)
+{
+	return (double)o->data[o->transposed ? column * o->ld + row : row * o->ld + column];
+}
+
+static void
+check_product(size_t rows, size_t columns, size_t inner, bool ta, bool tb, bool extras)
+{
+	size_t lda = (ta ? rows : inner) + 3, ldb = (tb ? inner : columns) + 5, ldc = columns + 2;
+	float *a = noise(lda * (ta ? inner : rows)), *b = noise(ldb * (tb ? columns : inner)), *c = noise(ldc * rows);
+	float *bias = noise(columns), *residual = noise(ldc * rows), *before = copy(c, ldc * rows);
+	struct dpo_product p = { rows, columns, inner, { a, lda, ta }, { b, ldb, tb }, c, ldc, extras ? 0.0f : 1.0f,
+	    extras ? bias : NULL, extras ? residual : NULL, ldc };
+
+	dpo_gemm(threads, &p);
+	for (size_t i = 0; i < rows; i++)
+		for (size_t j = 0; j < ldc; j++) {
+			double sum = extras ? 0.0 : (double)before[i * ldc + j];
+
+			if (j >= columns) {
+				assert_memory_equal(&c[i * ldc + j], &before[i * ldc + j], sizeof *c);
+				continue;
+			}
+			for (size_t k = 0; k < inner; k++)
+				sum += element(&p.a, i, k) * element(&p.b, k, j);
+			if (extras)
+				sum += (double)bias[j] + (double)residual[i * ldc + j];
+			near((double)c[i * ldc + j], sum, 1e-4);
+		}
+	free(a);
+	free(b);
+	free(c);
+	free(bias);
+	free(residual);
+	free(before);
+}
+
+static void
+test_gemm(void **state)
+{
+	static const size_t sizes[][3] = { { 1, 1, 1 }, { 3, 5, 7 }, { 67, 131, 33 }, { 515, 40, 9 }, { 33, 1601, 12 },
+	    { 600, 800, 3 } };
+
+	(void)state;
+	for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++)
+		for (unsigned form = 0; form < 8; form++)
+			check_product(sizes[i][0], sizes[i][1], sizes[i][2], form & 1, form & 2, form & 4);
+}
+
+static void
+check_linear(enum dpo_layout layout, size_t rows, size_t in, size_t out)
+{
+	float *w = noise(in * out), *b = noise(out), *x = noise(rows * in), *dy = noise(rows * out), *y = noise(rows * out);
+	float *dx = noise(rows * in), *dw = noise(in * out), *db = noise(out), *dw0 = copy(dw, in * out);
+	struct dpo_linear linear = { in, out, layout, w, b, dw, db };
+	size_t si = layout == DPO_LAYOUT_OUT_IN ? 1 : out, so = layout == DPO_LAYOUT_OUT_IN ? in : 1;
+
+	dpo_linear_forward(threads, &linear, rows, (struct dpo_rows){ x, in }, (struct dpo_rows){ 0 }, (struct dpo_rows){ y, out });
+	dpo_linear_backward_input(threads, &linear, rows, (struct dpo_rows){ dy, out }, 0.0f, (struct dpo_rows){ dx, in });
+	db[0] = 1.0f;
+	memset(db + 1, 0, (out - 1) * sizeof *db);
+	dpo_linear_backward_weight(threads, &linear, rows, (struct dpo_rows){ x, in }, (struct dpo_rows){ dy, out });
+	for (size_t o = 0; o < out; o++) {
+		double sum = o == 0 ? 1.0 : 0.0;
+
+		for (size_t r = 0; r < rows; r++)
+			sum += (double)dy[r * out + o];
+		near((double)db[o], sum, 1e-4);
+		for (size_t i = 0; i < in; i++) {
+			sum = (double)dw0[i * si + o * so];
+			for (size_t r = 0; r < rows; r++)
+				sum += (double)dy[r * out + o] * (double)x[r * in + i];
+			near((double)dw[i * si + o * so], sum, 1e-4);
+		}
+	}
+	for (size_t r = 0; r < rows; r++) {
+		for (size_t o = 0; o < out; o++) {
+			double sum = (double)b[o];
+
+			for (size_t i = 0; i < in; i++)
+				sum += (double)x[r * in + i] * (double)w[i * si + o * so];
+			near((double)y[r * out + o], sum, 1e-4);
+		}
+		for (size_t i = 0; i < in; i++) {
+			double sum = 0.0;
+
+			for (size_t o = 0; o < out; o++)
+				sum += (double)dy[r * out + o] * (double)w[i * si + o * so];
+			near((double)dx[r * in + i], sum, 1e-4);
+		}
+	}
+	free(w);
+	free(b);
+	free(x);
+	free(dy);
+	free(y);
+	free(dx);
+	free(dw);
+	free(db);
+	free(dw0);
+}
+
+static void
+test_linear(void **state)
+{
+	(void)state;
+	check_linear(DPO_LAYOUT_OUT_IN, 131, 37, 259);
+	check_linear(DPO_LAYOUT_IN_OUT, 131, 37, 259);
+	check_linear(DPO_LAYOUT_OUT_IN, 1, 5, 3);
+	check_linear(DPO_LAYOUT_IN_OUT, 1, 5, 3);
+}
+
+/* ------------------------------------------------------------------ norm and activation */
+
+/* sum dy y of one row, in double */
+static double
+naive_norm(enum dpo_norm_kind kind, const double *x, const float *w, const float *b, const float *dy, size_t n)
+{
+	double mean = 0.0, spread = 0.0, sum = 0.0;
+
+	for (size_t i = 0; i < n && kind == DPO_NORM_LAYER; i++)
+		mean += x[i] / (double)n;
+	for (size_t i = 0; i < n; i++)
+		spread += (x[i] - mean) * (x[i] - mean) / (double)n;
+	for (size_t i = 0; i < n; i++)
+		sum += (double)dy[i] * ((x[i] - mean) / sqrt(spread + 1e-3) * (double)w[i] +
+		    (kind == DPO_NORM_LAYER ? (double)b[i] : 0.0));
+	return sum;
+}
+
+static void
+check_norm(enum dpo_norm_kind kind, size_t rows, size_t n)
+{
+	float *x = noise(rows * n), *y = noise(rows * n), *dy = noise(rows * n), *dx = noise(rows * n), *w = noise(n);
+	float *b = noise(n), *dw = noise(n), *db = noise(n), *stats = noise(2 * rows);
+	float *partial = noise(dpo_norm_partial(rows, n)), *dx0 = copy(dx, rows * n), *dw0 = copy(dw, n);
+	double *xd = dpo_alloc(n, sizeof *xd), wanted;
+	struct dpo_norm norm = { kind, n, 1e-3f, w, b, dw, db };
+
+	assert_non_null(xd);
+	dpo_norm_forward(threads, &norm, rows, x, y, stats);
+	dpo_norm_backward(threads, &norm, rows, x, stats, dy, dx, partial);
+	for (size_t r = 0; r < rows; r++) {
+		double got = 0.0;
+
+		for (size_t i = 0; i < n; i++) {
+			xd[i] = (double)x[r * n + i];
+			got += (double)dy[r * n + i] * (double)y[r * n + i];
+		}
+		near(got, naive_norm(kind, xd, w, b, dy + r * n, n), 1e-4);
+		for (size_t i = 0; i < n; i += 7) {
+			double at = xd[i];
+
+			xd[i] = at + 1e-5;
+			wanted = naive_norm(kind, xd, w, b, dy + r * n, n);
+			xd[i] = at - 1e-5;
+			wanted = (wanted - naive_norm(kind, xd, w, b, dy + r * n, n)) / 2e-5;
+			xd[i] = at;
+			near((double)(dx[r * n + i] - dx0[r * n + i]), wanted, 1e-5 * (1.0 + fabs(wanted)));
+		}
+	}
+	for (size_t i = 0; i < n; i++) {
+		wanted = (double)dw0[i];
+		for (size_t r = 0; r < rows; r++)
+			wanted += (double)dy[r * n + i] * ((double)x[r * n + i] - (double)stats[2 * r]) * (double)stats[2 * r + 1];
+		near((double)dw[i], wanted, 1e-4);
+	}
+	free(x);
+	free(y);
+	free(dy);
+	free(dx);
+	free(w);
+	free(b);
+	free(dw);
+	free(db);
+	free(stats);
+	free(partial);
+	free(dx0);
+	free(dw0);
+	free(xd);
+}
+
+static void
+test_norm(void **state)
+{
+	(void)state;
+	check_norm(DPO_NORM_LAYER, 71, 301);
+	check_norm(DPO_NORM_RMS, 71, 301);
+	check_norm(DPO_NORM_LAYER, 1, 3);
+	check_norm(DPO_NORM_RMS, 1, 3);
+}
+
+static double
+gelu(double x)
+{
+	return 0.5 * x * (1.0 + tanh(sqrt(2.0 / 3.14159265358979323846) * (x + 0.044715 * x * x * x)));
+}
+
+static double
+silu(double x)
+{
+	return x / (1.0 + exp(-x));
+}
+
+static void
+test_activation(void **state)
+{
+	enum { ROWS = 5, N = 1037 };
+	float *x = noise(ROWS * 2 * N), *dy = noise(ROWS * N), *y = noise(ROWS * N), *dx = noise(ROWS * 2 * N);
+
+	(void)state;
+	for (size_t i = 0; i < ROWS * 2 * N; i++)
+		x[i] *= 12.0f;
+	dpo_activation_backward(threads, DPO_ACTIVATION_GELU_TANH, ROWS, N, x, dy, dx, y);
+	for (size_t i = 0; i < ROWS * N; i++) {
+		double at = (double)x[i];
+
+		near((double)y[i], gelu(at), 1e-6 * (1.0 + fabs(at)));
+		near((double)dx[i], (double)dy[i] * (gelu(at + 1e-5) - gelu(at - 1e-5)) / 2e-5, 2e-6 * (1.0 + fabs(at)));
+	}
+	dpo_activation_backward(threads, DPO_ACTIVATION_SILU, ROWS, N, x, dy, dx, y);
+	for (size_t r = 0; r < ROWS; r++)
+		for (size_t i = 0; i < N; i++) {
+			double gate = (double)x[2 * r * N + i], up = (double)x[(2 * r + 1) * N + i], d = (double)dy[r * N + i];
+
+			near((double)y[r * N + i], silu(gate) * up, 2e-5);
+			near((double)dx[2 * r * N + i], d * up * (silu(gate + 1e-5) - silu(gate - 1e-5)) / 2e-5, 2e-5);
+			near((double)dx[(2 * r + 1) * N + i], d * silu(gate), 2e-5);
+		}
+	free(x);
+	free(dy);
+	free(y);
+	free(dx);
+}
+
+static void
+test_rope(void **state)
+{
+	enum { ROWS = 9, HEADS = 3, DIM = 10, LD = HEADS * DIM + 7 };
+	float table[20 * DIM], *x = noise(ROWS * LD), *was = copy(x, ROWS * LD);
+	const int32_t positions[ROWS] = { 0, 1, 2, 3, 2, 3, 4, 19, 0 };
+
+	(void)state;
+	dpo_rope_table(table, 20, DIM, 10000.0);
+	dpo_rope_apply(threads, table, positions, ROWS, x, LD, HEADS, DIM, 1.0f);
+	for (size_t r = 0; r < ROWS; r++)
+		for (size_t i = 0; i < DIM / 2; i++) {
+			double angle = positions[r] * pow(10000.0, -2.0 * (double)i / DIM);
+			double low = (double)was[r * LD + DIM + i], high = (double)was[r * LD + DIM + DIM / 2 + i];
+
+			near((double)x[r * LD + DIM + i], low * cos(angle) - high * sin(angle), 1e-5);
+			near((double)x[r * LD + DIM + DIM / 2 + i], high * cos(angle) + low * sin(angle), 1e-5);
+		}
+	dpo_rope_apply(threads, table, positions, ROWS, x, LD, HEADS, DIM, -1.0f);
+	for (size_t i = 0; i < ROWS * LD; i++)
+		near((double)x[i], (double)was[i], 1e-6);
+	free(x);
+	free(was);
+}
+
+/* ------------------------------------------------------------------ attention */
+
+enum { HEADS = 4, KV = 2, DIM = 6, LD = (HEADS + 2 * KV) * DIM, LD_OUT = HEADS * DIM };
+
+static bool
+sees(const struct dpo_sequence *s, size_t i, size_t j)
+{
+	for (size_t n = 0; n < s->n_segments; n++) {
+		const struct dpo_segment *at = &s->segments[n];
+
+		if (i >= at->first && i < at->first + at->rows)
+			return j < at->prefix || (j >= at->first && j <= i);
+	}
+	return false;
+}
+
+static size_t
+key_column(size_t head)
+{
+	return (HEADS + head / (HEADS / KV)) * DIM;
+}
+
+/* p[rows] of row i and head h, and the row's output and gradients, by the definition. */
+static void
+naive_attention(const struct dpo_sequence *s, const float *qkv, const float *d_out, double *out, double *d)
+{
+	double *p = dpo_alloc(s->rows, sizeof *p), *dp = dpo_alloc(s->rows, sizeof *dp), scale = 1.0 / sqrt((double)DIM);
+
+	assert_true(p && dp);
+	for (size_t h = 0; h < HEADS; h++)
+		for (size_t i = 0; i < s->rows; i++) {
+			double sum = 0.0, delta = 0.0;
+			size_t q = i * LD + h * DIM, o = i * LD_OUT + h * DIM;
+
+			for (size_t j = 0; j < s->rows; j++) {
+				p[j] = dp[j] = 0.0;
+				if (!sees(s, i, j))
+					continue;
+				for (size_t c = 0; c < DIM; c++)
+					p[j] += (double)qkv[q + c] * (double)qkv[j * LD + key_column(h) + c] * scale;
+				p[j] = exp(p[j]);
+				sum += p[j];
+			}
+			for (size_t j = 0; j < s->rows; j++) {
+				size_t v = j * LD + key_column(h) + KV * DIM;
+
+				p[j] /= sum;
+				for (size_t c = 0; c < DIM; c++) {
+					out[o + c] += p[j] * (double)qkv[v + c];
+					d[v + c] += p[j] * (double)d_out[o + c];
+					dp[j] += (double)d_out[o + c] * (double)qkv[v + c];
+				}
+				delta += p[j] * dp[j];
+			}
+			for (size_t j = 0; j < s->rows; j++)
+				for (size_t c = 0; c < DIM; c++) {
+					size_t k = j * LD + key_column(h) + c;
+
+					d[q + c] += p[j] * (dp[j] - delta) * scale * (double)qkv[k];
+					d[k] += p[j] * (dp[j] - delta) * scale * (double)qkv[q + c];
+				}
+		}
+	free(p);
+	free(dp);
+}
+
+static void
+check_attention(size_t prompt, size_t a, size_t b)
+{
+	struct dpo_sequence s = { 0 };
+	int32_t tokens[512] = { 0 };
+	struct dpo_example example = { tokens, prompt, 2, { tokens, tokens }, { a, b } };
+	struct dpo_attention attention = { &s, HEADS, KV, DIM };
+	float *qkv, *out, *sums, *d_out, *d_qkv;
+	double *out_wanted, *d_wanted;
+
+	assert_int_equal(dpo_pack(&s, &example, 1, 512, NULL), DPO_OK);
+	qkv = noise(s.rows * LD);
+	out = noise(s.rows * LD_OUT);
+	sums = noise(s.rows * HEADS);
+	d_out = noise(s.rows * LD_OUT);
+	d_qkv = noise(s.rows * LD);
+	out_wanted = dpo_alloc(s.rows * LD_OUT, sizeof *out_wanted);
+	d_wanted = dpo_alloc(s.rows * LD, sizeof *d_wanted);
+	assert_true(out_wanted && d_wanted);
+	for (size_t i = 0; i < s.rows * LD; i++)
+		qkv[i] *= 4.0f;
+	naive_attention(&s, qkv, d_out, out_wanted, d_wanted);
+	dpo_attention_forward(threads, &attention, qkv, out, sums);
+	dpo_attention_backward(threads, &attention, qkv, out, sums, d_out, d_qkv);
+	for (size_t i = 0; i < s.rows * LD_OUT; i++)
+		near((double)out[i], out_wanted[i], 1e-5);
+	for (size_t i = 0; i < s.rows * LD; i++)
+		near((double)d_qkv[i], d_wanted[i], 2e-5 * (1.0 + fabs(d_wanted[i])));
+	free(qkv);
+	free(out);
+	free(sums);
+	free(d_out);
+	free(d_qkv);
+	free(out_wanted);
+	free(d_wanted);
+	dpo_sequence_free(&s);
+}
+
+static void
+test_attention(void **state)
+{
+	(void)state;
+	check_attention(5, 4, 3);
+	check_attention(1, 1, 1);
+	check_attention(0, 70, 1);
+	check_attention(140, 131, 66);
+	check_attention(64, 65, 200);
+}
+
+/* ------------------------------------------------------------------ head */
+
+enum { HEAD_ROWS = 45, HIDDEN = 19, VOCAB = 2100 };
+
+struct head_result {
+	struct dpo_head_row rows[HEAD_ROWS];
+	float logps[HEAD_ROWS * DPO_ANSWERS], dh[HEAD_ROWS * HIDDEN];
+	float *d_weight;
+};
+
+/* Forward and backward with at most `keep` bytes kept. */
+static void
+run_head(struct head_result *r, const float *h, const float *weight, const int32_t *targets, const float *d_logps,
+    size_t chunk, size_t keep, size_t kept_rows)
+{
+	struct dpo_arena arena = { 0 };
+	struct dpo_head head;
+	float *logits = noise(3 * VOCAB);
+
+	do {
+		dpo_arena_begin(&arena);
+		dpo_head_carve(&head, HEAD_ROWS, HIDDEN, VOCAB, chunk, keep, &arena);
+	} while (dpo_arena_end(&arena) == DPO_ARENA_AGAIN);
+	assert_int_equal(head.kept_rows, kept_rows);
+	r->d_weight = dpo_alloc_aligned(VOCAB * HIDDEN, sizeof *r->d_weight);
+	assert_non_null(r->d_weight);
+	dpo_head_forward(threads, &head, weight, h, targets, r->rows, r->logps);
+	dpo_head_backward(threads, &head, weight, h, targets, r->rows, d_logps, r->dh, r->d_weight);
+	dpo_head_logits(threads, &head, weight, h, 14, 3, logits);
+	for (size_t i = 0; i < 3; i++)
+		for (size_t v = 0; v < VOCAB; v += 99) {
+			double z = 0.0;
+
+			for (size_t c = 0; c < HIDDEN; c++)
+				z += (double)h[(14 + i) * HIDDEN + c] * (double)weight[v * HIDDEN + c];
+			near((double)logits[i * VOCAB + v], z, 1e-5);
+		}
+	free(logits);
+	dpo_arena_free(&arena);
+}
+
+/* Row r of the result by the definition; adds its part of d_weight to dw. */
+static void
+check_head_row(const struct head_result *result, size_t r, const float *h, const float *weight, const int32_t *targets,
+    const float *d_logps, double *dw)
+{
+	static double z[VOCAB];
+	double sum = 0.0, entropy = 0.0, mean = 0.0, g, dh[HIDDEN] = { 0 };
+	size_t best = 0;
+
+	for (size_t v = 0; v < VOCAB; v++) {
+		z[v] = 0.0;
+		for (size_t c = 0; c < HIDDEN; c++)
+			z[v] += (double)h[r * HIDDEN + c] * (double)weight[v * HIDDEN + c];
+		sum += exp(z[v]);
+		mean += z[v] / VOCAB;
+		best = z[v] > z[best] ? v : best;
+	}
+	for (size_t v = 0; v < VOCAB; v++) {
+		double p = exp(z[v]) / sum;
+
+		entropy -= p * log(p);
+		g = 0.0;
+		for (size_t a = 0; a < DPO_ANSWERS; a++)
+			if (targets[r * DPO_ANSWERS + a] >= 0)
+				g += (double)d_logps[r * DPO_ANSWERS + a] *
+				    ((targets[r * DPO_ANSWERS + a] == (int32_t)v ? 1.0 : 0.0) - p);
+		for (size_t c = 0; c < HIDDEN; c++) {
+			dh[c] += g * (double)weight[v * HIDDEN + c];
+			dw[v * HIDDEN + c] += g * (double)h[r * HIDDEN + c];
+		}
+	}
+	for (size_t a = 0; a < DPO_ANSWERS; a++) {
+		int32_t target = targets[r * DPO_ANSWERS + a];
+
+		near((double)result->logps[r * DPO_ANSWERS + a], target < 0 ? 0.0 : z[target] - log(sum), 5e-6);
+	}
+	near(result->rows[r].entropy, entropy, 1e-5);
+	near(result->rows[r].mean, mean, 1e-6);
+	assert_int_equal(result->rows[r].best, best);
+	for (size_t c = 0; c < HIDDEN; c++)
+		near((double)result->dh[r * HIDDEN + c], dh[c], 1e-5);
+}
+
+static void
+test_head(void **state)
+{
+	static struct head_result kept, some, none;
+	float *h = noise(HEAD_ROWS * HIDDEN), *weight = noise(VOCAB * HIDDEN), *d_logps = noise(HEAD_ROWS * DPO_ANSWERS);
+	int32_t targets[HEAD_ROWS * DPO_ANSWERS];
+	double *dw = dpo_alloc(VOCAB * HIDDEN, sizeof *dw);
+	size_t row = VOCAB * sizeof(float);
+
+	(void)state;
+	assert_non_null(dw);
+	for (size_t i = 0; i < HEAD_ROWS * DPO_ANSWERS; i++)
+		targets[i] = i % 3 == 1 ? -1 : (int32_t)(i * 37 % VOCAB);
+	run_head(&kept, h, weight, targets, d_logps, 16 * row, (size_t)1 << 30, HEAD_ROWS);
+	run_head(&some, h, weight, targets, d_logps, 16 * row, 31 * row, 30);
+	run_head(&none, h, weight, targets, d_logps, 16 * row, 0, 0);
+	for (size_t r = 0; r < HEAD_ROWS; r++)
+		check_head_row(&kept, r, h, weight, targets, d_logps, dw);
+	for (size_t i = 0; i < (size_t)VOCAB * HIDDEN; i++)
+		near((double)kept.d_weight[i], dw[i], 1e-5);
+	assert_memory_equal(kept.logps, none.logps, sizeof kept.logps);
+	assert_memory_equal(kept.dh, none.dh, sizeof kept.dh);
+	assert_memory_equal(kept.dh, some.dh, sizeof kept.dh);
+	assert_memory_equal(kept.d_weight, none.d_weight, VOCAB * HIDDEN * sizeof(float));
+	assert_memory_equal(kept.d_weight, some.d_weight, VOCAB * HIDDEN * sizeof(float));
+	free(kept.d_weight);
+	free(some.d_weight);
+	free(none.d_weight);
+	free(h);
+	free(weight);
+	free(d_logps);
+	free(dw);
+}
+
+/* Equal logits: the best is the lowest id. */
+static void
+test_head_ties(void **state)
+{
+	struct dpo_arena arena = { 0 };
+	struct dpo_head head;
+	struct dpo_head_row row;
+	float h[2] = { 1.0f, 0.0f }, weight[40] = { 0 }, logps[DPO_ANSWERS];
+	const int32_t targets[DPO_ANSWERS] = { 3, 7 };
+
+	(void)state;
+	weight[2 * 5] = weight[2 * 11] = weight[2 * 19] = 2.0f;
+	do {
+		dpo_arena_begin(&arena);
+		dpo_head_carve(&head, 1, 2, 20, DPO_HEAD_CHUNK, 0, &arena);
+	} while (dpo_arena_end(&arena) == DPO_ARENA_AGAIN);
+	dpo_head_forward(1, &head, weight, h, targets, &row, logps);
+	assert_int_equal(row.best, 5);
+	near((double)logps[0], -log(17.0 + 3.0 * exp(2.0)), 1e-6);
+	near((double)logps[1], (double)logps[0], 0.0);
+	dpo_arena_free(&arena);
+}
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_vector),
+		cmocka_unit_test(test_vector_nan),
+		cmocka_unit_test(test_gemm),
+		cmocka_unit_test(test_linear),
+		cmocka_unit_test(test_norm),
+		cmocka_unit_test(test_activation),
+		cmocka_unit_test(test_rope),
+		cmocka_unit_test(test_attention),
+		cmocka_unit_test(test_head),
+		cmocka_unit_test(test_head_ties),
+	};
+
+	threads = dpo_gemm_threads(2);
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
