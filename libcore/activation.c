@@ -68,7 +68,8 @@ silu_outer(float *y, const float *gate, const float *up, const float *s, size_t 
 
 /* d/dup = gate s; d/dgate = up s (1 + gate (1 - s)) */
 DPO_WIDE static void
-silu_slope(float *d_gate, float *d_up, const float *dy, const float *gate, const float *up, const float *s, size_t n)
+silu_slope(float *d_gate, float *d_up, const float *dy, const float *gate, const float *up,
+    const float *s, size_t n)
 {
 #pragma omp simd
 	for (size_t i = 0; i < n; i++) {
@@ -125,7 +126,8 @@ activate(void *context, size_t row)
 }
 
 void
-dpo_activation_forward(int threads, enum dpo_activation kind, size_t rows, size_t n, const float *x, float *y)
+dpo_activation_forward(int threads, enum dpo_activation kind, size_t rows, size_t n, const float *x,
+    float *y)
 {
 	struct work work = { .kind = kind, .n = n, .x = x, .y = y };
 
@@ -133,8 +135,8 @@ dpo_activation_forward(int threads, enum dpo_activation kind, size_t rows, size_
 }
 
 void
-dpo_activation_backward(int threads, enum dpo_activation kind, size_t rows, size_t n, const float *x, const float *dy,
-    float *dx, float *y)
+dpo_activation_backward(int threads, enum dpo_activation kind, size_t rows, size_t n,
+    const float *x, const float *dy, float *dx, float *y)
 {
 	struct work work = { .kind = kind, .n = n, .x = x, .dy = dy, .dx = dx, .y = y };
 

@@ -34,7 +34,10 @@ dpo_arena_end(struct dpo_arena *arena)
 		return DPO_ARENA_NOMEM;
 	if (arena->data && arena->used <= arena->capacity)
 		return DPO_ARENA_READY;
-	/* The first block is exact; one that has to grow gets an eighth more, so that it does not grow often. */
+	/*
+	 * The first block is exact; one that has to grow gets an eighth more, so that it does not
+	 * grow often.
+	 */
 	if (arena->data && !dpo_size_add(wanted, wanted / 8, &wanted))
 		return DPO_ARENA_NOMEM;
 	dpo_arena_free(arena);

@@ -1,9 +1,9 @@
 /*
  * arena - one growing block of floats, carved anew for each example. Layer 1; uses size.
  *
- * Use: begin, take everything, end. While the block is too small, takes give NULL and only count; dpo_arena_end then
- * makes it large enough and says that the carving has to be done again. {0} is a valid empty arena. In the steady
- * state nothing is allocated.
+ * Use: begin, take everything, end. While the block is too small, takes give NULL and only count;
+ * dpo_arena_end then makes it large enough and says that the carving has to be done again. {0} is
+ * a valid empty arena. In the steady state nothing is allocated.
  */
 #ifndef DPO_ARENA_H
 #define DPO_ARENA_H

@@ -7,7 +7,10 @@
 #include <math.h>
 #include <string.h>
 
-/* Rows and keys of a block: two blocks of scores fit the second-level cache with the rows they are made of. */
+/*
+ * Rows and keys of a block: two blocks of scores fit the second-level cache with the rows they are
+ * made of.
+ */
 enum { ROWS = 64, KEYS = 128 };
 
 struct work {
@@ -105,7 +108,8 @@ score(const struct work *w, const struct block *b, float *scores)
 {
 	dpo_gemm_one(b->rows, b->keys, w->a->head_dim, w->scale,
 	    (struct dpo_operand){ w->qkv + b->first * w->ld + query_at(w, b->head), w->ld, false },
-	    (struct dpo_operand){ w->qkv + b->key * w->ld + key_at(w, b->head), w->ld, true }, 0.0f, scores, b->keys);
+	    (struct dpo_operand){ w->qkv + b->key * w->ld + key_at(w, b->head), w->ld, true }, 0.0f,
+	    scores, b->keys);
 }
 
 /* The segment and first row of block number `block`. */
@@ -120,10 +124,15 @@ locate(const struct work *w, size_t block, size_t *first)
 	return segment;
 }
 
-/* Turn scores into weights relative to the new maximum, and scale what was gathered before to it. */
+/*
+ * Turn scores into weights relative to the new maximum, and scale what was gathered before to it.
+ */
 static void
-soften(const struct work *w, const struct block *b, float *scores, float *most, float *sum, bool fresh)
+soften(const struct work *w, const struct block *b, float *scores, float *most, float *sum,
+    bool fresh)
 {
+	float *out = w->new_out + b->first * w->ld_out + query_at(w, b->head);
+
 	for (size_t i = 0; i < b->rows; i++) {
 		float *row = scores + i * b->keys, here, shrink;
 		size_t n = visible(b, i);
@@ -135,8 +144,7 @@ soften(const struct work *w, const struct block *b, float *scores, float *most, 
 		if (!fresh && here > most[i]) {
 			shrink = expf(most[i] - here);
 			sum[i] *= shrink;
-			dpo_vector_scale(w->new_out + (b->first + i) * w->ld_out + query_at(w, b->head), shrink,
-			    w->a->head_dim);
+			dpo_vector_scale(out + i * w->ld_out, shrink, w->a->head_dim);
 		}
 		if (fresh || here > most[i])
 			most[i] = here;
@@ -152,14 +160,16 @@ forward_block(void *context, size_t item)
 	size_t first, head = item / w->blocks;
 	const struct dpo_segment *segment = locate(w, item % w->blocks, &first);
 	struct block b = begin(segment, first, head);
-	float scores[ROWS * KEYS], most[ROWS], sum[ROWS], *out = w->new_out + first * w->ld_out + query_at(w, head);
+	float scores[ROWS * KEYS], most[ROWS], sum[ROWS];
+	float *out = w->new_out + first * w->ld_out + query_at(w, head);
 
 	for (bool fresh = true; next_keys(&b, segment); fresh = false) {
 		score(w, &b, scores);
 		soften(w, &b, scores, most, sum, fresh);
-		dpo_gemm_one(b.rows, w->a->head_dim, b.keys, 1.0f, (struct dpo_operand){ scores, b.keys, false },
-		    (struct dpo_operand){ w->qkv + b.key * w->ld + value_at(w, head), w->ld, false },
-		    fresh ? 0.0f : 1.0f, out, w->ld_out);
+		dpo_gemm_one(b.rows, w->a->head_dim, b.keys, 1.0f,
+		    (struct dpo_operand){ scores, b.keys, false },
+		    (struct dpo_operand){ w->qkv + b.key * w->ld + value_at(w, head), w->ld,
+		    false }, fresh ? 0.0f : 1.0f, out, w->ld_out);
 	}
 	for (size_t i = 0; i < b.rows; i++) {
 		dpo_vector_scale(out + i * w->ld_out, 1.0f / sum[i], w->a->head_dim);
@@ -168,14 +178,16 @@ forward_block(void *context, size_t item)
 }
 
 void
-dpo_attention_forward(int threads, const struct dpo_attention *attention, const float *qkv, float *out, float *log_sums)
+dpo_attention_forward(int threads, const struct dpo_attention *attention, const float *qkv,
+    float *out, float *log_sums)
 {
 	struct work w = make_work(attention);
 
 	w.qkv = qkv;
 	w.new_out = out;
 	w.new_sums = log_sums;
-	dpo_parallel_for(w.rows * w.ld < 8192 ? 1 : threads, w.blocks * attention->heads, forward_block, &w);
+	dpo_parallel_for(w.rows * w.ld < 8192 ? 1 : threads, w.blocks * attention->heads,
+	    forward_block, &w);
 }
 
 /* d_scores = scale p (d_p - delta), in place of d_p */
@@ -189,7 +201,8 @@ slope(float *d_p, const float *p, float delta, float scale, size_t n)
 
 /* p from the block's scores, in place; d_scores from d_p, in place. */
 static void
-soften_backward(const struct work *w, const struct block *b, float *p, float *d_p, const float *delta)
+soften_backward(const struct work *w, const struct block *b, float *p, float *d_p,
+    const float *delta)
 {
 	for (size_t i = 0; i < b->rows; i++) {
 		float *row = p + i * b->keys;
@@ -206,19 +219,22 @@ backward_keys(const struct work *w, const struct block *b, const float *delta, b
 {
 	float p[ROWS * KEYS], d_p[ROWS * KEYS];
 	size_t query = b->first * w->ld + query_at(w, b->head), dim = w->a->head_dim;
-	size_t key = b->key * w->ld + key_at(w, b->head), value = b->key * w->ld + value_at(w, b->head);
-	struct dpo_operand d_out = { w->d_out + b->first * w->ld_out + query_at(w, b->head), w->ld_out, false };
+	size_t key = b->key * w->ld + key_at(w, b->head);
+	size_t value = b->key * w->ld + value_at(w, b->head);
+	struct dpo_operand d_out = { w->d_out + b->first * w->ld_out + query_at(w, b->head),
+	    w->ld_out, false };
 
 	score(w, b, p);
-	dpo_gemm_one(b->rows, b->keys, dim, 1.0f, d_out, (struct dpo_operand){ w->qkv + value, w->ld, true }, 0.0f, d_p,
-	    b->keys);
+	dpo_gemm_one(b->rows, b->keys, dim, 1.0f, d_out,
+	    (struct dpo_operand){ w->qkv + value, w->ld, true }, 0.0f, d_p, b->keys);
 	soften_backward(w, b, p, d_p, delta);
-	dpo_gemm_one(b->keys, dim, b->rows, 1.0f, (struct dpo_operand){ p, b->keys, true }, d_out, 1.0f,
-	    w->d_qkv + value, w->ld);
+	dpo_gemm_one(b->keys, dim, b->rows, 1.0f, (struct dpo_operand){ p, b->keys, true }, d_out,
+	    1.0f, w->d_qkv + value, w->ld);
 	dpo_gemm_one(b->keys, dim, b->rows, 1.0f, (struct dpo_operand){ d_p, b->keys, true },
 	    (struct dpo_operand){ w->qkv + query, w->ld, false }, 1.0f, w->d_qkv + key, w->ld);
 	dpo_gemm_one(b->rows, dim, b->keys, 1.0f, (struct dpo_operand){ d_p, b->keys, false },
-	    (struct dpo_operand){ w->qkv + key, w->ld, false }, fresh ? 0.0f : 1.0f, w->d_qkv + query, w->ld);
+	    (struct dpo_operand){ w->qkv + key, w->ld, false }, fresh ? 0.0f : 1.0f,
+	    w->d_qkv + query, w->ld);
 }
 
 static void
@@ -236,7 +252,8 @@ backward_head(const struct work *w, size_t head)
 		for (size_t i = 0; i < b.rows; i++) {
 			size_t at = (first + i) * w->ld_out + query_at(w, head);
 
-			delta[i] = (float)dpo_vector_dot(w->out + at, w->d_out + at, w->a->head_dim);
+			delta[i] = (float)dpo_vector_dot(w->out + at, w->d_out + at,
+			    w->a->head_dim);
 		}
 		for (bool fresh = true; next_keys(&b, segment); fresh = false)
 			backward_keys(w, &b, delta, fresh);
@@ -259,8 +276,8 @@ backward_group(void *context, size_t kv_head)
 }
 
 void
-dpo_attention_backward(int threads, const struct dpo_attention *attention, const float *qkv, const float *out,
-    const float *log_sums, const float *d_out, float *d_qkv)
+dpo_attention_backward(int threads, const struct dpo_attention *attention, const float *qkv,
+    const float *out, const float *log_sums, const float *d_out, float *d_qkv)
 {
 	struct work w = make_work(attention);
 
@@ -269,5 +286,6 @@ dpo_attention_backward(int threads, const struct dpo_attention *attention, const
 	w.sums = log_sums;
 	w.d_out = d_out;
 	w.d_qkv = d_qkv;
-	dpo_parallel_for(w.rows * w.ld < 8192 ? 1 : threads, attention->kv_heads, backward_group, &w);
+	dpo_parallel_for(w.rows * w.ld < 8192 ? 1 : threads, attention->kv_heads, backward_group,
+	    &w);
 }

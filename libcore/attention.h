@@ -1,12 +1,14 @@
 /*
- * attention - causal attention of a packed sequence, forward and backward. Layer 5; uses gemm, pack, parallel, vector.
+ * attention - causal attention of a packed sequence, forward and backward. Layer 5; uses gemm,
+ * pack, parallel, vector.
  *
- *	o_i = sum_j p_ij v_j,  p_ij = exp(s_ij - L_i),  s_ij = q_i . k_j / sqrt(head_dim),  L_i = log sum_j exp(s_ij),
+ *	o_i = sum_j p_ij v_j,  p_ij = exp(s_ij - L_i),  s_ij = q_i . k_j / sqrt(head_dim),
+ *	L_i = log sum_j exp(s_ij),
  *
- * j over the rows that row i sees (struct dpo_segment). Computed in blocks of rows and keys with a running maximum
- * (Dao et al. 2022, arXiv:2205.14135, algorithm 1), so no matrix of scores is kept: the backward pass computes p again
- * from L. Query head h reads key head h / (heads / kv_heads) (Ainslie et al. 2023, arXiv:2305.13245).
- * Bits do not depend on the thread count.
+ * j over the rows that row i sees (struct dpo_segment). Computed in blocks of rows and keys with a
+ * running maximum (Dao et al. 2022, arXiv:2205.14135, algorithm 1), so no matrix of scores is
+ * kept: the backward pass computes p again from L. Query head h reads key head h / (heads /
+ * kv_heads) (Ainslie et al. 2023, arXiv:2305.13245). Bits do not depend on the thread count.
  */
 #ifndef DPO_ATTENTION_H
 #define DPO_ATTENTION_H
@@ -20,11 +22,11 @@ struct dpo_attention {
 };
 
 /* out[rows][heads head_dim] and log_sums[heads][rows] (L above) from qkv. */
-void dpo_attention_forward(int threads, const struct dpo_attention *attention, const float *qkv, float *out,
-	float *log_sums);
+void dpo_attention_forward(int threads, const struct dpo_attention *attention, const float *qkv,
+	float *out, float *log_sums);
 
 /* d_qkv, shaped as qkv, from d_out, with qkv, out and log_sums of the forward pass. */
-void dpo_attention_backward(int threads, const struct dpo_attention *attention, const float *qkv, const float *out,
-	const float *log_sums, const float *d_out, float *d_qkv);
+void dpo_attention_backward(int threads, const struct dpo_attention *attention, const float *qkv,
+	const float *out, const float *log_sums, const float *d_out, float *d_qkv);
 
 #endif

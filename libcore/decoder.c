@@ -31,12 +31,13 @@ struct dpo_decoder {
 	struct dpo_arena arena;
 	float *rope;			/* owned; table of rope_positions positions */
 	size_t rope_positions;
-	struct kept *kept;		/* owned; [layers], all the same buffers when not training */
+	struct kept *kept;		/* owned; [layers], all the same unless training */
 	float *last;			/* [hidden], the last layer's output */
 	float *normed, *stats;		/* [hidden], [2] */
 	float *activated;		/* [inner] */
 	float *h, *h_stats;		/* head rows only */
-	float *dx, *d_normed, *d_attended, *d_qkv, *d_up, *d_activated, *partial;	/* backward only */
+	/* backward only */
+	float *dx, *d_normed, *d_attended, *d_qkv, *d_up, *d_activated, *partial;
 };
 
 static struct dpo_rows
@@ -46,8 +47,8 @@ rows_of(float *data, size_t ld)
 }
 
 enum dpo_status
-dpo_decoder_new(struct dpo_decoder **decoder, const struct dpo_config *config, const struct dpo_params *params,
-    bool train, int threads, struct dpo_error *err)
+dpo_decoder_new(struct dpo_decoder **decoder, const struct dpo_config *config,
+    const struct dpo_params *params, bool train, int threads, struct dpo_error *err)
 {
 	struct dpo_decoder *d = dpo_alloc(1, sizeof *d);
 	enum dpo_status status;
@@ -148,7 +149,8 @@ prepare_rope(struct dpo_decoder *d, const struct dpo_sequence *s)
 	if (need <= d->rope_positions)
 		return true;
 	need = need < 2 * d->rope_positions ? 2 * d->rope_positions : need;
-	if (!dpo_size_mul(need, d->config->head_dim, &n) || !(table = dpo_alloc_aligned(n, sizeof *table)))
+	if (!dpo_size_mul(need, d->config->head_dim, &n) ||
+	    !(table = dpo_alloc_aligned(n, sizeof *table)))
 		return false;
 	dpo_rope_table(table, need, d->config->head_dim, d->config->rope_theta);
 	free(d->rope);
@@ -188,9 +190,11 @@ embed_row(void *context, size_t row)
 	const struct dpo_decoder *d = e->decoder;
 	float *x = d->kept[0].x + row * d->hidden;
 
-	memcpy(x, e->weights + d->places.tokens + (size_t)e->sequence->tokens[row] * d->hidden, d->hidden * sizeof *x);
+	memcpy(x, e->weights + d->places.tokens + (size_t)e->sequence->tokens[row] * d->hidden,
+	    d->hidden * sizeof *x);
 	if (d->places.positions != DPO_ABSENT)
-		dpo_vector_add(x, e->weights + d->places.positions + (size_t)e->sequence->positions[row] * d->hidden, d->hidden);
+		dpo_vector_add(x, e->weights + d->places.positions +
+		    (size_t)e->sequence->positions[row] * d->hidden, d->hidden);
 }
 
 static void
@@ -198,12 +202,14 @@ embed_backward(void *context, size_t item)
 {
 	const struct embedding *e = context;
 	const struct dpo_decoder *d = e->decoder;
-	size_t first = item * EMBED_COLUMNS, n = d->hidden - first < EMBED_COLUMNS ? d->hidden - first : EMBED_COLUMNS;
+	size_t first = item * EMBED_COLUMNS;
+	size_t n = d->hidden - first < EMBED_COLUMNS ? d->hidden - first : EMBED_COLUMNS;
 
 	for (size_t row = 0; row < e->sequence->rows; row++) {
 		const float *dx = d->dx + row * d->hidden + first;
 
-		dpo_vector_add(e->gradients + d->places.tokens + (size_t)e->sequence->tokens[row] * d->hidden + first, dx, n);
+		dpo_vector_add(e->gradients + d->places.tokens +
+		    (size_t)e->sequence->tokens[row] * d->hidden + first, dx, n);
 		if (d->places.positions != DPO_ABSENT)
 			dpo_vector_add(e->gradients + d->places.positions +
 			    (size_t)e->sequence->positions[row] * d->hidden + first, dx, n);
@@ -219,16 +225,16 @@ useful_threads(const struct dpo_decoder *d, size_t rows)
 /* ------------------------------------------------------------------ forward */
 
 static void
-forward_qkv(const struct dpo_decoder *d, const struct dpo_layer_places *at, const struct dpo_sequence *s,
-    const float *weights, const struct kept *k)
+forward_qkv(const struct dpo_decoder *d, const struct dpo_layer_places *at,
+    const struct dpo_sequence *s, const float *weights, const struct kept *k)
 {
 	size_t column = 0;
 
 	for (size_t i = 0; i < d->places.n_qkv; i++) {
 		struct dpo_linear map = dpo_places_linear(&d->places, &at->qkv[i], weights, NULL);
 
-		dpo_linear_forward(d->threads, &map, s->rows, rows_of(d->normed, d->hidden), (struct dpo_rows){ 0 },
-		    rows_of(k->qkv + column, d->qkv));
+		dpo_linear_forward(d->threads, &map, s->rows, rows_of(d->normed, d->hidden),
+		    (struct dpo_rows){ 0 }, rows_of(k->qkv + column, d->qkv));
 		column += map.out;
 	}
 	if (d->rope)
@@ -237,19 +243,20 @@ forward_qkv(const struct dpo_decoder *d, const struct dpo_layer_places *at, cons
 }
 
 static void
-forward_up(const struct dpo_decoder *d, const struct dpo_layer_places *at, size_t rows, const float *weights,
-    const struct kept *k)
+forward_up(const struct dpo_decoder *d, const struct dpo_layer_places *at, size_t rows,
+    const float *weights, const struct kept *k)
 {
 	for (size_t i = 0; i < d->places.n_up; i++) {
 		struct dpo_linear map = dpo_places_linear(&d->places, &at->up[i], weights, NULL);
 
-		dpo_linear_forward(d->threads, &map, rows, rows_of(d->normed, d->hidden), (struct dpo_rows){ 0 },
-		    rows_of(k->up + i * d->inner, d->up));
+		dpo_linear_forward(d->threads, &map, rows, rows_of(d->normed, d->hidden),
+		    (struct dpo_rows){ 0 }, rows_of(k->up + i * d->inner, d->up));
 	}
 }
 
 static void
-forward_layer(const struct dpo_decoder *d, size_t layer, const struct dpo_sequence *s, const float *weights, float *out)
+forward_layer(const struct dpo_decoder *d, size_t layer, const struct dpo_sequence *s,
+    const float *weights, float *out)
 {
 	const struct dpo_layer_places *at = &d->places.layers[layer];
 	const struct kept *k = &d->kept[layer];
@@ -257,23 +264,25 @@ forward_layer(const struct dpo_decoder *d, size_t layer, const struct dpo_sequen
 	struct dpo_norm norm2 = dpo_places_norm(&d->places, &at->norm2, weights, NULL);
 	struct dpo_linear o = dpo_places_linear(&d->places, &at->o, weights, NULL);
 	struct dpo_linear down = dpo_places_linear(&d->places, &at->down, weights, NULL);
-	struct dpo_attention attention = { s, d->config->heads, d->config->kv_heads, d->config->head_dim };
+	struct dpo_attention attention = { s, d->config->heads, d->config->kv_heads,
+	    d->config->head_dim };
 
 	dpo_norm_forward(d->threads, &norm1, s->rows, k->x, d->normed, d->stats);
 	forward_qkv(d, at, s, weights, k);
 	dpo_attention_forward(d->threads, &attention, k->qkv, k->attended, k->log_sums);
-	dpo_linear_forward(d->threads, &o, s->rows, rows_of(k->attended, d->query), rows_of(k->x, d->hidden),
-	    rows_of(k->middle, d->hidden));
+	dpo_linear_forward(d->threads, &o, s->rows, rows_of(k->attended, d->query),
+	    rows_of(k->x, d->hidden), rows_of(k->middle, d->hidden));
 	dpo_norm_forward(d->threads, &norm2, s->rows, k->middle, d->normed, d->stats);
 	forward_up(d, at, s->rows, weights, k);
-	dpo_activation_forward(d->threads, d->config->family->activation, s->rows, d->inner, k->up, d->activated);
-	dpo_linear_forward(d->threads, &down, s->rows, rows_of(d->activated, d->inner), rows_of(k->middle, d->hidden),
-	    rows_of(out, d->hidden));
+	dpo_activation_forward(d->threads, d->config->family->activation, s->rows, d->inner, k->up,
+	    d->activated);
+	dpo_linear_forward(d->threads, &down, s->rows, rows_of(d->activated, d->inner),
+	    rows_of(k->middle, d->hidden), rows_of(out, d->hidden));
 }
 
 enum dpo_status
-dpo_decoder_forward(struct dpo_decoder *decoder, const float *weights, const struct dpo_sequence *sequence,
-    const float **h, struct dpo_error *err)
+dpo_decoder_forward(struct dpo_decoder *decoder, const float *weights,
+    const struct dpo_sequence *sequence, const float **h, struct dpo_error *err)
 {
 	struct dpo_decoder *d = decoder;
 	struct embedding embedding = { d, sequence, weights, NULL };
@@ -287,8 +296,10 @@ dpo_decoder_forward(struct dpo_decoder *decoder, const float *weights, const str
 		return DPO_OK;
 	dpo_parallel_for(useful_threads(d, sequence->rows), sequence->rows, embed_row, &embedding);
 	for (size_t layer = 0; layer < layers; layer++)
-		forward_layer(d, layer, sequence, weights, layer + 1 < layers ? d->kept[layer + 1].x : d->last);
-	dpo_norm_forward(d->threads, &norm, sequence->head_rows, d->last + sequence->head_first * d->hidden, d->h, d->h_stats);
+		forward_layer(d, layer, sequence, weights,
+		    layer + 1 < layers ? d->kept[layer + 1].x : d->last);
+	dpo_norm_forward(d->threads, &norm, sequence->head_rows,
+	    d->last + sequence->head_first * d->hidden, d->h, d->h_stats);
 	return DPO_OK;
 }
 
@@ -296,7 +307,8 @@ dpo_decoder_forward(struct dpo_decoder *decoder, const float *weights, const str
 
 /* d->dx: from the gradient of the layer's output to that of its middle. */
 static void
-backward_mlp(const struct dpo_decoder *d, size_t layer, size_t rows, const float *weights, float *gradients)
+backward_mlp(const struct dpo_decoder *d, size_t layer, size_t rows, const float *weights,
+    float *gradients)
 {
 	const struct dpo_layer_places *at = &d->places.layers[layer];
 	const struct kept *k = &d->kept[layer];
@@ -305,54 +317,66 @@ backward_mlp(const struct dpo_decoder *d, size_t layer, size_t rows, const float
 
 	dpo_linear_backward_input(d->threads, &down, rows, rows_of(d->dx, d->hidden), 0.0f,
 	    rows_of(d->d_activated, d->inner));
-	dpo_activation_backward(d->threads, d->config->family->activation, rows, d->inner, k->up, d->d_activated, d->d_up,
-	    d->activated);
-	dpo_linear_backward_weight(d->threads, &down, rows, rows_of(d->activated, d->inner), rows_of(d->dx, d->hidden));
+	dpo_activation_backward(d->threads, d->config->family->activation, rows, d->inner, k->up,
+	    d->d_activated, d->d_up, d->activated);
+	dpo_linear_backward_weight(d->threads, &down, rows, rows_of(d->activated, d->inner),
+	    rows_of(d->dx, d->hidden));
 	dpo_norm_forward(d->threads, &norm, rows, k->middle, d->normed, d->stats);
 	for (size_t i = 0; i < d->places.n_up; i++) {
-		struct dpo_linear up = dpo_places_linear(&d->places, &at->up[i], weights, gradients);
+		struct dpo_linear up = dpo_places_linear(&d->places, &at->up[i], weights,
+		    gradients);
 		struct dpo_rows dy = rows_of(d->d_up + i * d->inner, d->up);
 
-		dpo_linear_backward_input(d->threads, &up, rows, dy, i ? 1.0f : 0.0f, rows_of(d->d_normed, d->hidden));
-		dpo_linear_backward_weight(d->threads, &up, rows, rows_of(d->normed, d->hidden), dy);
+		dpo_linear_backward_input(d->threads, &up, rows, dy, i ? 1.0f : 0.0f,
+		    rows_of(d->d_normed, d->hidden));
+		dpo_linear_backward_weight(d->threads, &up, rows, rows_of(d->normed, d->hidden),
+		    dy);
 	}
-	dpo_norm_backward(d->threads, &norm, rows, k->middle, d->stats, d->d_normed, d->dx, d->partial);
+	dpo_norm_backward(d->threads, &norm, rows, k->middle, d->stats, d->d_normed, d->dx,
+	    d->partial);
 }
 
 /* d->dx: from the gradient of the layer's middle to that of its input. */
 static void
-backward_attention(const struct dpo_decoder *d, size_t layer, const struct dpo_sequence *s, const float *weights,
-    float *gradients)
+backward_attention(const struct dpo_decoder *d, size_t layer, const struct dpo_sequence *s,
+    const float *weights, float *gradients)
 {
 	const struct dpo_layer_places *at = &d->places.layers[layer];
 	const struct kept *k = &d->kept[layer];
 	struct dpo_norm norm = dpo_places_norm(&d->places, &at->norm1, weights, gradients);
 	struct dpo_linear o = dpo_places_linear(&d->places, &at->o, weights, gradients);
-	struct dpo_attention attention = { s, d->config->heads, d->config->kv_heads, d->config->head_dim };
+	struct dpo_attention attention = { s, d->config->heads, d->config->kv_heads,
+	    d->config->head_dim };
 	size_t column = 0;
 
 	dpo_linear_backward_input(d->threads, &o, s->rows, rows_of(d->dx, d->hidden), 0.0f,
 	    rows_of(d->d_attended, d->query));
-	dpo_linear_backward_weight(d->threads, &o, s->rows, rows_of(k->attended, d->query), rows_of(d->dx, d->hidden));
-	dpo_attention_backward(d->threads, &attention, k->qkv, k->attended, k->log_sums, d->d_attended, d->d_qkv);
+	dpo_linear_backward_weight(d->threads, &o, s->rows, rows_of(k->attended, d->query),
+	    rows_of(d->dx, d->hidden));
+	dpo_attention_backward(d->threads, &attention, k->qkv, k->attended, k->log_sums,
+	    d->d_attended, d->d_qkv);
 	if (d->rope)
 		dpo_rope_apply(d->threads, d->rope, s->positions, s->rows, d->d_qkv, d->qkv,
 		    d->config->heads + d->config->kv_heads, d->config->head_dim, -1.0f);
 	dpo_norm_forward(d->threads, &norm, s->rows, k->x, d->normed, d->stats);
 	for (size_t i = 0; i < d->places.n_qkv; i++) {
-		struct dpo_linear map = dpo_places_linear(&d->places, &at->qkv[i], weights, gradients);
+		struct dpo_linear map = dpo_places_linear(&d->places, &at->qkv[i], weights,
+		    gradients);
 		struct dpo_rows dy = rows_of(d->d_qkv + column, d->qkv);
 
-		dpo_linear_backward_input(d->threads, &map, s->rows, dy, i ? 1.0f : 0.0f, rows_of(d->d_normed, d->hidden));
-		dpo_linear_backward_weight(d->threads, &map, s->rows, rows_of(d->normed, d->hidden), dy);
+		dpo_linear_backward_input(d->threads, &map, s->rows, dy, i ? 1.0f : 0.0f,
+		    rows_of(d->d_normed, d->hidden));
+		dpo_linear_backward_weight(d->threads, &map, s->rows, rows_of(d->normed, d->hidden),
+		    dy);
 		column += map.out;
 	}
-	dpo_norm_backward(d->threads, &norm, s->rows, k->x, d->stats, d->d_normed, d->dx, d->partial);
+	dpo_norm_backward(d->threads, &norm, s->rows, k->x, d->stats, d->d_normed, d->dx,
+	    d->partial);
 }
 
 void
-dpo_decoder_backward(struct dpo_decoder *decoder, const float *weights, const struct dpo_sequence *sequence,
-    const float *dh, float *gradients)
+dpo_decoder_backward(struct dpo_decoder *decoder, const float *weights,
+    const struct dpo_sequence *sequence, const float *dh, float *gradients)
 {
 	struct dpo_decoder *d = decoder;
 	struct embedding embedding = { d, sequence, weights, gradients };
@@ -362,11 +386,12 @@ dpo_decoder_backward(struct dpo_decoder *decoder, const float *weights, const st
 	if (sequence->rows == 0)
 		return;
 	memset(d->dx, 0, sequence->rows * d->hidden * sizeof *d->dx);
-	dpo_norm_backward(d->threads, &norm, sequence->head_rows, d->last + first, d->h_stats, dh, d->dx + first, d->partial);
+	dpo_norm_backward(d->threads, &norm, sequence->head_rows, d->last + first, d->h_stats, dh,
+	    d->dx + first, d->partial);
 	for (size_t layer = d->config->layers; layer-- > 0;) {
 		backward_mlp(d, layer, sequence->rows, weights, gradients);
 		backward_attention(d, layer, sequence, weights, gradients);
 	}
-	dpo_parallel_for(useful_threads(d, sequence->rows), (d->hidden + EMBED_COLUMNS - 1) / EMBED_COLUMNS, embed_backward,
-	    &embedding);
+	dpo_parallel_for(useful_threads(d, sequence->rows),
+	    (d->hidden + EMBED_COLUMNS - 1) / EMBED_COLUMNS, embed_backward, &embedding);
 }

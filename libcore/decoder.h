@@ -1,10 +1,11 @@
 /*
- * decoder - a packed sequence through the model, and back. Layer 8; uses error, arena, config, params, places, pack,
- * linear, norm, rope, attention, activation, parallel, vector.
+ * decoder - a packed sequence through the model, and back. Layer 8; uses error, arena, config,
+ * params, places, pack, linear, norm, rope, attention, activation, parallel, vector.
  *
- * Pre-norm decoder: x += o(attention(qkv(norm1 x))), x += down(act(up(norm2 x))), then the last norm. Between the passes
- * the decoder keeps per layer x, qkv, attention output, x after attention, and up's output; norms and activations are
- * computed again in the backward pass. A decoder that is never to go back keeps one layer's only; its bits are the same.
+ * Pre-norm decoder: x += o(attention(qkv(norm1 x))), x += down(act(up(norm2 x))), then the last
+ * norm. Between the passes the decoder keeps per layer x, qkv, attention output, x after
+ * attention, and up's output; norms and activations are computed again in the backward pass. A
+ * decoder that is never to go back keeps one layer's only; its bits are the same.
  */
 #ifndef DPO_DECODER_H
 #define DPO_DECODER_H
@@ -16,24 +17,28 @@ struct dpo_decoder;
 
 /* config and params are borrowed. */
 enum dpo_status dpo_decoder_new(struct dpo_decoder **decoder, const struct dpo_config *config,
-	const struct dpo_params *params, bool train, int threads, struct dpo_error *err) DPO_MUST_CHECK;
+	const struct dpo_params *params, bool train, int threads,
+	struct dpo_error *err) DPO_MUST_CHECK;
 void dpo_decoder_free(struct dpo_decoder *decoder);
 
 /*
- * The normed hidden states of the sequence's head rows: *h is [head_rows][hidden_size], the decoder's, good until its
- * next forward pass.
+ * The normed hidden states of the sequence's head rows: *h is [head_rows][hidden_size], the
+ * decoder's, good until its next forward pass.
  */
 enum dpo_status dpo_decoder_forward(struct dpo_decoder *decoder, const float *weights,
 	const struct dpo_sequence *sequence, const float **h, struct dpo_error *err) DPO_MUST_CHECK;
 
 /*
- * After the forward pass of the same sequence, once: gradients[params.total] += those of dh[head_rows][hidden_size].
- * Only for a decoder made with `train`.
+ * After the forward pass of the same sequence, once: gradients[params.total] += those of
+ * dh[head_rows][hidden_size]. Only for a decoder made with `train`.
  */
-void dpo_decoder_backward(struct dpo_decoder *decoder, const float *weights, const struct dpo_sequence *sequence,
-	const float *dh, float *gradients);
+void dpo_decoder_backward(struct dpo_decoder *decoder, const float *weights,
+	const struct dpo_sequence *sequence, const float *dh, float *gradients);
 
-/* The matrix of the head, [vocab_size][hidden_size], in a block of weights or gradients: its offset. */
+/*
+ * The matrix of the head, [vocab_size][hidden_size], in a block of weights or gradients: its
+ * offset.
+ */
 size_t dpo_decoder_head(const struct dpo_decoder *decoder);
 
 #endif

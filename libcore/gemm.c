@@ -8,8 +8,9 @@
 #include <limits.h>
 
 /*
- * The grid. A tile is wide, for packing its operands is paid once a tile; a product of one tile's width is halved until
- * there is work for a few threads. TILE_ROWS keeps A's packed part within the second-level cache.
+ * The grid. A tile is wide, for packing its operands is paid once a tile; a product of one tile's
+ * width is halved until there is work for a few threads. TILE_ROWS keeps A's packed part within
+ * the second-level cache.
  */
 enum { TILE_ROWS = 512, TILE_COLUMNS = 768, TILE_LEAST = 192, TILES_WANTED = 8 };
 
@@ -43,14 +44,14 @@ dpo_gemm_threads(int threads)
 }
 
 void
-dpo_gemm_one(size_t rows, size_t columns, size_t inner, float scale, struct dpo_operand a, struct dpo_operand b,
-    float keep, float *c, size_t ldc)
+dpo_gemm_one(size_t rows, size_t columns, size_t inner, float scale, struct dpo_operand a,
+    struct dpo_operand b, float keep, float *c, size_t ldc)
 {
 	if (rows == 0 || columns == 0)
 		return;
-	cblas_sgemm(CblasRowMajor, a.transposed ? CblasTrans : CblasNoTrans, b.transposed ? CblasTrans : CblasNoTrans,
-	    as_int(rows), as_int(columns), as_int(inner), scale, a.data, as_int(a.ld), b.data, as_int(b.ld), keep, c,
-	    as_int(ldc));
+	cblas_sgemm(CblasRowMajor, a.transposed ? CblasTrans : CblasNoTrans,
+	    b.transposed ? CblasTrans : CblasNoTrans, as_int(rows), as_int(columns), as_int(inner),
+	    scale, a.data, as_int(a.ld), b.data, as_int(b.ld), keep, c, as_int(ldc));
 }
 
 static struct dpo_operand
@@ -72,17 +73,22 @@ tile(void *context, size_t item)
 {
 	const struct grid *grid = context;
 	const struct dpo_product *p = grid->product;
-	size_t row = item / grid->across * grid->tile_rows, column = item % grid->across * grid->tile_columns;
-	size_t rows = p->rows - row < grid->tile_rows ? p->rows - row : grid->tile_rows;
-	size_t columns = p->columns - column < grid->tile_columns ? p->columns - column : grid->tile_columns;
+	size_t row = item / grid->across * grid->tile_rows;
+	size_t column = item % grid->across * grid->tile_columns;
+	size_t rows = p->rows - row;
+	size_t columns = p->columns - column;
 	float *c = p->c + row * p->ldc + column;
 
-	dpo_gemm_one(rows, columns, p->inner, 1.0f, from_row(p->a, row), from_column(p->b, column), p->keep, c, p->ldc);
+	rows = rows < grid->tile_rows ? rows : grid->tile_rows;
+	columns = columns < grid->tile_columns ? columns : grid->tile_columns;
+	dpo_gemm_one(rows, columns, p->inner, 1.0f, from_row(p->a, row), from_column(p->b, column),
+	    p->keep, c, p->ldc);
 	if (!p->bias && !p->residual)
 		return;
 	for (size_t i = 0; i < rows; i++)
 		dpo_vector_finish(c + i * p->ldc, p->bias ? p->bias + column : NULL,
-		    p->residual ? p->residual + (row + i) * p->ld_residual + column : NULL, columns);
+		    p->residual ? p->residual + (row + i) * p->ld_residual + column : NULL,
+		    columns);
 }
 
 /* Width of a column of tiles: equal shares, in multiples of 16. */
@@ -96,7 +102,8 @@ void
 dpo_gemm(int threads, const struct dpo_product *product)
 {
 	struct grid grid = { .product = product };
-	size_t down = ceiling(product->rows, TILE_ROWS), across = ceiling(product->columns, TILE_COLUMNS);
+	size_t down = ceiling(product->rows, TILE_ROWS);
+	size_t across = ceiling(product->columns, TILE_COLUMNS);
 
 	if (product->rows == 0 || product->columns == 0)
 		return;

@@ -22,8 +22,8 @@ struct work {
 };
 
 void
-dpo_head_carve(struct dpo_head *head, size_t rows, size_t hidden, size_t vocab, size_t chunk, size_t keep,
-    struct dpo_arena *arena)
+dpo_head_carve(struct dpo_head *head, size_t rows, size_t hidden, size_t vocab, size_t chunk,
+    size_t keep, struct dpo_arena *arena)
 {
 	size_t most = chunk / sizeof(float) / vocab, chunks, scratch;
 
@@ -34,7 +34,8 @@ dpo_head_carve(struct dpo_head *head, size_t rows, size_t hidden, size_t vocab, 
 	if (keep / sizeof(float) / vocab >= rows)
 		head->kept_rows = rows;
 	else if (chunks)
-		head->kept_rows = keep / sizeof(float) / vocab / head->chunk_rows * head->chunk_rows;
+		head->kept_rows =
+		    keep / sizeof(float) / vocab / head->chunk_rows * head->chunk_rows;
 	scratch = head->kept_rows < rows ? head->chunk_rows : 0;
 	head->logits = dpo_arena_take(arena, head->kept_rows + scratch, vocab);
 }
@@ -60,7 +61,8 @@ useful_threads(int threads, const struct dpo_head *head)
 static struct dpo_linear
 as_linear(const struct dpo_head *head, const float *weight, float *d_weight)
 {
-	return (struct dpo_linear){ .in = head->hidden, .out = head->vocab, .layout = DPO_LAYOUT_OUT_IN, .weight = weight,
+	return (struct dpo_linear){ .in = head->hidden, .out = head->vocab,
+	    .layout = DPO_LAYOUT_OUT_IN, .weight = weight,
 	    .d_weight = d_weight };
 }
 
@@ -74,12 +76,14 @@ at(const float *data, size_t ld)
 }
 
 static void
-compute_chunk(int threads, const struct dpo_head *head, const float *weight, const float *h, size_t first)
+compute_chunk(int threads, const struct dpo_head *head, const float *weight, const float *h,
+    size_t first)
 {
 	struct dpo_linear linear = as_linear(head, weight, NULL);
 
-	dpo_linear_forward(threads, &linear, chunk_length(head, first), at(h + first * head->hidden, head->hidden),
-	    (struct dpo_rows){ 0 }, at(chunk_logits(head, first), head->vocab));
+	dpo_linear_forward(threads, &linear, chunk_length(head, first),
+	    at(h + first * head->hidden, head->hidden), (struct dpo_rows){ 0 },
+	    at(chunk_logits(head, first), head->vocab));
 }
 
 static size_t
@@ -124,15 +128,16 @@ look(void *context, size_t item)
 }
 
 void
-dpo_head_forward(int threads, const struct dpo_head *head, const float *weight, const float *h, const int32_t *targets,
-    struct dpo_head_row *results, float *logps)
+dpo_head_forward(int threads, const struct dpo_head *head, const float *weight, const float *h,
+    const int32_t *targets, struct dpo_head_row *results, float *logps)
 {
 	struct work w = { .head = head, .targets = targets, .results = results, .logps = logps };
 
 	for (w.first = 0; w.first < head->rows; w.first += head->chunk_rows) {
 		compute_chunk(threads, head, weight, h, w.first);
 		w.logits = chunk_logits(head, w.first);
-		dpo_parallel_for(useful_threads(threads, head), chunk_length(head, w.first), look, &w);
+		dpo_parallel_for(useful_threads(threads, head), chunk_length(head, w.first), look,
+		    &w);
 	}
 }
 
@@ -156,8 +161,9 @@ differentiate(void *context, size_t item)
 }
 
 void
-dpo_head_backward(int threads, const struct dpo_head *head, const float *weight, const float *h, const int32_t *targets,
-    const struct dpo_head_row *results, const float *d_logps, float *dh, float *d_weight)
+dpo_head_backward(int threads, const struct dpo_head *head, const float *weight, const float *h,
+    const int32_t *targets, const struct dpo_head_row *results, const float *d_logps, float *dh,
+    float *d_weight)
 {
 	struct work w = { .head = head, .targets = targets, .past = results, .d_logps = d_logps };
 	struct dpo_linear linear = as_linear(head, weight, d_weight);
@@ -171,22 +177,25 @@ dpo_head_backward(int threads, const struct dpo_head *head, const float *weight,
 		dpo_parallel_for(useful_threads(threads, head), n, differentiate, &w);
 		dpo_linear_backward_input(threads, &linear, n, at(w.logits, head->vocab), 0.0f,
 		    at(dh + from, head->hidden));
-		dpo_linear_backward_weight(threads, &linear, n, at(h + from, head->hidden), at(w.logits, head->vocab));
+		dpo_linear_backward_weight(threads, &linear, n, at(h + from, head->hidden),
+		    at(w.logits, head->vocab));
 	}
 }
 
 void
-dpo_head_logits(int threads, const struct dpo_head *head, const float *weight, const float *h, size_t first, size_t n,
-    float *logits)
+dpo_head_logits(int threads, const struct dpo_head *head, const float *weight, const float *h,
+    size_t first, size_t n, float *logits)
 {
 	for (size_t chunk = 0; chunk < head->rows; chunk += head->chunk_rows) {
-		size_t end = chunk + chunk_length(head, chunk), from = first > chunk ? first : chunk;
+		size_t end = chunk + chunk_length(head, chunk);
+		size_t from = first > chunk ? first : chunk;
 		size_t to = first + n < end ? first + n : end;
 
 		if (from >= to)
 			continue;
 		compute_chunk(threads, head, weight, h, chunk);
-		memcpy(logits + (from - first) * head->vocab, chunk_logits(head, chunk) + (from - chunk) * head->vocab,
+		memcpy(logits + (from - first) * head->vocab,
+		    chunk_logits(head, chunk) + (from - chunk) * head->vocab,
 		    (to - from) * head->vocab * sizeof *logits);
 	}
 }

@@ -1,12 +1,13 @@
 /*
- * head - the language-model head at the rows that predict: logits, log-probs, and their gradient. Layer 6; uses error,
- * size, arena, gemm, linear, pack, parallel, vector.
+ * head - the language-model head at the rows that predict: logits, log-probs, and their gradient.
+ * Layer 6; uses error, size, arena, gemm, linear, pack, parallel, vector.
  *
  *	z = h W^T,  log p_v = z_v - log sum_u exp(z_u),
  *	d/dz_v of sum_a g_a log p_(target a) = sum_a g_a [v = target a] - (sum_a g_a) p_v
  *
- * Rows are worked on in chunks fixed by the shape. The logits of as many chunks as a budget allows are kept for the
- * backward pass, those of the others are computed again there: the same product, so the same bits.
+ * Rows are worked on in chunks fixed by the shape. The logits of as many chunks as a budget allows
+ * are kept for the backward pass, those of the others are computed again there: the same product,
+ * so the same bits.
  */
 #ifndef DPO_HEAD_H
 #define DPO_HEAD_H
@@ -24,38 +25,44 @@ struct dpo_head_row {
 	double sum;		/* sum_v exp(z_v - most) */
 	double entropy;		/* nats */
 	double mean;		/* of the logits */
-	size_t best;		/* the token of the largest logit, the lowest if there are several */
+	size_t best;		/* the token of the largest logit, ties to the lowest */
 };
 
 struct dpo_head {
 	size_t rows, hidden, vocab;
 	size_t chunk_rows, kept_rows;	/* logits of rows below kept_rows are kept */
-	float *logits;			/* in the arena given to carve: kept_rows rows, and chunk_rows of scratch if not all are kept */
+	float *logits;			/* in the arena: kept rows, then a chunk if needed */
 };
 
 /*
- * Cut `rows` rows into chunks of at most `chunk` bytes of logits (but 16 rows at least), with at most `keep` bytes of
- * logits kept (0: none), and take the logits' memory from arena. Bits depend on `chunk`, not on `keep`.
+ * Cut `rows` rows into chunks of at most `chunk` bytes of logits (but 16 rows at least), with at
+ * most `keep` bytes of logits kept (0: none), and take the logits' memory from arena. Bits depend
+ * on `chunk`, not on `keep`.
  */
-void dpo_head_carve(struct dpo_head *head, size_t rows, size_t hidden, size_t vocab, size_t chunk, size_t keep,
-	struct dpo_arena *arena);
+void dpo_head_carve(struct dpo_head *head, size_t rows, size_t hidden, size_t vocab, size_t chunk,
+	size_t keep, struct dpo_arena *arena);
 
 /*
- * From h[rows][hidden] and weight[vocab][hidden]: results[rows], and logps[rows][DPO_ANSWERS] of targets (as in
- * struct dpo_sequence; 0 where there is none).
+ * From h[rows][hidden] and weight[vocab][hidden]: results[rows], and logps[rows][DPO_ANSWERS] of
+ * targets (as in struct dpo_sequence; 0 where there is none).
  */
 void dpo_head_forward(int threads, const struct dpo_head *head, const float *weight, const float *h,
 	const int32_t *targets, struct dpo_head_row *results, float *logps);
 
 /*
- * After the forward pass with the same arguments, once: dh[rows][hidden] from d_logps[rows][DPO_ANSWERS], and
- * d_weight[vocab][hidden] += its gradient. The kept logits are spent.
+ * After the forward pass with the same arguments, once: dh[rows][hidden] from
+ * d_logps[rows][DPO_ANSWERS], and d_weight[vocab][hidden] += its gradient. The kept logits are
+ * spent.
  */
-void dpo_head_backward(int threads, const struct dpo_head *head, const float *weight, const float *h,
-	const int32_t *targets, const struct dpo_head_row *results, const float *d_logps, float *dh, float *d_weight);
+void dpo_head_backward(int threads, const struct dpo_head *head, const float *weight,
+	const float *h, const int32_t *targets, const struct dpo_head_row *results,
+	const float *d_logps, float *dh, float *d_weight);
 
-/* The logits of rows first .. first+n-1, into logits[n][vocab], by the chunks of the forward pass. Kept logits are computed anew. */
-void dpo_head_logits(int threads, const struct dpo_head *head, const float *weight, const float *h, size_t first,
-	size_t n, float *logits);
+/*
+ * The logits of rows first .. first+n-1, into logits[n][vocab], by the chunks of the forward pass.
+ * Kept logits are computed anew.
+ */
+void dpo_head_logits(int threads, const struct dpo_head *head, const float *weight, const float *h,
+	size_t first, size_t n, float *logits);
 
 #endif

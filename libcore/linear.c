@@ -21,8 +21,8 @@ dpo_linear_forward(int threads, const struct dpo_linear *linear, size_t rows, st
 }
 
 void
-dpo_linear_backward_input(int threads, const struct dpo_linear *linear, size_t rows, struct dpo_rows dy, float keep,
-    struct dpo_rows dx)
+dpo_linear_backward_input(int threads, const struct dpo_linear *linear, size_t rows,
+    struct dpo_rows dy, float keep, struct dpo_rows dx)
 {
 	bool out_in = linear->layout == DPO_LAYOUT_OUT_IN;
 
@@ -46,7 +46,8 @@ static void
 sum_columns(void *context, size_t item)
 {
 	const struct column_sums *s = context;
-	size_t first = item * COLUMNS, n = s->columns - first < COLUMNS ? s->columns - first : COLUMNS, end;
+	size_t first = item * COLUMNS, end;
+	size_t n = s->columns - first < COLUMNS ? s->columns - first : COLUMNS;
 	float part[COLUMNS];
 
 	for (size_t row = 0; row < s->rows; row = end) {
@@ -59,8 +60,8 @@ sum_columns(void *context, size_t item)
 }
 
 void
-dpo_linear_backward_weight(int threads, const struct dpo_linear *linear, size_t rows, struct dpo_rows x,
-    struct dpo_rows dy)
+dpo_linear_backward_weight(int threads, const struct dpo_linear *linear, size_t rows,
+    struct dpo_rows x, struct dpo_rows dy)
 {
 	bool out_in = linear->layout == DPO_LAYOUT_OUT_IN;
 	struct dpo_operand left = { out_in ? dy.data : x.data, out_in ? dy.ld : x.ld, true };
@@ -68,9 +69,11 @@ dpo_linear_backward_weight(int threads, const struct dpo_linear *linear, size_t 
 	struct column_sums sums = { rows, linear->out, dy, linear->d_bias };
 
 	dpo_gemm(threads, &(struct dpo_product){
-	    .rows = out_in ? linear->out : linear->in, .columns = out_in ? linear->in : linear->out, .inner = rows,
-	    .a = left, .b = right, .c = linear->d_weight, .ldc = out_in ? linear->in : linear->out, .keep = 1.0f });
+	    .rows = out_in ? linear->out : linear->in, .columns = out_in ? linear->in : linear->out,
+	    .inner = rows,
+	    .a = left, .b = right, .c = linear->d_weight, .ldc = out_in ? linear->in : linear->out,
+	    .keep = 1.0f });
 	if (linear->d_bias)
-		dpo_parallel_for(rows * linear->out < 32768 ? 1 : threads, (linear->out + COLUMNS - 1) / COLUMNS,
-		    sum_columns, &sums);
+		dpo_parallel_for(rows * linear->out < 32768 ? 1 : threads,
+		    (linear->out + COLUMNS - 1) / COLUMNS, sum_columns, &sums);
 }

@@ -1,9 +1,12 @@
 /*
- * linear - the linear map of both weight layouts, forward and backward. Layer 5; uses config, gemm, parallel, vector.
+ * linear - the linear map of both weight layouts, forward and backward. Layer 5; uses config,
+ * gemm, parallel, vector.
  *
- *	y = x W^T + b, W (out,in) as Linear stores it; y = x W + b, W (in,out) as GPT-2's Conv1D stores it.
+ *	y = x W^T + b, W (out,in) as Linear stores it; y = x W + b,
+	W (in,out) as GPT-2's Conv1D stores it.
  *
- * Rows of x and y may be strided: ld is the distance between rows, in floats. Bits do not depend on the thread count.
+ * Rows of x and y may be strided: ld is the distance between rows, in floats. Bits do not depend
+ * on the thread count.
  */
 #ifndef DPO_LINEAR_H
 #define DPO_LINEAR_H
@@ -15,7 +18,7 @@ struct dpo_linear {
 	enum dpo_layout layout;
 	const float *weight;	/* [out][in] or [in][out] */
 	const float *bias;	/* [out], or NULL */
-	float *d_weight;	/* gradients of the same shapes, added to; d_bias NULL where bias is */
+	float *d_weight;	/* gradients, added to; d_bias NULL where bias is */
 	float *d_bias;
 };
 
@@ -25,16 +28,19 @@ struct dpo_rows {
 	size_t ld;
 };
 
-/* y[rows][out] = x[rows][in] W + b + residual[rows][out]; residual.data may be NULL, and may not overlap y. */
-void dpo_linear_forward(int threads, const struct dpo_linear *linear, size_t rows, struct dpo_rows x,
-	struct dpo_rows residual, struct dpo_rows y);
+/*
+ * y[rows][out] = x[rows][in] W + b + residual[rows][out]; residual.data may be NULL, and may not
+ * overlap y.
+ */
+void dpo_linear_forward(int threads, const struct dpo_linear *linear, size_t rows,
+	struct dpo_rows x, struct dpo_rows residual, struct dpo_rows y);
 
 /* dx[rows][in] = dy[rows][out] W^T + keep dx, keep 0 or 1. */
-void dpo_linear_backward_input(int threads, const struct dpo_linear *linear, size_t rows, struct dpo_rows dy,
-	float keep, struct dpo_rows dx);
+void dpo_linear_backward_input(int threads, const struct dpo_linear *linear, size_t rows,
+	struct dpo_rows dy, float keep, struct dpo_rows dx);
 
 /* d_weight += x^T dy (in the weight's layout), d_bias += the sum of dy's rows. */
-void dpo_linear_backward_weight(int threads, const struct dpo_linear *linear, size_t rows, struct dpo_rows x,
-	struct dpo_rows dy);
+void dpo_linear_backward_weight(int threads, const struct dpo_linear *linear, size_t rows,
+	struct dpo_rows x, struct dpo_rows dy);
 
 #endif

@@ -42,8 +42,10 @@ forward_rows(void *context, size_t item)
 	for (size_t row = item * ROWS; row < end; row++) {
 		const float *x = w->x + row * n;
 
-		mean = norm->kind == DPO_NORM_LAYER ? (float)(dpo_vector_sum(x, n) / (double)n) : 0.0f;
-		rstd = (float)(1.0 / sqrt(dpo_vector_spread(x, mean, n) / (double)n + (double)norm->epsilon));
+		mean = norm->kind == DPO_NORM_LAYER ? (float)(dpo_vector_sum(x,
+		    n) / (double)n) : 0.0f;
+		rstd = (float)(1.0 / sqrt(dpo_vector_spread(x, mean,
+		    n) / (double)n + (double)norm->epsilon));
 		normalize(w->y + row * n, x, mean, rstd, norm->weight, n);
 		if (norm->kind == DPO_NORM_LAYER)
 			dpo_vector_add(w->y + row * n, norm->bias, n);
@@ -53,11 +55,13 @@ forward_rows(void *context, size_t item)
 }
 
 void
-dpo_norm_forward(int threads, const struct dpo_norm *norm, size_t rows, const float *x, float *y, float *stats)
+dpo_norm_forward(int threads, const struct dpo_norm *norm, size_t rows, const float *x, float *y,
+    float *stats)
 {
 	struct work work = { .norm = norm, .rows = rows, .x = x, .y = y, .new_stats = stats };
 
-	dpo_parallel_for(useful_threads(threads, rows, norm->n), (rows + ROWS - 1) / ROWS, forward_rows, &work);
+	dpo_parallel_for(useful_threads(threads, rows, norm->n), (rows + ROWS - 1) / ROWS,
+	    forward_rows, &work);
 }
 
 /*
@@ -65,8 +69,8 @@ dpo_norm_forward(int threads, const struct dpo_norm *norm, size_t rows, const fl
  * dx = rstd (g - mean(g) - h mean(g h)), without mean(g) for RMS.
  */
 DPO_WIDE static void
-backward_sums(float *sums, float *d_weight, float *d_bias, const float *x, const float *dy, const float *weight,
-    float mean, float rstd, size_t n)
+backward_sums(float *sums, float *d_weight, float *d_bias, const float *x, const float *dy,
+    const float *weight, float mean, float rstd, size_t n)
 {
 	float g_sum = 0.0f, gh_sum = 0.0f;
 
@@ -84,8 +88,8 @@ backward_sums(float *sums, float *d_weight, float *d_bias, const float *x, const
 }
 
 DPO_WIDE static void
-backward_input(float *dx, const float *x, const float *dy, const float *weight, float mean, float rstd, float g_mean,
-    float gh_mean, size_t n)
+backward_input(float *dx, const float *x, const float *dy, const float *weight, float mean,
+    float rstd, float g_mean, float gh_mean, size_t n)
 {
 #pragma omp simd
 	for (size_t i = 0; i < n; i++)
@@ -107,7 +111,8 @@ backward_rows(void *context, size_t item)
 
 		backward_sums(sums, d_weight, d_bias, x, dy, norm->weight, mean, rstd, n);
 		backward_input(w->dx + row * n, x, dy, norm->weight, mean, rstd,
-		    norm->kind == DPO_NORM_LAYER ? sums[0] / (float)n : 0.0f, sums[1] / (float)n, n);
+		    norm->kind == DPO_NORM_LAYER ? sums[0] / (float)n : 0.0f, sums[1] / (float)n,
+		    n);
 	}
 }
 
@@ -118,8 +123,8 @@ dpo_norm_partial(size_t rows, size_t n)
 }
 
 void
-dpo_norm_backward(int threads, const struct dpo_norm *norm, size_t rows, const float *x, const float *stats,
-    const float *dy, float *dx, float *partial)
+dpo_norm_backward(int threads, const struct dpo_norm *norm, size_t rows, const float *x,
+    const float *stats, const float *dy, float *dx, float *partial)
 {
 	struct work work = { .norm = norm, .rows = rows, .x = x, .dy = dy, .stats = stats, .dx = dx,
 	    .partial = partial };

@@ -8,7 +8,8 @@ check_tokens(const int32_t *tokens, size_t n, const char *what, size_t vocab, st
 {
 	for (size_t i = 0; i < n; i++)
 		if (tokens[i] < 0 || (size_t)tokens[i] >= vocab)
-			return dpo_fail(err, DPO_FORMAT, "%s: token %zu is %" PRId32 ", the model's vocabulary has %zu", what, i,
+			return dpo_fail(err, DPO_FORMAT,
+			    "%s: token %zu is %" PRId32 ", the model's vocabulary has %zu", what, i,
 			    tokens[i], vocab);
 	return DPO_OK;
 }
@@ -17,7 +18,8 @@ static enum dpo_status
 check(const struct dpo_example *example, size_t vocab, size_t max_positions, struct dpo_error *err)
 {
 	static const char *const names[] = { "first answer", "second answer" };
-	enum dpo_status status = check_tokens(example->prompt, example->n_prompt, "prompt", vocab, err);
+	enum dpo_status status = check_tokens(example->prompt, example->n_prompt, "prompt", vocab,
+	    err);
 	size_t length;
 
 	if (example->n_answers < 1 || example->n_answers > DPO_ANSWERS)
@@ -25,10 +27,13 @@ check(const struct dpo_example *example, size_t vocab, size_t max_positions, str
 	for (size_t a = 0; a < example->n_answers && status == DPO_OK; a++) {
 		if (example->n_answer[a] == 0)
 			return dpo_fail(err, DPO_FORMAT, "%s: no tokens", names[a]);
-		if (!dpo_size_add(example->n_prompt, example->n_answer[a], &length) || length > max_positions)
-			return dpo_fail(err, DPO_FORMAT, "prompt and %s have %zu tokens, the model's positions are %zu",
+		if (!dpo_size_add(example->n_prompt, example->n_answer[a], &length) ||
+		    length > max_positions)
+			return dpo_fail(err, DPO_FORMAT,
+			    "prompt and %s have %zu tokens, the model's positions are %zu",
 			    names[a], length, max_positions);
-		status = check_tokens(example->answer[a], example->n_answer[a], names[a], vocab, err);
+		status = check_tokens(example->answer[a], example->n_answer[a], names[a], vocab,
+		    err);
 	}
 	return status;
 }
@@ -73,8 +78,8 @@ aim(struct dpo_sequence *s, const struct dpo_example *example)
 }
 
 enum dpo_status
-dpo_pack(struct dpo_sequence *sequence, const struct dpo_example *example, size_t vocab, size_t max_positions,
-    struct dpo_error *err)
+dpo_pack(struct dpo_sequence *sequence, const struct dpo_example *example, size_t vocab,
+    size_t max_positions, struct dpo_error *err)
 {
 	enum dpo_status status = check(example, vocab, max_positions, err);
 	size_t need = example->n_prompt;

@@ -1,10 +1,11 @@
 /*
  * pack - a prompt with its answers as one sequence. Layer 4; uses error, size.
  *
- * The rows are [prompt | answer 0 | answer 1], each answer without its last token (nothing is predicted from it). An
- * answer's row sees the prompt and the rows of its own answer up to itself; positions restart after the prompt. The
- * last prompt row predicts the first token of every answer, so it is computed once. Rows that predict something are
- * the last ones of the sequence: the head works on them alone.
+ * The rows are [prompt | answer 0 | answer 1], each answer without its last token (nothing is
+ * predicted from it). An answer's row sees the prompt and the rows of its own answer up to itself;
+ * positions restart after the prompt. The last prompt row predicts the first token of every
+ * answer, so it is computed once. Rows that predict something are the last ones of the sequence:
+ * the head works on them alone.
  */
 #ifndef DPO_PACK_H
 #define DPO_PACK_H
@@ -36,7 +37,7 @@ struct dpo_sequence {
 	struct dpo_segment segments[1 + DPO_ANSWERS];
 	size_t n_segments;		/* of at least one row */
 	size_t head_first, head_rows;	/* the rows that predict */
-	int32_t *targets;		/* owned; [head_rows][DPO_ANSWERS]: what each row predicts in each answer, or -1 */
+	int32_t *targets;		/* owned; [head_rows][DPO_ANSWERS], -1 for none */
 	size_t n_prompt;
 	size_t n_answers;
 	size_t n_answer[DPO_ANSWERS];
@@ -46,13 +47,16 @@ struct dpo_sequence {
 #define DPO_NO_ROW SIZE_MAX
 
 /*
- * Pack example into sequence ({0}, or used before). DPO_FORMAT names a token not below `vocab`, an answer without
- * tokens, or a prompt with an answer of more than max_positions tokens.
+ * Pack example into sequence ({0}, or used before). DPO_FORMAT names a token not below `vocab`, an
+ * answer without tokens, or a prompt with an answer of more than max_positions tokens.
  */
-enum dpo_status dpo_pack(struct dpo_sequence *sequence, const struct dpo_example *example, size_t vocab,
-	size_t max_positions, struct dpo_error *err) DPO_MUST_CHECK;
+enum dpo_status dpo_pack(struct dpo_sequence *sequence, const struct dpo_example *example,
+	size_t vocab, size_t max_positions, struct dpo_error *err) DPO_MUST_CHECK;
 
-/* The head row (from 0 at head_first) that predicts token t of an answer, or DPO_NO_ROW for one with nothing before it. */
+/*
+ * The head row (from 0 at head_first) that predicts token t of an answer, or DPO_NO_ROW for one
+ * with nothing before it.
+ */
 size_t dpo_sequence_head_row(const struct dpo_sequence *sequence, size_t answer, size_t t);
 
 void dpo_sequence_free(struct dpo_sequence *sequence);

@@ -21,7 +21,8 @@ static const struct names gpt2 = {
 static const struct names llama = {
 	.tokens = "model.embed_tokens", .norm = "model.norm", .layer = "model.layers",
 	.norm1 = "input_layernorm", .norm2 = "post_attention_layernorm",
-	.qkv = { "self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj" }, .o = "self_attn.o_proj",
+	.qkv = { "self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj" },
+	    .o = "self_attn.o_proj",
 	.up = { "mlp.gate_proj", "mlp.up_proj" }, .down = "mlp.down_proj",
 };
 
@@ -47,7 +48,8 @@ find(struct search *s, const char *name, const char *part, size_t count)
 	if (!tensor)
 		s->status = dpo_fail(s->err, DPO_FORMAT, "no tensor %s", full);
 	else if (tensor->count != count)
-		s->status = dpo_fail(s->err, DPO_FORMAT, "tensor %s has %zu elements instead of %zu", full, tensor->count, count);
+		s->status = dpo_fail(s->err, DPO_FORMAT,
+		    "tensor %s has %zu elements instead of %zu", full, tensor->count, count);
 	return s->status == DPO_OK ? tensor->offset : DPO_ABSENT;
 }
 
@@ -113,8 +115,8 @@ find_layer(struct search *s, struct dpo_layer_places *layer, const struct dpo_co
 }
 
 enum dpo_status
-dpo_places_init(struct dpo_places *places, const struct dpo_config *config, const struct dpo_params *params,
-    struct dpo_error *err)
+dpo_places_init(struct dpo_places *places, const struct dpo_config *config,
+    const struct dpo_params *params, struct dpo_error *err)
 {
 	const struct dpo_family *family = config->family;
 	struct search s = { .params = params, .err = err };
@@ -129,7 +131,8 @@ dpo_places_init(struct dpo_places *places, const struct dpo_config *config, cons
 		return dpo_fail_memory(err);
 	places->tokens = find(&s, s.names->tokens, "weight", table);
 	if (s.names->positions)
-		places->positions = find(&s, s.names->positions, "weight", config->max_positions * config->hidden_size);
+		places->positions = find(&s, s.names->positions, "weight",
+		    config->max_positions * config->hidden_size);
 	for (s.layer = 0; s.layer < config->layers; s.layer++)
 		find_layer(&s, &places->layers[s.layer], config);
 	places->norm = norm(&s, s.names->norm, config);
@@ -159,19 +162,24 @@ of_gradients(float *gradients, size_t place)
 }
 
 struct dpo_linear
-dpo_places_linear(const struct dpo_places *places, const struct dpo_place *place, const float *weights,
-    float *gradients)
+dpo_places_linear(const struct dpo_places *places, const struct dpo_place *place,
+    const float *weights, float *gradients)
 {
-	return (struct dpo_linear){ .in = place->in, .out = place->out, .layout = places->config->family->layout,
+	return (struct dpo_linear){ .in = place->in, .out = place->out,
+	    .layout = places->config->family->layout,
 	    .weight = of_weights(weights, place->weight), .bias = of_weights(weights, place->bias),
-	    .d_weight = of_gradients(gradients, place->weight), .d_bias = of_gradients(gradients, place->bias) };
+	    .d_weight = of_gradients(gradients, place->weight), .d_bias = of_gradients(gradients,
+	    place->bias) };
 }
 
 struct dpo_norm
-dpo_places_norm(const struct dpo_places *places, const struct dpo_place *place, const float *weights, float *gradients)
+dpo_places_norm(const struct dpo_places *places, const struct dpo_place *place,
+    const float *weights, float *gradients)
 {
-	return (struct dpo_norm){ .kind = places->config->family->norm, .n = places->config->hidden_size,
+	return (struct dpo_norm){ .kind = places->config->family->norm,
+	    .n = places->config->hidden_size,
 	    .epsilon = (float)places->config->norm_epsilon,
 	    .weight = of_weights(weights, place->weight), .bias = of_weights(weights, place->bias),
-	    .d_weight = of_gradients(gradients, place->weight), .d_bias = of_gradients(gradients, place->bias) };
+	    .d_weight = of_gradients(gradients, place->weight), .d_bias = of_gradients(gradients,
+	    place->bias) };
 }

@@ -1,7 +1,9 @@
 /*
- * places - where the decoder's tensors lie in a block of parameters. Layer 6; uses error, config, params, linear, norm.
+ * places - where the decoder's tensors lie in a block of parameters. Layer 6; uses error, config,
+ * params, linear, norm.
  *
- * The names of a family's tensors are known here and in params alone. The same places serve weights and gradients.
+ * The names of a family's tensors are known here and in params alone. The same places serve
+ * weights and gradients.
  */
 #ifndef DPO_PLACES_H
 #define DPO_PLACES_H
@@ -35,7 +37,10 @@ struct dpo_places {
 	struct dpo_layer_places *layers;	/* owned */
 };
 
-/* Find every tensor of config (borrowed) in params. One that is absent or of another size is DPO_FORMAT. */
+/*
+ * Find every tensor of config (borrowed) in params. One that is absent or of another size is
+ * DPO_FORMAT.
+ */
 enum dpo_status dpo_places_init(struct dpo_places *places, const struct dpo_config *config,
 	const struct dpo_params *params, struct dpo_error *err) DPO_MUST_CHECK;
 void dpo_places_free(struct dpo_places *places);
@@ -43,7 +48,7 @@ void dpo_places_free(struct dpo_places *places);
 /* The map and norm at a place; gradients may be NULL in a forward pass. */
 struct dpo_linear dpo_places_linear(const struct dpo_places *places, const struct dpo_place *place,
 	const float *weights, float *gradients);
-struct dpo_norm dpo_places_norm(const struct dpo_places *places, const struct dpo_place *place, const float *weights,
-	float *gradients);
+struct dpo_norm dpo_places_norm(const struct dpo_places *places, const struct dpo_place *place,
+	const float *weights, float *gradients);
 
 #endif

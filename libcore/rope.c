@@ -47,12 +47,13 @@ rotate_row(void *context, size_t row)
 	const float *table = w->table + (size_t)w->positions[row] * w->head_dim;
 
 	for (size_t head = 0; head < w->heads; head++)
-		rotate(w->x + row * w->ld + head * w->head_dim, table, table + w->head_dim / 2, w->sign, w->head_dim / 2);
+		rotate(w->x + row * w->ld + head * w->head_dim, table, table + w->head_dim / 2,
+		    w->sign, w->head_dim / 2);
 }
 
 void
-dpo_rope_apply(int threads, const float *table, const int32_t *positions, size_t rows, float *x, size_t ld, size_t heads,
-    size_t head_dim, float sign)
+dpo_rope_apply(int threads, const float *table, const int32_t *positions, size_t rows, float *x,
+    size_t ld, size_t heads, size_t head_dim, float sign)
 {
 	struct work work = { table, positions, x, ld, heads, head_dim, sign };
 

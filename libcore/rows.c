@@ -188,7 +188,8 @@ read_members(struct dpo_rows *rows, struct dpo_json_lexer *lexer, struct dpo_tab
 static void
 unescape(struct dpo_rows *rows, const char *line, const struct member *member)
 {
-	struct dpo_json_lexer lexer = { .text = line, .start = member->start, .length = member->length };
+	struct dpo_json_lexer lexer = { .text = line, .len = member->start + member->length, .start = member->start,
+		.length = member->length };
 
 	dpo_json_unescape(&lexer, &rows->text);
 }

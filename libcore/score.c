@@ -25,8 +25,9 @@ struct dpo_scorer {
 };
 
 enum dpo_status
-dpo_scorer_new(struct dpo_scorer **scorer, const struct dpo_config *config, const struct dpo_params *params,
-    const float *weights, bool train, int threads, struct dpo_error *err)
+dpo_scorer_new(struct dpo_scorer **scorer, const struct dpo_config *config,
+    const struct dpo_params *params, const float *weights, bool train, int threads,
+    struct dpo_error *err)
 {
 	struct dpo_scorer *s = dpo_alloc(1, sizeof *s);
 	enum dpo_status status;
@@ -65,8 +66,8 @@ carve(struct dpo_scorer *s)
 	size_t rows = s->sequence.head_rows, hidden = s->config->hidden_size;
 
 	dpo_arena_begin(&s->arena);
-	dpo_head_carve(&s->head, rows, hidden, s->config->vocab_size, DPO_HEAD_CHUNK, s->train ? DPO_HEAD_KEPT : 0,
-	    &s->arena);
+	dpo_head_carve(&s->head, rows, hidden, s->config->vocab_size, DPO_HEAD_CHUNK,
+	    s->train ? DPO_HEAD_KEPT : 0, &s->arena);
 	s->logps = dpo_arena_take(&s->arena, rows, DPO_ANSWERS);
 	if (!s->train)
 		return;
@@ -91,7 +92,8 @@ prepare(struct dpo_scorer *s)
 
 /* The answer's log-probs and sums from those of the head rows. */
 static enum dpo_status
-gather(const struct dpo_scorer *s, size_t answer, float *logps, struct dpo_answer_sums *sums, struct dpo_error *err)
+gather(const struct dpo_scorer *s, size_t answer, float *logps, struct dpo_answer_sums *sums,
+    struct dpo_error *err)
 {
 	const struct dpo_sequence *q = &s->sequence;
 	size_t row;
@@ -104,12 +106,14 @@ gather(const struct dpo_scorer *s, size_t answer, float *logps, struct dpo_answe
 			continue;
 		logps[t] = s->logps[row * DPO_ANSWERS + answer];
 		if (!isfinite(logps[t]))
-			return dpo_fail(err, DPO_NONFINITE, "answer %zu: the log-prob of token %zu is not finite", answer, t);
+			return dpo_fail(err, DPO_NONFINITE,
+			    "answer %zu: the log-prob of token %zu is not finite", answer, t);
 		sums->scored++;
 		sums->logps += (double)logps[t];
 		sums->entropy += s->rows[row].entropy;
 		sums->logits += s->rows[row].mean;
-		sums->correct += s->rows[row].best == (size_t)q->targets[row * DPO_ANSWERS + answer];
+		sums->correct += s->rows[row].best == (size_t)q->targets[row * DPO_ANSWERS +
+		    answer];
 	}
 	return DPO_OK;
 }
@@ -120,7 +124,8 @@ dpo_score(struct dpo_scorer *scorer, const struct dpo_example *example, float *c
 {
 	struct dpo_scorer *s = scorer;
 	struct dpo_answer_sums unwanted;
-	enum dpo_status status = dpo_pack(&s->sequence, example, s->config->vocab_size, s->config->max_positions, err);
+	enum dpo_status status = dpo_pack(&s->sequence, example, s->config->vocab_size,
+	    s->config->max_positions, err);
 
 	if (status != DPO_OK)
 		return status;
@@ -129,16 +134,16 @@ dpo_score(struct dpo_scorer *scorer, const struct dpo_example *example, float *c
 	status = dpo_decoder_forward(s->decoder, s->weights, &s->sequence, &s->h, err);
 	if (status != DPO_OK)
 		return status;
-	dpo_head_forward(s->threads, &s->head, s->weights + dpo_decoder_head(s->decoder), s->h, s->sequence.targets, s->rows,
-	    s->logps);
+	dpo_head_forward(s->threads, &s->head, s->weights + dpo_decoder_head(s->decoder), s->h,
+	    s->sequence.targets, s->rows, s->logps);
 	for (size_t a = 0; a < example->n_answers && status == DPO_OK; a++)
 		status = gather(s, a, logps[a], sums ? &sums[a] : &unwanted, err);
 	return status;
 }
 
 enum dpo_status
-dpo_score_backward(struct dpo_scorer *scorer, const struct dpo_example *example, const float *const *dlogps,
-    float *gradients, struct dpo_error *err)
+dpo_score_backward(struct dpo_scorer *scorer, const struct dpo_example *example,
+    const float *const *dlogps, float *gradients, struct dpo_error *err)
 {
 	struct dpo_scorer *s = scorer;
 	const struct dpo_sequence *q = &s->sequence;
@@ -154,11 +159,12 @@ dpo_score_backward(struct dpo_scorer *scorer, const struct dpo_example *example,
 			if (row == DPO_NO_ROW)
 				continue;
 			if (!isfinite(dlogps[a][t]))
-				return dpo_fail(err, DPO_NONFINITE, "answer %zu: the gradient of token %zu is not finite", a, t);
+				return dpo_fail(err, DPO_NONFINITE,
+				    "answer %zu: the gradient of token %zu is not finite", a, t);
 			s->d_logps[row * DPO_ANSWERS + a] = dlogps[a][t];
 		}
-	dpo_head_backward(s->threads, &s->head, s->weights + head, s->h, q->targets, s->rows, s->d_logps, s->dh,
-	    gradients + head);
+	dpo_head_backward(s->threads, &s->head, s->weights + head, s->h, q->targets, s->rows,
+	    s->d_logps, s->dh, gradients + head);
 	dpo_decoder_backward(s->decoder, s->weights, q, s->dh, gradients);
 	return DPO_OK;
 }
@@ -179,7 +185,7 @@ dpo_score_logits(struct dpo_scorer *scorer, size_t answer, float *logits, struct
 		logits += vocab;
 	}
 	if (q->n_answer[answer] > 1)
-		dpo_head_logits(s->threads, &s->head, weight, s->h, dpo_sequence_head_row(q, answer, 1),
-		    q->n_answer[answer] - 1, logits);
+		dpo_head_logits(s->threads, &s->head, weight, s->h, dpo_sequence_head_row(q, answer,
+		    1), q->n_answer[answer] - 1, logits);
 	return DPO_OK;
 }

@@ -1,13 +1,14 @@
 /*
- * score - per-token log-probs of answers, the one scorer of dpo-reflogp, dpo-train and dpo-eval. Layer 9; uses error,
- * size, arena, config, params, pack, gemm, decoder, head.
+ * score - per-token log-probs of answers, the one scorer of dpo-reflogp, dpo-train and dpo-eval.
+ * Layer 9; uses error, size, arena, config, params, pack, gemm, decoder, head.
  *
- * An example is a prompt with one answer (supervised rows, scoring) or two (a pair). It is computed as one packed
- * sequence [prompt | answer 0 | answer 1]: the prompt once, each answer sees the prompt and itself, positions restart
- * after the prompt for each answer (the values are those of two separate sequences). No padding.
+ * An example is a prompt with one answer (supervised rows, scoring) or two (a pair). It is
+ * computed as one packed sequence [prompt | answer 0 | answer 1]: the prompt once, each answer
+ * sees the prompt and itself, positions restart after the prompt for each answer (the values are
+ * those of two separate sequences). No padding.
  *
- * Bits: the result for an example depends on the example, the weights and the BLAS kernel alone, not on the thread
- * count, nor on what was scored before. Swapping the answers may move bits.
+ * Bits: the result for an example depends on the example, the weights and the BLAS kernel alone,
+ * not on the thread count, nor on what was scored before. Swapping the answers may move bits.
  */
 #ifndef DPO_SCORE_H
 #define DPO_SCORE_H
@@ -17,8 +18,8 @@
 #include "params.h"
 
 /*
- * What was seen on the way, per answer: sums over the scored tokens, for TRL's metrics. Scored tokens are all tokens
- * of the answer, but for the first when the prompt is empty.
+ * What was seen on the way, per answer: sums over the scored tokens, for TRL's metrics. Scored
+ * tokens are all tokens of the answer, but for the first when the prompt is empty.
  */
 struct dpo_answer_sums {
 	size_t scored;		/* tokens */
@@ -31,35 +32,37 @@ struct dpo_answer_sums {
 struct dpo_scorer;
 
 /*
- * A scorer on borrowed weights (model's own, or a block of the same table). `train` keeps what dpo_score_backward needs.
- * Memory grows to what the largest example so far needs; it is that of one example at a time.
+ * A scorer on borrowed weights (model's own, or a block of the same table). `train` keeps what
+ * dpo_score_backward needs. Memory grows to what the largest example so far needs; it is that of
+ * one example at a time.
  */
 enum dpo_status dpo_scorer_new(struct dpo_scorer **scorer, const struct dpo_config *config,
-	const struct dpo_params *params, const float *weights, bool train, int threads, struct dpo_error *err)
-	DPO_MUST_CHECK;
+	const struct dpo_params *params, const float *weights, bool train, int threads,
+	struct dpo_error *err) DPO_MUST_CHECK;
 void dpo_scorer_free(struct dpo_scorer *scorer);
 
 /*
- * Log-probs of the answers' tokens, nats, into logps[a][0 .. n_answer[a]); 0 for a first token with nothing before it.
- * sums[a] (NULL if not wanted) is filled for each answer.
- * DPO_FORMAT: a token outside the vocabulary, or a sequence longer than the model's positions, naming it.
- * DPO_NONFINITE: a log-prob that is not finite.
+ * Log-probs of the answers' tokens, nats, into logps[a][0 .. n_answer[a]); 0 for a first token
+ * with nothing before it. sums[a] (NULL if not wanted) is filled for each answer.
+ * DPO_FORMAT: a token outside the vocabulary, or a sequence longer than the model's positions,
+ * naming it. DPO_NONFINITE: a log-prob that is not finite.
  */
-enum dpo_status dpo_score(struct dpo_scorer *scorer, const struct dpo_example *example, float *const *logps,
-	struct dpo_answer_sums *sums, struct dpo_error *err) DPO_MUST_CHECK;
+enum dpo_status dpo_score(struct dpo_scorer *scorer, const struct dpo_example *example,
+	float *const *logps, struct dpo_answer_sums *sums, struct dpo_error *err) DPO_MUST_CHECK;
 
 /*
- * After dpo_score of a `train` scorer, for the same example: add to gradients[params.total] the gradient of
- * sum_a sum_t dlogps[a][t] * logps[a][t] with respect to every weight. dlogps[a] has n_answer[a] numbers.
+ * After dpo_score of a `train` scorer, for the same example: add to gradients[params.total] the
+ * gradient of sum_a sum_t dlogps[a][t] * logps[a][t] with respect to every weight. dlogps[a] has
+ * n_answer[a] numbers.
  */
 enum dpo_status dpo_score_backward(struct dpo_scorer *scorer, const struct dpo_example *example,
 	const float *const *dlogps, float *gradients, struct dpo_error *err) DPO_MUST_CHECK;
 
 /*
- * For readers of more than log-probs (tests, inspection): after dpo_score, the logits of the rows scored by answer a,
- * computed again into logits[scored][vocab_size].
+ * For readers of more than log-probs (tests, inspection): after dpo_score, the logits of the rows
+ * scored by answer a, computed again into logits[scored][vocab_size].
  */
-enum dpo_status dpo_score_logits(struct dpo_scorer *scorer, size_t answer, float *logits, struct dpo_error *err)
-	DPO_MUST_CHECK;
+enum dpo_status dpo_score_logits(struct dpo_scorer *scorer, size_t answer, float *logits,
+	struct dpo_error *err) DPO_MUST_CHECK;
 
 #endif

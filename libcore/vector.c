@@ -41,7 +41,8 @@ static void
 exp_base(float *y, const float *x, float shift, size_t n)
 {
 	for (size_t i = 0; i < n; i += 4)
-		_mm_storeu_ps(y + i, Sleef_expf4_u10(_mm_sub_ps(_mm_loadu_ps(x + i), _mm_set1_ps(shift))));
+		_mm_storeu_ps(y + i, Sleef_expf4_u10(_mm_sub_ps(_mm_loadu_ps(x + i),
+		    _mm_set1_ps(shift))));
 }
 
 static void

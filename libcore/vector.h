@@ -1,16 +1,20 @@
 /*
  * vector - elementwise passes and reductions over runs of floats. Layer 2; uses SLEEF.
  *
- * Each function is built twice, for the baseline and for AVX2, and the processor's best is taken at run time. So the
- * order of a sum depends on the processor, and on nothing else but n. Runs may have any length and alignment. Unless
- * said otherwise output may be an input, but may not overlap it in part.
+ * Each function is built twice, for the baseline and for AVX2, and the processor's best is taken
+ * at run time. So the order of a sum depends on the processor, and on nothing else but n. Runs may
+ * have any length and alignment. Unless said otherwise output may be an input, but may not overlap
+ * it in part.
  */
 #ifndef DPO_VECTOR_H
 #define DPO_VECTOR_H
 
 #include <stddef.h>
 
-/* Functions that carry this are compiled for AVX2 also, and dispatched by the loader. Contraction stays off in both. */
+/*
+ * Functions that carry this are compiled for AVX2 also, and dispatched by the loader. Contraction
+ * stays off in both.
+ */
 #if defined(__x86_64__) && defined(__GNUC__)
 #define DPO_WIDE __attribute__((target_clones("avx2", "default")))
 #else

@@ -1,7 +1,8 @@
 /*
- * score - seconds a pair of a GPT-2 124M shape (random weights), forward and forward with backward, and GFLOP/s of the
- * matrix products in it. Usage: score [THREADS [ROUNDS]]. Best of ROUNDS. A busy machine spoils wall time: CPU seconds are
- * shown beside it. OPENBLAS_CORETYPE should be unset.
+ * score - seconds a pair of a GPT-2 124M shape (random weights), forward and forward with
+ * backward, and GFLOP/s of the matrix products in it. Usage: score [THREADS [ROUNDS]]. Best of
+ * ROUNDS. A busy machine spoils wall time: CPU seconds are shown beside it. OPENBLAS_CORETYPE
+ * should be unset.
  */
 #include "linear.h"
 #include "parallel.h"
@@ -14,8 +15,9 @@
 #include <sys/resource.h>
 #include <time.h>
 
-static const char gpt2[] = "{\"model_type\":\"gpt2\",\"vocab_size\":50257,\"n_embd\":768,\"n_layer\":12,\"n_head\":12,"
-    "\"n_positions\":1024}";
+static const char gpt2[] =
+    "{\"model_type\":\"gpt2\",\"vocab_size\":50257,\"n_embd\":768,\"n_layer\":12,"
+    "\"n_head\":12,\"n_positions\":1024}";
 
 struct seconds {
 	double wall, cpu;
@@ -33,7 +35,8 @@ read_clock(clockid_t clock)
 static struct seconds
 now(void)
 {
-	return (struct seconds){ read_clock(CLOCK_MONOTONIC), read_clock(CLOCK_PROCESS_CPUTIME_ID) };
+	return (struct seconds){ read_clock(CLOCK_MONOTONIC),
+	    read_clock(CLOCK_PROCESS_CPUTIME_ID) };
 }
 
 /* Keep the least time since `start`. */
@@ -76,7 +79,8 @@ static void
 bench_linear(enum dpo_layout layout, size_t rows, size_t in, size_t out, int threads, int rounds)
 {
 	float *w = fill(in * out), *x = fill(rows * in), *y = fill(rows * out), *d = fill(in * out);
-	struct dpo_linear linear = { .in = in, .out = out, .layout = layout, .weight = w, .d_weight = d };
+	struct dpo_linear linear = { .in = in, .out = out, .layout = layout, .weight = w,
+	    .d_weight = d };
 	struct dpo_rows rx = { x, in }, ry = { y, out };
 	struct seconds times[3] = { { 0 } }, start;
 	double work = 2e-9 * (double)rows * (double)in * (double)out;
@@ -92,7 +96,8 @@ bench_linear(enum dpo_layout layout, size_t rows, size_t in, size_t out, int thr
 		dpo_linear_backward_weight(threads, &linear, rows, rx, ry);
 		best(&times[2], start);
 	}
-	printf("%5zu %6zu %6zu  %s", rows, in, out, layout == DPO_LAYOUT_OUT_IN ? "out,in" : "in,out");
+	printf("%5zu %6zu %6zu  %s", rows, in, out,
+	    layout == DPO_LAYOUT_OUT_IN ? "out,in" : "in,out");
 	for (size_t i = 0; i < 3; i++)
 		printf("  %6.1f %6.1f", work / times[i].wall, work / times[i].cpu);
 	printf("\n");
@@ -105,12 +110,13 @@ bench_linear(enum dpo_layout layout, size_t rows, size_t in, size_t out, int thr
 /* ------------------------------------------------------------------ pairs */
 
 static void
-bench_pair(const struct dpo_config *config, const struct dpo_params *params, const float *weights, float *gradients,
-    size_t prompt, size_t answer, int threads, int rounds)
+bench_pair(const struct dpo_config *config, const struct dpo_params *params, const float *weights,
+    float *gradients, size_t prompt, size_t answer, int threads, int rounds)
 {
 	static int32_t tokens[3][1024];
 	static float logps[2][1024], d[2][1024];
-	struct dpo_example example = { tokens[0], prompt, 2, { tokens[1], tokens[2] }, { answer, answer } };
+	struct dpo_example example = { tokens[0], prompt, 2, { tokens[1], tokens[2] },
+	    { answer, answer } };
 	struct seconds forward = { 0 }, both = { 0 }, start;
 	struct dpo_scorer *scorer;
 	struct dpo_error err;
@@ -126,15 +132,18 @@ bench_pair(const struct dpo_config *config, const struct dpo_params *params, con
 		if (i == 1)
 			forward = both = (struct seconds){ 0 };
 		start = now();
-		if (dpo_score(scorer, &example, (float *const[]){ logps[0], logps[1] }, NULL, &err) != DPO_OK)
+		if (dpo_score(scorer, &example, (float *const[]){ logps[0], logps[1] }, NULL,
+		    &err) != DPO_OK)
 			fail(err.text);
 		best(&forward, start);
-		if (dpo_score_backward(scorer, &example, (const float *const[]){ d[0], d[1] }, gradients, &err) != DPO_OK)
+		if (dpo_score_backward(scorer, &example, (const float *const[]){ d[0], d[1] },
+		    gradients, &err) != DPO_OK)
 			fail(err.text);
 		best(&both, start);
 	}
 	getrusage(RUSAGE_SELF, &usage);
-	printf("prompt %4zu, answers 2 x %zu: forward %.3f s (cpu %.3f), with backward %.3f s (cpu %.3f), peak %ld MB\n",
+	printf("prompt %4zu, answers 2 x %zu: forward %.3f s (cpu %.3f), "
+	    "with backward %.3f s (cpu %.3f), peak %ld MB\n",
 	    prompt, answer, forward.wall, forward.cpu, both.wall, both.cpu, usage.ru_maxrss / 1024);
 	dpo_scorer_free(scorer);
 }
@@ -142,15 +151,18 @@ bench_pair(const struct dpo_config *config, const struct dpo_params *params, con
 int
 main(int argc, char **argv)
 {
-	int threads = argc > 1 ? atoi(argv[1]) : dpo_parallel_available(), rounds = argc > 2 ? atoi(argv[2]) : 5;
+	int threads = argc > 1 ? atoi(argv[1]) : dpo_parallel_available(),
+	    rounds = argc > 2 ? atoi(argv[2]) : 5;
 	struct dpo_config config;
 	struct dpo_params params;
 	struct dpo_error err;
 	float *weights, *gradients;
 
 	openblas_set_num_threads(1);
-	printf("OpenBLAS kernel %s, %d threads, best of %d\n", openblas_get_corename(), threads, rounds);
-	if (dpo_config_read(&config, gpt2, strlen(gpt2), &err) != DPO_OK || dpo_params_init(&params, &config, &err) != DPO_OK)
+	printf("OpenBLAS kernel %s, %d threads, best of %d\n", openblas_get_corename(), threads,
+	    rounds);
+	if (dpo_config_read(&config, gpt2, strlen(gpt2), &err) != DPO_OK ||
+	    dpo_params_init(&params, &config, &err) != DPO_OK)
 		fail(err.text);
 	weights = fill(params.total);
 	gradients = fill(params.total);

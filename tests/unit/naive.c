@@ -10,17 +10,25 @@
 #include <cmocka.h>
 
 const char naive_gpt2[] =
-    "{\"model_type\":\"gpt2\",\"architectures\":[\"GPT2LMHeadModel\"],\"vocab_size\":13,\"n_embd\":12,\"n_layer\":2,"
-    "\"n_head\":3,\"n_inner\":20,\"n_positions\":24,\"activation_function\":\"gelu_new\",\"layer_norm_epsilon\":1e-5}";
+    "{\"model_type\":\"gpt2\",\"architectures\":[\"GPT2LMHeadModel\"],\"vocab_size\":13,"
+    "\"n_embd\":12,\"n_layer\":2,"
+    "\"n_head\":3,\"n_inner\":20,\"n_positions\":24,\"activation_function\":\"gelu_new\","
+    "\"layer_norm_epsilon\":1e-5}";
 const char naive_llama_tied[] =
-    "{\"model_type\":\"llama\",\"architectures\":[\"LlamaForCausalLM\"],\"vocab_size\":17,\"hidden_size\":16,"
-    "\"num_hidden_layers\":2,\"num_attention_heads\":4,\"num_key_value_heads\":2,\"intermediate_size\":20,"
-    "\"max_position_embeddings\":32,\"rms_norm_eps\":1e-5,\"rope_theta\":10000.0,\"hidden_act\":\"silu\","
+    "{\"model_type\":\"llama\",\"architectures\":[\"LlamaForCausalLM\"],\"vocab_size\":17,"
+    "\"hidden_size\":16,"
+    "\"num_hidden_layers\":2,\"num_attention_heads\":4,\"num_key_value_heads\":2,"
+    "\"intermediate_size\":20,"
+    "\"max_position_embeddings\":32,\"rms_norm_eps\":1e-5,\"rope_theta\":10000.0,"
+    "\"hidden_act\":\"silu\","
     "\"tie_word_embeddings\":true}";
 const char naive_llama_untied[] =
-    "{\"model_type\":\"llama\",\"architectures\":[\"LlamaForCausalLM\"],\"vocab_size\":11,\"hidden_size\":16,"
-    "\"num_hidden_layers\":2,\"num_attention_heads\":4,\"num_key_value_heads\":2,\"intermediate_size\":12,"
-    "\"max_position_embeddings\":32,\"rms_norm_eps\":1e-6,\"rope_theta\":500.0,\"hidden_act\":\"silu\","
+    "{\"model_type\":\"llama\",\"architectures\":[\"LlamaForCausalLM\"],\"vocab_size\":11,"
+    "\"hidden_size\":16,"
+    "\"num_hidden_layers\":2,\"num_attention_heads\":4,\"num_key_value_heads\":2,"
+    "\"intermediate_size\":12,"
+    "\"max_position_embeddings\":32,\"rms_norm_eps\":1e-6,\"rope_theta\":500.0,"
+    "\"hidden_act\":\"silu\","
     "\"tie_word_embeddings\":false,\"attention_bias\":true,\"mlp_bias\":true}";
 
 float
@@ -48,7 +56,8 @@ naive_open(struct naive_model *model, const char *config_json, uint64_t seed)
 		for (size_t j = 0; j < t->count; j++) {
 			float r = naive_random(&seed);
 
-			model->weights[t->offset + j] = t->init == DPO_INIT_ONE ? 1.0f + 0.3f * r : 0.5f * r;
+			model->weights[t->offset + j] =
+			    t->init == DPO_INIT_ONE ? 1.0f + 0.3f * r : 0.5f * r;
 		}
 	}
 	for (size_t i = 0; i < model->params.total; i++)
@@ -102,7 +111,8 @@ is_gpt2(const struct naive_model *m)
 static struct map
 map_of(const struct naive_model *m, size_t layer, const char *gpt2, const char *llama)
 {
-	const char *before = is_gpt2(m) ? "transformer.h" : "model.layers", *name = is_gpt2(m) ? gpt2 : llama;
+	const char *before = is_gpt2(m) ? "transformer.h" : "model.layers",
+	    *name = is_gpt2(m) ? gpt2 : llama;
 	char weight[64], bias[64];
 
 	snprintf(weight, sizeof weight, "%s.weight", name);
@@ -110,17 +120,21 @@ map_of(const struct naive_model *m, size_t layer, const char *gpt2, const char *
 	return (struct map){ tensor(m, before, layer, weight), tensor(m, before, layer, bias) };
 }
 
-/* y[out] = W x + b; W stored (in,out) for GPT-2, (out,in) otherwise. `first` and `width`: part of a fused GPT-2 map. */
+/*
+ * y[out] = W x + b; W stored (in,out) for GPT-2, (out,in) otherwise. `first` and `width`: part of a
+ * fused GPT-2 map.
+ */
 static void
-linear(const struct naive_model *m, struct map map, const double *x, size_t in, size_t first, size_t width, size_t out,
-    double *y)
+linear(const struct naive_model *m, struct map map, const double *x, size_t in, size_t first,
+    size_t width, size_t out, double *y)
 {
 	bool in_out = is_gpt2(m);
 
 	for (size_t o = 0; o < out; o++) {
 		y[o] = map.b ? map.b[first + o] : 0.0;
 		for (size_t i = 0; i < in; i++)
-			y[o] += x[i] * (in_out ? map.w[i * width + first + o] : map.w[(first + o) * in + i]);
+			y[o] += x[i] * (in_out ? map.w[i * width + first + o] :
+			    map.w[(first + o) * in + i]);
 	}
 }
 
@@ -135,7 +149,8 @@ norm(const struct naive_model *m, const double *x, struct map map, double *y)
 	for (size_t i = 0; i < n; i++)
 		spread += (x[i] - mean) * (x[i] - mean) / (double)n;
 	for (size_t i = 0; i < n; i++)
-		y[i] = (x[i] - mean) / sqrt(spread + m->config.norm_epsilon) * map.w[i] + (map.b ? map.b[i] : 0.0);
+		y[i] = (x[i] - mean) / sqrt(spread + m->config.norm_epsilon) * map.w[i] + (map.b ?
+		    map.b[i] : 0.0);
 }
 
 static void
@@ -145,7 +160,8 @@ rotate(const struct naive_model *m, double *x, size_t heads, size_t position)
 
 	for (size_t h = 0; h < heads; h++)
 		for (size_t i = 0; i < d / 2; i++) {
-			double angle = (double)position * pow(m->config.rope_theta, -2.0 * (double)i / (double)d);
+			double angle = (double)position * pow(m->config.rope_theta,
+			    -2.0 * (double)i / (double)d);
 			double low = x[h * d + i], high = x[h * d + d / 2 + i];
 
 			x[h * d + i] = low * cos(angle) - high * sin(angle);
@@ -155,9 +171,11 @@ rotate(const struct naive_model *m, double *x, size_t heads, size_t position)
 
 /* out[q] for row `row` from q[q] and keys, values of rows 0 .. row. */
 static void
-attend(const struct naive_model *m, const double *q, const double *k, const double *v, size_t row, double *out)
+attend(const struct naive_model *m, const double *q, const double *k, const double *v, size_t row,
+    double *out)
 {
-	size_t d = m->config.head_dim, kv = m->config.kv_heads * d, group = m->config.heads / m->config.kv_heads;
+	size_t d = m->config.head_dim, kv = m->config.kv_heads * d,
+	    group = m->config.heads / m->config.kv_heads;
 	double *p = zeros(row + 1), sum;
 
 	for (size_t h = 0; h < m->config.heads; h++) {
@@ -183,12 +201,15 @@ attend(const struct naive_model *m, const double *q, const double *k, const doub
 static void
 attention(const struct naive_model *m, size_t layer, double *x, size_t n)
 {
-	size_t hidden = m->config.hidden_size, d = m->config.head_dim, nq = m->config.heads * d, nkv = m->config.kv_heads * d;
-	double *h = zeros(hidden), *q = zeros(n * nq), *k = zeros(n * nkv), *v = zeros(n * nkv), *o = zeros(nq);
+	size_t hidden = m->config.hidden_size, d = m->config.head_dim, nq = m->config.heads * d,
+	    nkv = m->config.kv_heads * d;
+	double *h = zeros(hidden), *q = zeros(n * nq), *k = zeros(n * nkv), *v = zeros(n * nkv),
+	    *o = zeros(nq);
 	struct map before = map_of(m, layer, "ln_1", "input_layernorm");
 	struct map out = map_of(m, layer, "attn.c_proj", "self_attn.o_proj");
 	struct map maps[3] = { map_of(m, layer, "attn.c_attn", "self_attn.q_proj"),
-	    map_of(m, layer, "attn.c_attn", "self_attn.k_proj"), map_of(m, layer, "attn.c_attn", "self_attn.v_proj") };
+	    map_of(m, layer, "attn.c_attn", "self_attn.k_proj"), map_of(m, layer, "attn.c_attn",
+	    "self_attn.v_proj") };
 	size_t widths[3] = { nq, nkv, nkv }, all = nq + 2 * nkv;
 
 	for (size_t row = 0; row < n; row++) {
@@ -197,7 +218,8 @@ attention(const struct naive_model *m, size_t layer, double *x, size_t n)
 
 		norm(m, x + row * hidden, before, h);
 		for (size_t i = 0; i < 3; i++) {
-			linear(m, maps[i], h, hidden, is_gpt2(m) ? first : 0, all, widths[i], to[i]);
+			linear(m, maps[i], h, hidden, is_gpt2(m) ? first : 0, all, widths[i],
+			    to[i]);
 			first += widths[i];
 		}
 		if (!is_gpt2(m)) {
@@ -222,7 +244,8 @@ mlp(const struct naive_model *m, size_t layer, double *x, size_t n)
 	size_t hidden = m->config.hidden_size, inner = m->config.intermediate_size;
 	double *h = zeros(hidden), *a = zeros(inner), *b = zeros(inner);
 	struct map before = map_of(m, layer, "ln_2", "post_attention_layernorm");
-	struct map gate = map_of(m, layer, "mlp.c_fc", "mlp.gate_proj"), up = map_of(m, layer, "", "mlp.up_proj");
+	struct map gate = map_of(m, layer, "mlp.c_fc", "mlp.gate_proj"),
+	    up = map_of(m, layer, "", "mlp.up_proj");
 	struct map down = map_of(m, layer, "mlp.c_proj", "mlp.down_proj");
 
 	for (size_t row = 0; row < n; row++) {
@@ -232,7 +255,8 @@ mlp(const struct naive_model *m, size_t layer, double *x, size_t n)
 			linear(m, up, h, hidden, 0, inner, inner, b);
 		for (size_t i = 0; i < inner; i++)
 			a[i] = !is_gpt2(m) ? a[i] / (1.0 + exp(-a[i])) * b[i] :
-			    0.5 * a[i] * (1.0 + tanh(sqrt(2.0 / 3.14159265358979323846) * (a[i] + 0.044715 * a[i] * a[i] * a[i])));
+			    0.5 * a[i] * (1.0 + tanh(sqrt(2.0 / 3.14159265358979323846) * (a[i] +
+			    0.044715 * a[i] * a[i] * a[i])));
 		linear(m, down, a, inner, 0, hidden, hidden, h);
 		for (size_t i = 0; i < hidden; i++)
 			x[row * hidden + i] += h[i];
@@ -247,15 +271,19 @@ naive_logits(const struct naive_model *m, const int32_t *tokens, size_t n, doubl
 {
 	size_t hidden = m->config.hidden_size, vocab = m->config.vocab_size;
 	double *x = zeros(n * hidden), *h = zeros(hidden);
-	const double *embed = tensor(m, is_gpt2(m) ? "transformer.wte" : "model.embed_tokens", SIZE_MAX, ".weight");
+	const double *embed = tensor(m, is_gpt2(m) ? "transformer.wte" : "model.embed_tokens",
+	    SIZE_MAX, ".weight");
 	const double *wpe = tensor(m, "transformer.wpe", SIZE_MAX, ".weight");
-	const double *head = m->config.tied_head ? embed : tensor(m, "lm_head", SIZE_MAX, ".weight");
+	const double *head = m->config.tied_head ? embed : tensor(m, "lm_head", SIZE_MAX,
+	    ".weight");
 	const char *name = is_gpt2(m) ? "transformer.ln_f" : "model.norm";
-	struct map last = { tensor(m, name, SIZE_MAX, ".weight"), tensor(m, name, SIZE_MAX, ".bias") };
+	struct map last = { tensor(m, name, SIZE_MAX, ".weight"), tensor(m, name, SIZE_MAX,
+	    ".bias") };
 
 	for (size_t row = 0; row < n; row++)
 		for (size_t i = 0; i < hidden; i++)
-			x[row * hidden + i] = embed[(size_t)tokens[row] * hidden + i] + (wpe ? wpe[row * hidden + i] : 0.0);
+			x[row * hidden + i] = embed[(size_t)tokens[row] * hidden + i] + (wpe ?
+			    wpe[row * hidden + i] : 0.0);
 	for (size_t layer = 0; layer < m->config.layers; layer++) {
 		attention(m, layer, x, n);
 		mlp(m, layer, x, n);
@@ -273,8 +301,8 @@ naive_logits(const struct naive_model *m, const int32_t *tokens, size_t n, doubl
 }
 
 void
-naive_logps(const struct naive_model *m, const struct dpo_example *example, size_t answer, double *logps,
-    double *entropies, double *means)
+naive_logps(const struct naive_model *m, const struct dpo_example *example, size_t answer,
+    double *logps, double *entropies, double *means)
 {
 	size_t np = example->n_prompt, na = example->n_answer[answer], vocab = m->config.vocab_size;
 	int32_t *tokens = dpo_alloc(np + na, sizeof *tokens);
@@ -310,7 +338,8 @@ naive_logps(const struct naive_model *m, const struct dpo_example *example, size
 }
 
 double
-naive_objective(const struct naive_model *m, const struct dpo_example *example, const float *const *d_logps)
+naive_objective(const struct naive_model *m, const struct dpo_example *example,
+    const float *const *d_logps)
 {
 	double logps[64], sum = 0.0;
 

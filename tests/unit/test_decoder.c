@@ -1,4 +1,7 @@
-/* The gradient of every parameter against central differences of the naive double-precision decoder. */
+/*
+ * The gradient of every parameter against central differences of the naive double-precision
+ * decoder.
+ */
 #include "naive.h"
 #include "score.h"
 
@@ -14,14 +17,16 @@
 /* max|dg| of a tensor, in max|g|. */
 static const double TOLERANCE = 1e-5;
 
-static const int32_t prompt[] = { 3, 1, 4, 1, 5 }, one[] = { 9, 2, 6, 5, 3, 5 }, two[] = { 8, 9, 7, 1 };
+static const int32_t prompt[] = { 3, 1, 4, 1, 5 }, one[] = { 9, 2, 6, 5, 3, 5 },
+    two[] = { 8, 9, 7, 1 };
 
 static const struct dpo_example pair = { prompt, 5, 2, { one, two }, { 6, 4 } };
 static const struct dpo_example bare = { NULL, 0, 2, { one, two }, { 6, 4 } };
 static const struct dpo_example single = { prompt, 3, 1, { one }, { 5 } };
 static const struct dpo_example shortest = { prompt, 5, 2, { one, two }, { 1, 1 } };
 
-static const float d_one[] = { 0.7f, -0.2f, 0.5f, 1.1f, 0.3f, -0.6f }, d_two[] = { -0.9f, 0.4f, -0.3f, -0.8f };
+static const float d_one[] = { 0.7f, -0.2f, 0.5f, 1.1f, 0.3f, -0.6f },
+    d_two[] = { -0.9f, 0.4f, -0.3f, -0.8f };
 static const float *const d_logps[] = { d_one, d_two };
 
 static void
@@ -31,13 +36,17 @@ compute(const struct naive_model *m, const struct dpo_example *example, float *g
 	struct dpo_error err = { .text = "" };
 	float logps[DPO_ANSWERS][16];
 
-	assert_int_equal(dpo_scorer_new(&scorer, &m->config, &m->params, m->weights, true, 2, &err), DPO_OK);
-	assert_int_equal(dpo_score(scorer, example, (float *const[]){ logps[0], logps[1] }, NULL, &err), DPO_OK);
+	assert_int_equal(dpo_scorer_new(&scorer, &m->config, &m->params, m->weights, true, 2, &err),
+	    DPO_OK);
+	assert_int_equal(dpo_score(scorer, example, (float *const[]){ logps[0], logps[1] }, NULL,
+	    &err), DPO_OK);
 	assert_int_equal(dpo_score_backward(scorer, example, d_logps, gradients, &err), DPO_OK);
 	dpo_scorer_free(scorer);
 }
 
-/* Central difference: at this step truncation (h^2) and rounding (1e-16 / h) are both near 1e-10. */
+/*
+ * Central difference: at this step truncation (h^2) and rounding (1e-16 / h) are both near 1e-10.
+ */
 static double
 difference(struct naive_model *m, const struct dpo_example *example, size_t at)
 {
@@ -54,8 +63,8 @@ difference(struct naive_model *m, const struct dpo_example *example, size_t at)
 
 /* max|dg| / max|g| of every step-th element of one tensor. */
 static double
-check_tensor(struct naive_model *m, const struct dpo_example *example, const struct dpo_tensor *t, const float *gradients,
-    size_t step)
+check_tensor(struct naive_model *m, const struct dpo_example *example, const struct dpo_tensor *t,
+    const float *gradients, size_t step)
 {
 	double most = 0.0, worst = 0.0, g;
 

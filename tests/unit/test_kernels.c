@@ -71,7 +71,8 @@ test_vector(void **state)
 		near(dpo_vector_spread(x, 0.5f, n), spread, 1e-6 * spread);
 		dpo_vector_exp(e, x, 1.0f, n);
 		for (size_t i = 0; i < n; i++)
-			near((double)e[i], exp((double)(x[i] - 1.0f)), 2e-7 * exp((double)(x[i] - 1.0f)));
+			near((double)e[i], exp((double)(x[i] - 1.0f)),
+			    2e-7 * exp((double)(x[i] - 1.0f)));
 		dpo_vector_tanh(e, x, n);
 		for (size_t i = 0; i < n; i++)
 			near((double)e[i], tanh((double)x[i]), 2e-7);
@@ -114,10 +115,11 @@ static void
 check_product(size_t rows, size_t columns, size_t inner, bool ta, bool tb, bool extras)
 {
 	size_t lda = (ta ? rows : inner) + 3, ldb = (tb ? inner : columns) + 5, ldc = columns + 2;
-	float *a = noise(lda * (ta ? inner : rows)), *b = noise(ldb * (tb ? columns : inner)), *c = noise(ldc * rows);
+	float *a = noise(lda * (ta ? inner : rows)), *b = noise(ldb * (tb ? columns : inner)),
+	    *c = noise(ldc * rows);
 	float *bias = noise(columns), *residual = noise(ldc * rows), *before = copy(c, ldc * rows);
-	struct dpo_product p = { rows, columns, inner, { a, lda, ta }, { b, ldb, tb }, c, ldc, extras ? 0.0f : 1.0f,
-	    extras ? bias : NULL, extras ? residual : NULL, ldc };
+	struct dpo_product p = { rows, columns, inner, { a, lda, ta }, { b, ldb, tb }, c, ldc,
+	    extras ? 0.0f : 1.0f, extras ? bias : NULL, extras ? residual : NULL, ldc };
 
 	dpo_gemm(threads, &p);
 	for (size_t i = 0; i < rows; i++)
@@ -125,7 +127,8 @@ check_product(size_t rows, size_t columns, size_t inner, bool ta, bool tb, bool 
 			double sum = extras ? 0.0 : (double)before[i * ldc + j];
 
 			if (j >= columns) {
-				assert_memory_equal(&c[i * ldc + j], &before[i * ldc + j], sizeof *c);
+				assert_memory_equal(&c[i * ldc + j], &before[i * ldc + j],
+				    sizeof *c);
 				continue;
 			}
 			for (size_t k = 0; k < inner; k++)
@@ -145,28 +148,35 @@ check_product(size_t rows, size_t columns, size_t inner, bool ta, bool tb, bool 
 static void
 test_gemm(void **state)
 {
-	static const size_t sizes[][3] = { { 1, 1, 1 }, { 3, 5, 7 }, { 67, 131, 33 }, { 515, 40, 9 }, { 33, 1601, 12 },
-	    { 600, 800, 3 } };
+	static const size_t sizes[][3] = { { 1, 1, 1 }, { 3, 5, 7 }, { 67, 131, 33 },
+	    { 515, 40, 9 }, { 33, 1601, 12 }, { 600, 800, 3 } };
 
 	(void)state;
 	for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++)
 		for (unsigned form = 0; form < 8; form++)
-			check_product(sizes[i][0], sizes[i][1], sizes[i][2], form & 1, form & 2, form & 4);
+			check_product(sizes[i][0], sizes[i][1], sizes[i][2], form & 1, form & 2,
+			    form & 4);
 }
 
 static void
 check_linear(enum dpo_layout layout, size_t rows, size_t in, size_t out)
 {
-	float *w = noise(in * out), *b = noise(out), *x = noise(rows * in), *dy = noise(rows * out), *y = noise(rows * out);
-	float *dx = noise(rows * in), *dw = noise(in * out), *db = noise(out), *dw0 = copy(dw, in * out);
+	float *w = noise(in * out), *b = noise(out), *x = noise(rows * in), *dy = noise(rows * out),
+	    *y = noise(rows * out);
+	float *dx = noise(rows * in), *dw = noise(in * out), *db = noise(out),
+	    *dw0 = copy(dw, in * out);
 	struct dpo_linear linear = { in, out, layout, w, b, dw, db };
-	size_t si = layout == DPO_LAYOUT_OUT_IN ? 1 : out, so = layout == DPO_LAYOUT_OUT_IN ? in : 1;
+	size_t si = layout == DPO_LAYOUT_OUT_IN ? 1 : out,
+	    so = layout == DPO_LAYOUT_OUT_IN ? in : 1;
 
-	dpo_linear_forward(threads, &linear, rows, (struct dpo_rows){ x, in }, (struct dpo_rows){ 0 }, (struct dpo_rows){ y, out });
-	dpo_linear_backward_input(threads, &linear, rows, (struct dpo_rows){ dy, out }, 0.0f, (struct dpo_rows){ dx, in });
+	dpo_linear_forward(threads, &linear, rows, (struct dpo_rows){ x, in },
+	    (struct dpo_rows){ 0 }, (struct dpo_rows){ y, out });
+	dpo_linear_backward_input(threads, &linear, rows, (struct dpo_rows){ dy, out }, 0.0f,
+	    (struct dpo_rows){ dx, in });
 	db[0] = 1.0f;
 	memset(db + 1, 0, (out - 1) * sizeof *db);
-	dpo_linear_backward_weight(threads, &linear, rows, (struct dpo_rows){ x, in }, (struct dpo_rows){ dy, out });
+	dpo_linear_backward_weight(threads, &linear, rows, (struct dpo_rows){ x, in },
+	    (struct dpo_rows){ dy, out });
 	for (size_t o = 0; o < out; o++) {
 		double sum = o == 0 ? 1.0 : 0.0;
 
@@ -221,7 +231,8 @@ test_linear(void **state)
 
 /* sum dy y of one row, in double */
 static double
-naive_norm(enum dpo_norm_kind kind, const double *x, const float *w, const float *b, const float *dy, size_t n)
+naive_norm(enum dpo_norm_kind kind, const double *x, const float *w, const float *b,
+    const float *dy, size_t n)
 {
 	double mean = 0.0, spread = 0.0, sum = 0.0;
 
@@ -238,9 +249,11 @@ naive_norm(enum dpo_norm_kind kind, const double *x, const float *w, const float
 static void
 check_norm(enum dpo_norm_kind kind, size_t rows, size_t n)
 {
-	float *x = noise(rows * n), *y = noise(rows * n), *dy = noise(rows * n), *dx = noise(rows * n), *w = noise(n);
+	float *x = noise(rows * n), *y = noise(rows * n), *dy = noise(rows * n),
+	    *dx = noise(rows * n), *w = noise(n);
 	float *b = noise(n), *dw = noise(n), *db = noise(n), *stats = noise(2 * rows);
-	float *partial = noise(dpo_norm_partial(rows, n)), *dx0 = copy(dx, rows * n), *dw0 = copy(dw, n);
+	float *partial = noise(dpo_norm_partial(rows, n)), *dx0 = copy(dx, rows * n),
+	    *dw0 = copy(dw, n);
 	double *xd = dpo_alloc(n, sizeof *xd), wanted;
 	struct dpo_norm norm = { kind, n, 1e-3f, w, b, dw, db };
 
@@ -263,13 +276,15 @@ check_norm(enum dpo_norm_kind kind, size_t rows, size_t n)
 			xd[i] = at - 1e-5;
 			wanted = (wanted - naive_norm(kind, xd, w, b, dy + r * n, n)) / 2e-5;
 			xd[i] = at;
-			near((double)(dx[r * n + i] - dx0[r * n + i]), wanted, 1e-5 * (1.0 + fabs(wanted)));
+			near((double)(dx[r * n + i] - dx0[r * n + i]), wanted,
+			    1e-5 * (1.0 + fabs(wanted)));
 		}
 	}
 	for (size_t i = 0; i < n; i++) {
 		wanted = (double)dw0[i];
 		for (size_t r = 0; r < rows; r++)
-			wanted += (double)dy[r * n + i] * ((double)x[r * n + i] - (double)stats[2 * r]) * (double)stats[2 * r + 1];
+			wanted += (double)dy[r * n + i] * ((double)x[r * n +
+			    i] - (double)stats[2 * r]) * (double)stats[2 * r + 1];
 		near((double)dw[i], wanted, 1e-4);
 	}
 	free(x);
@@ -300,7 +315,8 @@ test_norm(void **state)
 static double
 gelu(double x)
 {
-	return 0.5 * x * (1.0 + tanh(sqrt(2.0 / 3.14159265358979323846) * (x + 0.044715 * x * x * x)));
+	return 0.5 * x * (1.0 + tanh(sqrt(2.0 / 3.14159265358979323846) * (x +
+	    0.044715 * x * x * x)));
 }
 
 static double
@@ -313,7 +329,8 @@ static void
 test_activation(void **state)
 {
 	enum { ROWS = 5, N = 1037 };
-	float *x = noise(ROWS * 2 * N), *dy = noise(ROWS * N), *y = noise(ROWS * N), *dx = noise(ROWS * 2 * N);
+	float *x = noise(ROWS * 2 * N), *dy = noise(ROWS * N), *y = noise(ROWS * N),
+	    *dx = noise(ROWS * 2 * N);
 
 	(void)state;
 	for (size_t i = 0; i < ROWS * 2 * N; i++)
@@ -323,15 +340,18 @@ test_activation(void **state)
 		double at = (double)x[i];
 
 		near((double)y[i], gelu(at), 1e-6 * (1.0 + fabs(at)));
-		near((double)dx[i], (double)dy[i] * (gelu(at + 1e-5) - gelu(at - 1e-5)) / 2e-5, 2e-6 * (1.0 + fabs(at)));
+		near((double)dx[i], (double)dy[i] * (gelu(at + 1e-5) - gelu(at - 1e-5)) / 2e-5,
+		    2e-6 * (1.0 + fabs(at)));
 	}
 	dpo_activation_backward(threads, DPO_ACTIVATION_SILU, ROWS, N, x, dy, dx, y);
 	for (size_t r = 0; r < ROWS; r++)
 		for (size_t i = 0; i < N; i++) {
-			double gate = (double)x[2 * r * N + i], up = (double)x[(2 * r + 1) * N + i], d = (double)dy[r * N + i];
+			double gate = (double)x[2 * r * N + i], up = (double)x[(2 * r + 1) * N + i],
+			    d = (double)dy[r * N + i];
 
 			near((double)y[r * N + i], silu(gate) * up, 2e-5);
-			near((double)dx[2 * r * N + i], d * up * (silu(gate + 1e-5) - silu(gate - 1e-5)) / 2e-5, 2e-5);
+			near((double)dx[2 * r * N + i],
+			    d * up * (silu(gate + 1e-5) - silu(gate - 1e-5)) / 2e-5, 2e-5);
 			near((double)dx[(2 * r + 1) * N + i], d * silu(gate), 2e-5);
 		}
 	free(x);
@@ -353,10 +373,13 @@ test_rope(void **state)
 	for (size_t r = 0; r < ROWS; r++)
 		for (size_t i = 0; i < DIM / 2; i++) {
 			double angle = positions[r] * pow(10000.0, -2.0 * (double)i / DIM);
-			double low = (double)was[r * LD + DIM + i], high = (double)was[r * LD + DIM + DIM / 2 + i];
+			double low = (double)was[r * LD + DIM + i],
+			    high = (double)was[r * LD + DIM + DIM / 2 + i];
 
-			near((double)x[r * LD + DIM + i], low * cos(angle) - high * sin(angle), 1e-5);
-			near((double)x[r * LD + DIM + DIM / 2 + i], high * cos(angle) + low * sin(angle), 1e-5);
+			near((double)x[r * LD + DIM + i], low * cos(angle) - high * sin(angle),
+			    1e-5);
+			near((double)x[r * LD + DIM + DIM / 2 + i],
+			    high * cos(angle) + low * sin(angle), 1e-5);
 		}
 	dpo_rope_apply(threads, table, positions, ROWS, x, LD, HEADS, DIM, -1.0f);
 	for (size_t i = 0; i < ROWS * LD; i++)
@@ -389,9 +412,11 @@ key_column(size_t head)
 
 /* p[rows] of row i and head h, and the row's output and gradients, by the definition. */
 static void
-naive_attention(const struct dpo_sequence *s, const float *qkv, const float *d_out, double *out, double *d)
+naive_attention(const struct dpo_sequence *s, const float *qkv, const float *d_out, double *out,
+    double *d)
 {
-	double *p = dpo_alloc(s->rows, sizeof *p), *dp = dpo_alloc(s->rows, sizeof *dp), scale = 1.0 / sqrt((double)DIM);
+	double *p = dpo_alloc(s->rows, sizeof *p), *dp = dpo_alloc(s->rows, sizeof *dp),
+	    scale = 1.0 / sqrt((double)DIM);
 
 	assert_true(p && dp);
 	for (size_t h = 0; h < HEADS; h++)
@@ -404,7 +429,8 @@ naive_attention(const struct dpo_sequence *s, const float *qkv, const float *d_o
 				if (!sees(s, i, j))
 					continue;
 				for (size_t c = 0; c < DIM; c++)
-					p[j] += (double)qkv[q + c] * (double)qkv[j * LD + key_column(h) + c] * scale;
+					p[j] += (double)qkv[q + c] * (double)qkv[j * LD +
+					    key_column(h) + c] * scale;
 				p[j] = exp(p[j]);
 				sum += p[j];
 			}
@@ -492,8 +518,8 @@ struct head_result {
 
 /* Forward and backward with at most `keep` bytes kept. */
 static void
-run_head(struct head_result *r, const float *h, const float *weight, const int32_t *targets, const float *d_logps,
-    size_t chunk, size_t keep, size_t kept_rows)
+run_head(struct head_result *r, const float *h, const float *weight, const int32_t *targets,
+    const float *d_logps, size_t chunk, size_t keep, size_t kept_rows)
 {
 	struct dpo_arena arena = { 0 };
 	struct dpo_head head;
@@ -514,7 +540,8 @@ run_head(struct head_result *r, const float *h, const float *weight, const int32
 			double z = 0.0;
 
 			for (size_t c = 0; c < HIDDEN; c++)
-				z += (double)h[(14 + i) * HIDDEN + c] * (double)weight[v * HIDDEN + c];
+				z += (double)h[(14 + i) * HIDDEN + c] * (double)weight[v * HIDDEN +
+				    c];
 			near((double)logits[i * VOCAB + v], z, 1e-5);
 		}
 	free(logits);
@@ -523,8 +550,8 @@ run_head(struct head_result *r, const float *h, const float *weight, const int32
 
 /* Row r of the result by the definition; adds its part of d_weight to dw. */
 static void
-check_head_row(const struct head_result *result, size_t r, const float *h, const float *weight, const int32_t *targets,
-    const float *d_logps, double *dw)
+check_head_row(const struct head_result *result, size_t r, const float *h, const float *weight,
+    const int32_t *targets, const float *d_logps, double *dw)
 {
 	static double z[VOCAB];
 	double sum = 0.0, entropy = 0.0, mean = 0.0, g, dh[HIDDEN] = { 0 };
@@ -555,7 +582,8 @@ check_head_row(const struct head_result *result, size_t r, const float *h, const
 	for (size_t a = 0; a < DPO_ANSWERS; a++) {
 		int32_t target = targets[r * DPO_ANSWERS + a];
 
-		near((double)result->logps[r * DPO_ANSWERS + a], target < 0 ? 0.0 : z[target] - log(sum), 5e-6);
+		near((double)result->logps[r * DPO_ANSWERS + a],
+		    target < 0 ? 0.0 : z[target] - log(sum), 5e-6);
 	}
 	near(result->rows[r].entropy, entropy, 1e-5);
 	near(result->rows[r].mean, mean, 1e-6);
@@ -568,7 +596,8 @@ static void
 test_head(void **state)
 {
 	static struct head_result kept, some, none;
-	float *h = noise(HEAD_ROWS * HIDDEN), *weight = noise(VOCAB * HIDDEN), *d_logps = noise(HEAD_ROWS * DPO_ANSWERS);
+	float *h = noise(HEAD_ROWS * HIDDEN), *weight = noise(VOCAB * HIDDEN),
+	    *d_logps = noise(HEAD_ROWS * DPO_ANSWERS);
 	int32_t targets[HEAD_ROWS * DPO_ANSWERS];
 	double *dw = dpo_alloc(VOCAB * HIDDEN, sizeof *dw);
 	size_t row = VOCAB * sizeof(float);

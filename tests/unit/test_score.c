@@ -1,4 +1,6 @@
-/* The scorer: right numbers, and the same bits whatever the threads, the company and the purpose. */
+/*
+ * The scorer: right numbers, and the same bits whatever the threads, the company and the purpose.
+ */
 #include "naive.h"
 #include "score.h"
 
@@ -13,15 +15,19 @@
 
 enum { MOST = 256 };
 
-static const int32_t prompt[] = { 3, 1, 4, 1, 5 }, one[] = { 9, 2, 6, 5, 3, 5 }, two[] = { 8, 9, 7, 1 };
+static const int32_t prompt[] = { 3, 1, 4, 1, 5 }, one[] = { 9, 2, 6, 5, 3, 5 },
+    two[] = { 8, 9, 7, 1 };
 
 /* Large enough that every kernel works in several items and blocks. */
 static const char medium[] =
-    "{\"model_type\":\"llama\",\"vocab_size\":301,\"hidden_size\":96,\"num_hidden_layers\":2,\"num_attention_heads\":6,"
-    "\"num_key_value_heads\":3,\"intermediate_size\":200,\"max_position_embeddings\":512,\"rms_norm_eps\":1e-5,"
+    "{\"model_type\":\"llama\",\"vocab_size\":301,\"hidden_size\":96,\"num_hidden_layers\":2,"
+    "\"num_attention_heads\":6,"
+    "\"num_key_value_heads\":3,\"intermediate_size\":200,\"max_position_embeddings\":512,"
+    "\"rms_norm_eps\":1e-5,"
     "\"tie_word_embeddings\":true}";
 static const char medium_gpt2[] =
-    "{\"model_type\":\"gpt2\",\"vocab_size\":301,\"n_embd\":96,\"n_layer\":2,\"n_head\":6,\"n_positions\":512}";
+    "{\"model_type\":\"gpt2\",\"vocab_size\":301,\"n_embd\":96,\"n_layer\":2,\"n_head\":6,"
+    "\"n_positions\":512}";
 
 struct result {
 	float logps[DPO_ANSWERS][MOST];
@@ -34,7 +40,8 @@ open_scorer(const struct naive_model *m, bool train, int threads)
 	struct dpo_scorer *scorer;
 	struct dpo_error err;
 
-	assert_int_equal(dpo_scorer_new(&scorer, &m->config, &m->params, m->weights, train, threads, &err), DPO_OK);
+	assert_int_equal(dpo_scorer_new(&scorer, &m->config, &m->params, m->weights, train, threads,
+	    &err), DPO_OK);
 	return scorer;
 }
 
@@ -44,12 +51,14 @@ score(struct dpo_scorer *scorer, const struct dpo_example *example, struct resul
 	struct dpo_error err = { .text = "" };
 
 	memset(r, 0, sizeof *r);
-	if (dpo_score(scorer, example, (float *const[]){ r->logps[0], r->logps[1] }, r->sums, &err) != DPO_OK)
+	if (dpo_score(scorer, example, (float *const[]){ r->logps[0], r->logps[1] }, r->sums,
+	    &err) != DPO_OK)
 		fail_msg("%s", err.text);
 }
 
 static void
-check_answer(const struct naive_model *m, const struct dpo_example *example, size_t a, const struct result *r)
+check_answer(const struct naive_model *m, const struct dpo_example *example, size_t a,
+    const struct result *r)
 {
 	double logps[MOST], entropies[MOST], means[MOST], sums[3] = { 0 };
 	size_t n = example->n_answer[a], scored = example->n_prompt ? n : n - 1;
@@ -69,10 +78,11 @@ check_answer(const struct naive_model *m, const struct dpo_example *example, siz
 
 /* The logits of each scored row, and the argmax counted from them. */
 static void
-check_logits(const struct naive_model *m, struct dpo_scorer *scorer, const struct dpo_example *example, size_t a,
-    const struct result *r)
+check_logits(const struct naive_model *m, struct dpo_scorer *scorer,
+    const struct dpo_example *example, size_t a, const struct result *r)
 {
-	size_t np = example->n_prompt, n = np + example->n_answer[a], vocab = m->config.vocab_size, correct = 0;
+	size_t np = example->n_prompt, n = np + example->n_answer[a], vocab = m->config.vocab_size,
+	    correct = 0;
 	double *wanted = dpo_alloc(n * vocab, sizeof *wanted);
 	float *logits = dpo_alloc(n * vocab, sizeof *logits), *z = logits;
 	int32_t tokens[MOST];
@@ -151,7 +161,8 @@ test_pair_is_two_sequences(void **state)
 	scorer = open_scorer(&m, false, 1);
 	score(scorer, &pair, &both);
 	for (size_t a = 0; a < 2; a++) {
-		struct dpo_example single = { prompt, 5, 1, { pair.answer[a] }, { pair.n_answer[a] } };
+		struct dpo_example single = { prompt, 5, 1, { pair.answer[a] },
+		    { pair.n_answer[a] } };
 
 		score(scorer, &single, &alone);
 		for (size_t t = 0; t < pair.n_answer[a]; t++)
@@ -176,21 +187,25 @@ fill_tokens(void)
 }
 
 static void
-backward(struct dpo_scorer *scorer, const struct dpo_example *example, const struct naive_model *m, float *gradients)
+backward(struct dpo_scorer *scorer, const struct dpo_example *example, const struct naive_model *m,
+    float *gradients)
 {
 	static float d[MOST];
 
 	for (size_t t = 0; t < MOST; t++)
 		d[t] = 0.25f * (float)(t % 7) - 0.6f;
 	memset(gradients, 0, m->params.total * sizeof *gradients);
-	assert_int_equal(dpo_score_backward(scorer, example, (const float *const[]){ d, d }, gradients, NULL), DPO_OK);
+	assert_int_equal(dpo_score_backward(scorer, example, (const float *const[]){ d, d },
+	    gradients, NULL), DPO_OK);
 }
 
 static void
 check_bits(const char *config)
 {
-	const struct dpo_example example = { long_tokens[0], 77, 2, { long_tokens[1], long_tokens[2] }, { 90, 141 } };
-	const struct dpo_example other = { long_tokens[2], 133, 2, { long_tokens[0], long_tokens[1] }, { 20, 200 } };
+	const struct dpo_example example = { long_tokens[0], 77, 2,
+	    { long_tokens[1], long_tokens[2] }, { 90, 141 } };
+	const struct dpo_example other = { long_tokens[2], 133, 2,
+	    { long_tokens[0], long_tokens[1] }, { 20, 200 } };
 	struct naive_model m;
 	struct result first, here;
 	float *g_first, *g;
@@ -239,7 +254,8 @@ test_bits(void **state)
 static void
 test_long(void **state)
 {
-	const struct dpo_example example = { long_tokens[0], 140, 2, { long_tokens[1], long_tokens[2] }, { 70, 90 } };
+	const struct dpo_example example = { long_tokens[0], 140, 2,
+	    { long_tokens[1], long_tokens[2] }, { 70, 90 } };
 	struct naive_model m;
 	struct dpo_scorer *scorer;
 	struct result r;
@@ -247,7 +263,8 @@ test_long(void **state)
 	(void)state;
 	fill_tokens();
 	naive_open(&m, medium, 1);
-	for (size_t i = 0; i < m.params.total; i++) {	/* smaller weights: log-probs of this size carry fp32's last bits */
+	/* Smaller weights: large log-probs would show fp32's last bits. */
+	for (size_t i = 0; i < m.params.total; i++) {
 		m.weights[i] *= 0.3f;
 		m.exact[i] = (double)m.weights[i];
 	}
@@ -276,10 +293,12 @@ test_gradients_add(void **state)
 	assert_true(once && twice);
 	scorer = open_scorer(&m, true, 1);
 	score(scorer, &example, &r);
-	assert_int_equal(dpo_score_backward(scorer, &example, (const float *const[]){ d, d }, once, NULL), DPO_OK);
+	assert_int_equal(dpo_score_backward(scorer, &example, (const float *const[]){ d, d }, once,
+	    NULL), DPO_OK);
 	for (int i = 0; i < 2; i++) {
 		score(scorer, &example, &r);
-		assert_int_equal(dpo_score_backward(scorer, &example, (const float *const[]){ d, d }, twice, NULL), DPO_OK);
+		assert_int_equal(dpo_score_backward(scorer, &example,
+		    (const float *const[]){ d, d }, twice, NULL), DPO_OK);
 	}
 	for (size_t i = 0; i < m.params.total; i++)
 		assert_true(fabsf(twice[i] - 2.0f * once[i]) <= 1e-5f * (1.0f + fabsf(once[i])));
@@ -292,12 +311,14 @@ test_gradients_add(void **state)
 /* ------------------------------------------------------------------ errors */
 
 static void
-refuse(struct dpo_scorer *scorer, struct dpo_example example, enum dpo_status status, const char *words)
+refuse(struct dpo_scorer *scorer, struct dpo_example example, enum dpo_status status,
+    const char *words)
 {
 	struct dpo_error err = { .text = "" };
 	float logps[DPO_ANSWERS][MOST];
 
-	assert_int_equal(dpo_score(scorer, &example, (float *const[]){ logps[0], logps[1] }, NULL, &err), status);
+	assert_int_equal(dpo_score(scorer, &example, (float *const[]){ logps[0], logps[1] }, NULL,
+	    &err), status);
 	if (!strstr(err.text, words))
 		fail_msg("\"%s\" does not say \"%s\"", err.text, words);
 }
@@ -313,13 +334,18 @@ test_errors(void **state)
 	(void)state;
 	naive_open(&m, naive_gpt2, 5);
 	scorer = open_scorer(&m, false, 1);
-	refuse(scorer, (struct dpo_example){ prompt, 5, 2, { one, high }, { 6, 2 } }, DPO_FORMAT, "token 1 is 13");
-	refuse(scorer, (struct dpo_example){ low, 1, 1, { one }, { 6 } }, DPO_FORMAT, "prompt: token 0 is -1");
-	refuse(scorer, (struct dpo_example){ prompt, 5, 1, { zeros }, { 20 } }, DPO_FORMAT, "25 tokens");
-	refuse(scorer, (struct dpo_example){ prompt, 5, 1, { one }, { 0 } }, DPO_FORMAT, "no tokens");
+	refuse(scorer, (struct dpo_example){ prompt, 5, 2, { one, high }, { 6, 2 } }, DPO_FORMAT,
+	    "token 1 is 13");
+	refuse(scorer, (struct dpo_example){ low, 1, 1, { one }, { 6 } }, DPO_FORMAT,
+	    "prompt: token 0 is -1");
+	refuse(scorer, (struct dpo_example){ prompt, 5, 1, { zeros }, { 20 } }, DPO_FORMAT,
+	    "25 tokens");
+	refuse(scorer, (struct dpo_example){ prompt, 5, 1, { one }, { 0 } }, DPO_FORMAT,
+	    "no tokens");
 	score(scorer, &(struct dpo_example){ prompt, 5, 1, { zeros }, { 19 } }, &r);
 	m.weights[m.params.list[0].offset] = NAN;
-	refuse(scorer, (struct dpo_example){ prompt, 5, 1, { one }, { 6 } }, DPO_NONFINITE, "not finite");
+	refuse(scorer, (struct dpo_example){ prompt, 5, 1, { one }, { 6 } }, DPO_NONFINITE,
+	    "not finite");
 	dpo_scorer_free(scorer);
 	naive_close(&m);
 }

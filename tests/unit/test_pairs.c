@@ -1,0 +1,158 @@
+/* pairs: boundary, EOS, dropping and cutting, on a tokenizer whose ids can be told by hand. */
+#include "buffer.h"
+#include "pairs.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+/* <s> 0, </s> 1, a 2, b 3, c 4, ab 5; <s> in front of every text. */
+static const char tokenizer_json[] = "{\"model\":{\"type\":\"BPE\",\"vocab\":{\"<s>\":0,\"</s>\":1,\"a\":2,\"b\":3,\"c\":4,\"ab\":5},"
+    "\"merges\":[\"a b\"]},\"added_tokens\":[{\"id\":0,\"content\":\"<s>\",\"special\":true},{\"id\":1,\"content\":\"</s>\","
+    "\"special\":true}],\"post_processor\":{\"type\":\"TemplateProcessing\",\"single\":[{\"SpecialToken\":{\"id\":\"<s>\"}},"
+    "{\"Sequence\":{\"id\":\"A\"}}],\"special_tokens\":{\"<s>\":{\"ids\":[0]}}}}";
+
+static struct dpo_tokenizer *
+make_tokenizer(const char *config)
+{
+	struct dpo_tokenizer *tokenizer;
+	struct dpo_files files = { 0 };
+	struct dpo_error err;
+
+	assert_int_equal(dpo_files_add(&files, "tokenizer.json", tokenizer_json, sizeof tokenizer_json - 1, &err), DPO_OK);
+	assert_int_equal(dpo_files_add(&files, "tokenizer_config.json", config, strlen(config), &err), DPO_OK);
+	assert_int_equal(dpo_tokenizer_open(&tokenizer, &files, &err), DPO_OK);
+	dpo_files_free(&files);
+	return tokenizer;
+}
+
+static int
+setup(void **state)
+{
+	*state = make_tokenizer("{\"eos_token\":\"</s>\"}");
+	return 0;
+}
+
+static int
+teardown(void **state)
+{
+	dpo_tokenizer_free(*state);
+	return 0;
+}
+
+/* "0 2|4 1|3 1": prompt, chosen and, of a pair, rejected. */
+static const char *
+show(const struct dpo_pair *pair, struct dpo_buffer *out)
+{
+	const struct dpo_ids *runs[] = { &pair->prompt, &pair->answers[0], &pair->answers[1] };
+
+	dpo_buffer_clear(out);
+	for (size_t i = 0; i <= pair->n_answers; i++)
+		for (size_t k = 0; k <= runs[i]->count; k++)
+			if (k < runs[i]->count)
+				dpo_buffer_printf(out, "%s%d", k ? " " : i ? "|" : "", (int)runs[i]->ids[k]);
+	return dpo_buffer_text(out);
+}
+
+static struct dpo_row_text
+text(const char *string)
+{
+	return (struct dpo_row_text){ string, strlen(string) };
+}
+
+static void
+follows_the_rules(void **state)
+{
+	static const struct {
+		const char *prompt, *chosen, *rejected;		/* rejected NULL: a supervised row */
+		size_t max_length;
+		enum dpo_pair_fate fate;
+		const char *ids;
+		bool moved;
+		size_t cut, open;
+		bool same;
+	} cases[] = {
+		{ "a", "c", "a", 0, DPO_PAIR_WHOLE, "0 2|4 1|2 1", false, 0, 0, false },
+		{ "a", "c</s>", "", 0, DPO_PAIR_WHOLE, "0 2|4 1|1", false, 0, 0, false },	/* no second EOS; EOS alone */
+		{ "a", "</s>c", "c", 0, DPO_PAIR_WHOLE, "0 2|1 4 1|4 1", false, 0, 0, false },
+		{ "a", "b", "c", 0, DPO_PAIR_WHOLE, "0|5 1|2 4 1", true, 0, 0, false },	/* ab is one token */
+		{ "ca", "c", "b", 0, DPO_PAIR_WHOLE, "0 4|2 4 1|5 1", true, 0, 0, false },
+		{ "", "c", "a", 0, DPO_PAIR_WHOLE, "0|4 1|2 1", false, 0, 0, false },
+		{ "a", "c", "c", 0, DPO_PAIR_WHOLE, "0 2|4 1|4 1", false, 0, 0, true },
+		{ "a", "cc", "a", 4, DPO_PAIR_WHOLE, "0 2|4 4|2 1", false, 1, 1, false },
+		{ "a", "cc", "aa", 3, DPO_PAIR_WHOLE, "0 2|4|2", false, 2, 2, false },
+		{ "a", "cc", "ca", 3, DPO_PAIR_WHOLE, "0 2|4|4", false, 2, 2, true },		/* alike once cut */
+		{ "a", "c", "a", 4, DPO_PAIR_WHOLE, "0 2|4 1|2 1", false, 0, 0, false },
+		{ "a", "c", "a", 2, DPO_PAIR_PROMPT_TOO_LONG, NULL, false, 0, 0, false },
+		{ "a", "b", "b", 2, DPO_PAIR_WHOLE, "0|5|5", true, 2, 2, true },		/* the moved prompt counts */
+		{ "a", "c", NULL, 0, DPO_PAIR_WHOLE, "0 2|4 1", false, 0, 0, false },
+		{ "a", "bc", NULL, 2, DPO_PAIR_WHOLE, "0|5", true, 1, 1, false },
+		{ "a", "c", NULL, 1, DPO_PAIR_PROMPT_TOO_LONG, NULL, false, 0, 0, false },
+	};
+	struct dpo_buffer out = { 0 };
+	struct dpo_pair pair = { 0 };
+	struct dpo_error err;
+
+	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+		struct dpo_row row = { .supervised = !cases[i].rejected, .prompt = text(cases[i].prompt),
+			.chosen = text(cases[i].chosen), .rejected = text(cases[i].rejected ? cases[i].rejected : "") };
+
+		assert_int_equal(dpo_pair_make(&pair, *state, &row, cases[i].max_length, &err), DPO_OK);
+		assert_int_equal(pair.fate, cases[i].fate);
+		if (cases[i].fate != DPO_PAIR_WHOLE)
+			continue;
+		assert_string_equal(show(&pair, &out), cases[i].ids);
+		assert_int_equal(pair.moved, cases[i].moved);
+		assert_int_equal(pair.cut, cases[i].cut);
+		assert_int_equal(pair.open, cases[i].open);
+		assert_int_equal(pair.same, cases[i].same);
+	}
+	dpo_buffer_free(&out);
+	dpo_pair_free(&pair);
+}
+
+static void
+counts_by_reason(void **state)
+{
+	struct dpo_pair_counts counts = { 0 };
+	struct dpo_pair pair = { 0 };
+	struct dpo_error err;
+	struct dpo_row row = { .prompt = text("a"), .chosen = text("bc"), .rejected = text("bc") };
+
+	assert_int_equal(dpo_pair_make(&pair, *state, &row, 2, &err), DPO_OK);
+	dpo_pair_count(&counts, &pair);
+	assert_int_equal(dpo_pair_make(&pair, *state, &row, 1, &err), DPO_OK);
+	dpo_pair_count(&counts, &pair);
+	assert_true(counts.rows == 2 && counts.written == 1 && counts.dropped[DPO_PAIR_PROMPT_TOO_LONG] == 1);
+	assert_true(counts.cut == 1 && counts.open == 1 && counts.moved == 1 && counts.same == 1);
+	dpo_pair_free(&pair);
+}
+
+static void
+needs_an_eos(void **state)
+{
+	struct dpo_tokenizer *tokenizer = make_tokenizer("{}");
+	struct dpo_row row = { .prompt = text("a"), .chosen = text("b"), .rejected = text("c") };
+	struct dpo_pair pair = { 0 };
+	struct dpo_error err;
+
+	(void)state;
+	assert_int_equal(dpo_pair_make(&pair, tokenizer, &row, 0, &err), DPO_FORMAT);
+	assert_string_equal(err.text, "the tokenizer names no EOS token, which ends every answer");
+	dpo_pair_free(&pair);
+	dpo_tokenizer_free(tokenizer);
+}
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(follows_the_rules), cmocka_unit_test(counts_by_reason), cmocka_unit_test(needs_an_eos),
+	};
+
+	return cmocka_run_group_tests(tests, setup, teardown);
+}

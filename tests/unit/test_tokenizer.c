@@ -1,0 +1,422 @@
+/* tokenizer: ids and texts of small tokenizers written here, every component, and what a bad tokenizer is told. */
+#include "buffer.h"
+#include "json.h"
+#include "regex.h"
+#include "tokenizer.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+/* SentencePiece's way: U+2581 for spaces, bytes for what is not in the vocabulary. */
+#define SPM_MODEL "\"model\":{\"type\":\"BPE\",\"byte_fallback\":true,\"vocab\":{\"<unk>\":0,\"<s>\":1,\"</s>\":2,\"\\u2581\":3,\"a\":4,\"b\":5," \
+	"\"c\":6,\"\\u2581a\":7,\"ab\":8,\"bc\":9,\"abc\":10,\"<0xC3>\":11,\"<0xA9>\":12,\"\\u2581\\u2581\":13,\"aa\":14}," \
+	"\"merges\":[\"a b\",[\"b\",\"c\"],\"\\u2581 a\",\"ab c\",\"\\u2581 \\u2581\",\"a a\"]}"
+#define SPM_ADDED "\"added_tokens\":[{\"id\":1,\"content\":\"<s>\",\"special\":true,\"normalized\":false}," \
+	"{\"id\":2,\"content\":\"</s>\",\"special\":true,\"normalized\":false}]"
+#define METASPACE(scheme, split) "\"pre_tokenizer\":{\"type\":\"Metaspace\",\"replacement\":\"\\u2581\",\"prepend_scheme\":\"" scheme \
+	"\",\"split\":" split "}"
+#define SPM_DECODER "\"decoder\":{\"type\":\"Sequence\",\"decoders\":[{\"type\":\"Replace\",\"pattern\":{\"String\":\"\\u2581\"}," \
+	"\"content\":\" \"},{\"type\":\"ByteFallback\"},{\"type\":\"Fuse\"},{\"type\":\"Strip\",\"content\":\" \",\"start\":1,\"stop\":0}]}"
+#define BOS "\"post_processor\":{\"type\":\"TemplateProcessing\",\"single\":[{\"SpecialToken\":{\"id\":\"<s>\",\"type_id\":0}}," \
+	"{\"Sequence\":{\"id\":\"A\",\"type_id\":0}}],\"special_tokens\":{\"<s>\":{\"id\":\"<s>\",\"ids\":[1],\"tokens\":[\"<s>\"]}}}"
+
+static enum dpo_status
+open_files(struct dpo_tokenizer **tokenizer, const char *const *names, const char *const *texts, size_t n,
+    struct dpo_error *err)
+{
+	struct dpo_files files = { 0 };
+	enum dpo_status status;
+
+	for (size_t i = 0; i < n; i++)
+		assert_int_equal(dpo_files_add(&files, names[i], texts[i], strlen(texts[i]), err), DPO_OK);
+	status = dpo_tokenizer_open(tokenizer, &files, err);
+	assert_true((status == DPO_OK) == (*tokenizer != NULL));
+	dpo_files_free(&files);
+	return status;
+}
+
+static enum dpo_status
+open_json(struct dpo_tokenizer **tokenizer, const char *text, struct dpo_error *err)
+{
+	static const char *const names[] = { "tokenizer.json" };
+
+	return open_files(tokenizer, names, &text, 1, err);
+}
+
+static struct dpo_tokenizer *
+must_open(const char *text)
+{
+	struct dpo_tokenizer *tokenizer;
+	struct dpo_error err;
+
+	if (open_json(&tokenizer, text, &err) != DPO_OK)
+		fail_msg("%s", err.text);
+	return tokenizer;
+}
+
+/* The ids of text, as "1 2 3". */
+static void
+assert_ids(const struct dpo_tokenizer *tokenizer, const char *text, bool special, const char *wanted)
+{
+	struct dpo_buffer got = { 0 };
+	struct dpo_ids ids = { 0 };
+	struct dpo_error err;
+
+	if (dpo_tokenizer_encode(tokenizer, text, strlen(text), special, &ids, &err) != DPO_OK)
+		fail_msg("%s", err.text);
+	for (size_t i = 0; i < ids.count; i++)
+		dpo_buffer_printf(&got, "%s%d", i ? " " : "", (int)ids.ids[i]);
+	assert_string_equal(dpo_buffer_text(&got), wanted);
+	dpo_buffer_free(&got);
+	free(ids.ids);
+}
+
+static void
+assert_decodes(const struct dpo_tokenizer *tokenizer, const int32_t *ids, size_t n, const char *wanted)
+{
+	struct dpo_buffer got = { 0 };
+	struct dpo_error err;
+
+	assert_int_equal(dpo_tokenizer_decode(tokenizer, ids, n, &got, &err), DPO_OK);
+	assert_string_equal(dpo_buffer_text(&got), wanted);
+	dpo_buffer_free(&got);
+}
+
+/* Ranks decide, then the leftmost: "abc" is ab+c by rank 0; "bbc" b+bc. */
+static void
+merges_by_rank(void **state)
+{
+	struct dpo_tokenizer *tokenizer = must_open("{" SPM_MODEL "," SPM_ADDED "," METASPACE("never", "false") "}");
+
+	(void)state;
+	assert_ids(tokenizer, "", false, "");
+	assert_ids(tokenizer, "abc", false, "10");
+	assert_ids(tokenizer, "bbc", false, "5 9");
+	assert_ids(tokenizer, "aaa", false, "14 4");
+	assert_ids(tokenizer, "aaaa", false, "14 14");
+	assert_ids(tokenizer, "aab", false, "4 8");
+	assert_ids(tokenizer, "   ", false, "13 3");
+	assert_ids(tokenizer, "a\xc3\xa9" "b", false, "4 11 12 5");
+	assert_ids(tokenizer, "a</s>b<s>", false, "4 2 5 1");
+	assert_int_equal(dpo_tokenizer_size(tokenizer), 15);
+	assert_int_equal(dpo_tokenizer_eos(tokenizer), -1);
+	assert_null(dpo_tokenizer_eos_text(tokenizer));
+	dpo_tokenizer_free(tokenizer);
+}
+
+static void
+prepends_by_scheme(void **state)
+{
+	static const struct { const char *json, *ids; } cases[] = {
+		{ "{" SPM_MODEL "," SPM_ADDED "," METASPACE("always", "false") "}", "7 3 7 2 7" },
+		{ "{" SPM_MODEL "," SPM_ADDED "," METASPACE("first", "false") "}", "7 3 7 2 4" },
+		{ "{" SPM_MODEL "," SPM_ADDED "," METASPACE("never", "false") "}", "4 3 7 2 4" },
+		{ "{" SPM_MODEL "," SPM_ADDED "," METASPACE("always", "true") "}", "7 3 7 2 7" },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+		struct dpo_tokenizer *tokenizer = must_open(cases[i].json);
+
+		assert_ids(tokenizer, "a  a</s>a", false, cases[i].ids);
+		dpo_tokenizer_free(tokenizer);
+	}
+}
+
+static void
+adds_and_decodes_specials(void **state)
+{
+	static const int32_t ids[] = { 1, 7, 3, 10, 11, 12, 2 }, half[] = { 7, 11, 4 };
+	struct dpo_tokenizer *tokenizer =
+	    must_open("{" SPM_MODEL "," SPM_ADDED "," METASPACE("always", "false") "," BOS "," SPM_DECODER "}");
+	struct dpo_buffer out = { 0 };
+	struct dpo_error err;
+	int32_t outside = 15;
+
+	(void)state;
+	assert_ids(tokenizer, "a", true, "1 7");
+	assert_ids(tokenizer, "", true, "1");
+	assert_ids(tokenizer, "a", false, "7");
+	assert_decodes(tokenizer, ids, sizeof ids / sizeof *ids, "<s> a abc\xc3\xa9</s>");
+	assert_decodes(tokenizer, half, 3, "a\xef\xbf\xbd" "a");
+	assert_decodes(tokenizer, half, 0, "");
+	assert_int_equal(dpo_tokenizer_decode(tokenizer, &outside, 1, &out, &err), DPO_FORMAT);
+	assert_string_equal(err.text, "token 15 is not in the vocabulary");
+	dpo_buffer_free(&out);
+	dpo_tokenizer_free(tokenizer);
+}
+
+static void
+normalizes(void **state)
+{
+	struct dpo_tokenizer *tokenizer = must_open("{" SPM_MODEL "," SPM_ADDED ",\"pre_tokenizer\":null,\"normalizer\":"
+	    "{\"type\":\"Sequence\",\"normalizers\":[{\"type\":\"NFC\"},{\"type\":\"Prepend\",\"prepend\":\"\\u2581\"},"
+	    "{\"type\":\"Replace\",\"pattern\":{\"String\":\" \"},\"content\":\"\\u2581\"}]}}");
+
+	(void)state;
+	assert_ids(tokenizer, "a a", false, "7 7");
+	assert_ids(tokenizer, "a</s>", false, "7 2");
+	assert_ids(tokenizer, "e\xcc\x81", false, "3 11 12");	/* e and an accent become U+00E9 */
+	assert_ids(tokenizer, "", false, "");
+	dpo_tokenizer_free(tokenizer);
+}
+
+/* The byte alphabet as vocabulary, ids in the order of the bytes, then more tokens. */
+static void
+byte_level_vocab(struct dpo_buffer *json, const char *more)
+{
+	dpo_buffer_string(json, "{");
+	for (unsigned byte = 0, extra = 0x100; byte < 256; byte++) {
+		bool printable = (byte > 0x20 && byte < 0x7f) || (byte > 0xa0 && byte != 0xad);
+
+		dpo_buffer_printf(json, "%s\"\\u%04x\":%u", byte ? "," : "", printable ? byte : extra, byte);
+		extra += !printable;
+	}
+	dpo_buffer_printf(json, "%s}", more);
+}
+
+static void
+byte_level(void **state)
+{
+	static const int32_t bad[] = { 0xe2, 0x82, 'a', 0xff, 0xc3, 0xa9 };
+	struct dpo_buffer json = { 0 };
+	struct dpo_tokenizer *tokenizer;
+	struct dpo_ids ids = { 0 };
+	struct dpo_buffer out = { 0 };
+	struct dpo_error err;
+	char every[255];
+
+	(void)state;
+	dpo_buffer_string(&json, "{\"model\":{\"vocab\":");
+	byte_level_vocab(&json, ",\"\\u0120a\":256,\"<|endoftext|>\":257,\"'s\":258,\"\\u0120\\u0120\":259");
+	dpo_buffer_string(&json, ",\"merges\":[\"\\u0120 a\",\"' s\",\"\\u0120 \\u0120\"]},\"pre_tokenizer\":{\"type\":\"ByteLevel\","
+	    "\"add_prefix_space\":false},\"decoder\":{\"type\":\"ByteLevel\"}}");
+	tokenizer = must_open(dpo_buffer_text(&json));
+	assert_ids(tokenizer, "a a's", false, "97 256 258");
+	assert_ids(tokenizer, "a   a", false, "97 259 256");	/* the last space goes with the word */
+	assert_ids(tokenizer, "\xe2\x82\xac", false, "226 130 172");
+	/* No file names an EOS, the vocabulary has GPT-2's: it is special without being listed as added. */
+	assert_int_equal(dpo_tokenizer_eos(tokenizer), 257);
+	assert_string_equal(dpo_tokenizer_eos_text(tokenizer), "<|endoftext|>");
+	assert_ids(tokenizer, "a<|endoftext|>a", false, "97 257 97");
+	assert_decodes(tokenizer, bad, sizeof bad / sizeof *bad, "\xef\xbf\xbd" "a\xef\xbf\xbd\xc3\xa9");
+	for (size_t i = 0; i < sizeof every; i++)
+		every[i] = (char)(i < 0x7f ? i + 1 : 'x');
+	assert_int_equal(dpo_tokenizer_encode(tokenizer, every, sizeof every, false, &ids, &err), DPO_OK);
+	assert_int_equal(dpo_tokenizer_decode(tokenizer, ids.ids, ids.count, &out, &err), DPO_OK);
+	assert_int_equal(out.len, sizeof every);
+	assert_memory_equal(out.data, every, sizeof every);
+	assert_int_equal(dpo_tokenizer_encode(tokenizer, "a\xff", 2, false, &ids, &err), DPO_FORMAT);
+	free(ids.ids);
+	dpo_buffer_free(&out);
+	dpo_buffer_free(&json);
+	dpo_tokenizer_free(tokenizer);
+}
+
+static void
+vocab_and_merges(void **state)
+{
+	static const char *const names[] = { "vocab.json", "merges.txt", "tokenizer_config.json", "config.json" };
+	struct dpo_buffer vocab = { 0 };
+	struct dpo_tokenizer *tokenizer;
+	struct dpo_error err;
+	const char *texts[] = { NULL, "#version: 0.2\r\n\xc4\xa0 a\r\n' s\r\n", NULL, "{\"model_type\":\"gpt2\"}" };
+
+	(void)state;
+	byte_level_vocab(&vocab, ",\"\\u0120a\":256,\"'s\":257");
+	texts[0] = dpo_buffer_text(&vocab);
+	texts[2] = "{\"tokenizer_class\":\"GPT2Tokenizer\",\"eos_token\":{\"content\":\"<e>\"},\"added_tokens_decoder\":"
+	    "{\"300\":{\"content\":\"<e>\",\"special\":true,\"rstrip\":true}}}";
+	assert_int_equal(open_files(&tokenizer, names, texts, 4, &err), DPO_OK);
+	assert_ids(tokenizer, "a a's<e>  a", false, "97 256 257 300 97");
+	assert_int_equal(dpo_tokenizer_eos(tokenizer), 300);
+	assert_int_equal(dpo_tokenizer_size(tokenizer), 301);
+	dpo_tokenizer_free(tokenizer);
+	texts[2] = "{\"tokenizer_class\":\"Qwen2Tokenizer\"}";
+	assert_int_equal(open_files(&tokenizer, names, texts, 4, &err), DPO_OK);
+	assert_ids(tokenizer, "12", false, "49 50");
+	dpo_tokenizer_free(tokenizer);
+	texts[2] = "{\"tokenizer_class\":\"RobertaTokenizer\"}";
+	assert_int_equal(open_files(&tokenizer, names, texts, 4, &err), DPO_UNSUPPORTED);
+	assert_string_equal(err.text, "vocab.json and merges.txt of tokenizer_class \"RobertaTokenizer\" without tokenizer.json");
+	texts[1] = "a  b\n";
+	texts[2] = "{}";
+	assert_int_equal(open_files(&tokenizer, names, texts, 4, &err), DPO_FORMAT);
+	assert_string_equal(err.text, "merges.txt: merge 0, \"a  b\", is not two tokens");
+	texts[1] = "";
+	texts[2] = "{\"eos_token\":\"<none>\"}";
+	assert_int_equal(open_files(&tokenizer, names, texts, 4, &err), DPO_FORMAT);
+	assert_string_equal(err.text, "eos_token \"<none>\" is not in the vocabulary");
+	assert_int_equal(open_files(&tokenizer, names, texts, 1, &err), DPO_FORMAT);
+	assert_string_equal(err.text, "merges.txt is missing beside vocab.json");
+	dpo_buffer_free(&vocab);
+}
+
+static void
+special_tokens_in_order_of_files(void **state)
+{
+	static const char *const names[] = { "tokenizer.json", "config.json", "special_tokens_map.json",
+		"tokenizer_config.json" };
+	static const char *const texts[] = { "{" SPM_MODEL "}", "{\"eos_token_id\":[4,5],\"bos_token_id\":1}",
+		"{\"eos_token\":\"b\"}", "{\"eos_token\":\"c\",\"bos_token\":null}" };
+	static const int32_t eos[] = { -1, 4, 5, 6 };
+
+	(void)state;
+	for (size_t n = 1; n <= 4; n++) {
+		struct dpo_tokenizer *tokenizer;
+		struct dpo_error err;
+
+		assert_int_equal(open_files(&tokenizer, names, texts, n, &err), DPO_OK);
+		assert_int_equal(dpo_tokenizer_eos(tokenizer), eos[n - 1]);
+		assert_int_equal(dpo_tokenizer_bos(tokenizer), n > 1 ? 1 : -1);
+		dpo_tokenizer_free(tokenizer);
+	}
+}
+
+/* A word of a million characters, also as one piece. */
+static void
+long_words(void **state)
+{
+	enum { N = 1000000 };
+	struct dpo_tokenizer *tokenizer = must_open("{" SPM_MODEL "," METASPACE("always", "false") "}");
+	struct dpo_ids ids = { 0 };
+	struct dpo_error err;
+	char *text = malloc(N);
+
+	(void)state;
+	assert_non_null(text);
+	memset(text, 'a', N);
+	assert_int_equal(dpo_tokenizer_encode(tokenizer, text, N, false, &ids, &err), DPO_OK);
+	assert_int_equal(ids.count, 1 + (N - 1) / 2 + 1);	/* U+2581 a, pairs, and a last one */
+	assert_int_equal(ids.ids[0], 7);
+	assert_int_equal(ids.ids[1], 14);
+	assert_int_equal(ids.ids[ids.count - 1], 4);
+	free(ids.ids);
+	free(text);
+	dpo_tokenizer_free(tokenizer);
+}
+
+#define VOCAB(vocab, rest) "{\"model\":{\"type\":\"BPE\",\"vocab\":{" vocab "}" rest "}}"
+#define WITH(part) "{" SPM_MODEL "," part "}"
+
+static void
+names_what_is_wrong(void **state)
+{
+	static const struct { const char *json; enum dpo_status status; const char *text; } cases[] = {
+		{ "[]", DPO_FORMAT, "tokenizer.json: not an object" },
+		{ "{", DPO_FORMAT, "tokenizer.json: JSON, byte 1: unexpected end" },
+		{ "{\"model\":{\"type\":\"Unigram\"}}", DPO_UNSUPPORTED, "tokenizer.json: tokenizer model \"Unigram\"" },
+		{ VOCAB("", ",\"merges\":[]"), DPO_FORMAT, "tokenizer.json: the vocabulary is empty" },
+		{ VOCAB("\"a\":0", ""), DPO_FORMAT, "tokenizer.json: \"merges\" is missing" },
+		{ VOCAB("\"a\":0", ",\"merges\":{}"), DPO_FORMAT, "tokenizer.json: \"merges\" is not a list" },
+		{ VOCAB("\"a\":-1", ",\"merges\":[]"), DPO_FORMAT, "tokenizer.json: token \"a\": id -1 is not within 0 and 16777215" },
+		{ VOCAB("\"a\":2147483648", ",\"merges\":[]"), DPO_FORMAT,
+		    "tokenizer.json: token \"a\": id 2147483648 is not within 0 and 16777215" },
+		{ VOCAB("\"a\":0.5", ",\"merges\":[]"), DPO_FORMAT, "tokenizer.json: the id of token \"a\" is not an integer" },
+		{ VOCAB("\"a\":1e300", ",\"merges\":[]"), DPO_FORMAT, "tokenizer.json: the id of token \"a\" is not an integer" },
+		{ VOCAB("\"a\":\"0\"", ",\"merges\":[]"), DPO_FORMAT, "tokenizer.json: the id of token \"a\" is not an integer" },
+		{ VOCAB("\"a\":0,\"b\":0", ",\"merges\":[]"), DPO_FORMAT, "tokenizer.json: tokens \"a\" and \"b\" have the same id 0" },
+		{ VOCAB("\"a\":0,\"b\":1", ",\"merges\":[\"a b\"]"), DPO_FORMAT,
+		    "tokenizer.json: merge 0, \"a b\": a token that is not in the vocabulary" },
+		{ VOCAB("\"a\":0,\"aa\":1", ",\"merges\":[\"aa\"]"), DPO_FORMAT, "tokenizer.json: merge 0, \"aa\", is not two tokens" },
+		{ VOCAB("\"a\":0,\"aa\":1", ",\"merges\":[[\"a\",\"a\",\"a\"]]"), DPO_FORMAT,
+		    "tokenizer.json: merge 0 is neither a string nor a pair of strings" },
+		{ VOCAB("\"a\":0,\"aa\":1", ",\"merges\":[[\"\",\"a\"]]"), DPO_FORMAT,
+		    "tokenizer.json: merge 0, \" a\": a token that is not in the vocabulary" },
+		{ VOCAB("\"a\":0", ",\"merges\":[],\"dropout\":0.1"), DPO_UNSUPPORTED, "tokenizer.json: BPE with dropout" },
+		{ VOCAB("\"a\":0", ",\"merges\":[],\"end_of_word_suffix\":\"</w>\""), DPO_UNSUPPORTED,
+		    "tokenizer.json: BPE with end_of_word_suffix" },
+		{ VOCAB("\"a\":0", ",\"merges\":[],\"unk_token\":\"u\""), DPO_FORMAT,
+		    "tokenizer.json: unk_token \"u\" is not in the vocabulary" },
+		{ WITH("\"normalizer\":{\"type\":\"Lowercase\"}"), DPO_UNSUPPORTED, "tokenizer.json: normalizer Lowercase" },
+		{ WITH("\"normalizer\":{}"), DPO_FORMAT, "tokenizer.json: \"type\" is missing" },
+		{ WITH("\"pre_tokenizer\":{\"type\":\"Whitespace\"}"), DPO_UNSUPPORTED, "tokenizer.json: pre-tokenizer Whitespace" },
+		{ WITH("\"pre_tokenizer\":{\"type\":\"Sequence\",\"pretokenizers\":[{\"type\":\"Digits\"}]}"), DPO_UNSUPPORTED,
+		    "tokenizer.json: pre-tokenizer Digits" },
+		{ WITH("\"pre_tokenizer\":{\"type\":\"Split\",\"pattern\":{\"Regex\":\"(\"},\"behavior\":\"Isolated\"}"), DPO_FORMAT,
+		    "tokenizer.json: regular expression, byte 1: missing closing parenthesis" },
+		{ WITH("\"pre_tokenizer\":{\"type\":\"Split\",\"pattern\":{\"Regex\":\"\\\\bx\"},\"behavior\":\"Isolated\"}"),
+		    DPO_UNSUPPORTED, "tokenizer.json: regular expression with \\b" },
+		{ WITH("\"post_processor\":{\"type\":\"BertProcessing\"}"), DPO_UNSUPPORTED, "tokenizer.json: post-processor BertProcessing" },
+		{ WITH("\"decoder\":{\"type\":\"WordPiece\"}"), DPO_UNSUPPORTED, "tokenizer.json: decoder WordPiece" },
+		{ WITH("\"added_tokens\":[{\"id\":9,\"content\":\"a\"}]"), DPO_FORMAT,
+		    "tokenizer.json: added token \"a\" has id 9, in the vocabulary 4" },
+		{ WITH("\"added_tokens\":[{\"id\":4,\"content\":\"x\"}]"), DPO_FORMAT,
+		    "tokenizer.json: tokens \"a\" and \"x\" have the same id 4" },
+		{ WITH("\"added_tokens\":[{\"id\":20,\"content\":\"\"}]"), DPO_FORMAT, "tokenizer.json: added token 20 is empty" },
+		{ WITH("\"added_tokens\":[{\"id\":20,\"content\":\"x\",\"single_word\":true}]"), DPO_UNSUPPORTED,
+		    "tokenizer.json: added token \"x\" with single_word" },
+	};
+	struct dpo_tokenizer *tokenizer;
+	struct dpo_error err;
+
+	(void)state;
+	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+		assert_int_equal(open_json(&tokenizer, cases[i].json, &err), cases[i].status);
+		assert_string_equal(err.text, cases[i].text);
+	}
+}
+
+static void
+refuses_unknown_characters(void **state)
+{
+	struct dpo_tokenizer *tokenizer = must_open(VOCAB("\"a\":0", ",\"merges\":[]"));
+	struct dpo_ids ids = { 0 };
+	struct dpo_error err;
+
+	(void)state;
+	assert_int_equal(dpo_tokenizer_encode(tokenizer, "ab", 2, false, &ids, &err), DPO_FORMAT);
+	assert_string_equal(err.text, "the tokenizer has neither U+0062 nor an unknown token");
+	free(ids.ids);
+	dpo_tokenizer_free(tokenizer);
+	tokenizer = must_open(VOCAB("\"a\":0,\"u\":1", ",\"merges\":[],\"unk_token\":\"u\",\"fuse_unk\":true"));
+	assert_ids(tokenizer, "axyaz", false, "0 1 0 1");
+	dpo_tokenizer_free(tokenizer);
+	tokenizer = must_open(VOCAB("\"a\":0,\"u\":1", ",\"merges\":[],\"unk_token\":\"u\""));
+	assert_ids(tokenizer, "axyaz", false, "0 1 1 0 1");
+	dpo_tokenizer_free(tokenizer);
+}
+
+static void
+regex_limits(void **state)
+{
+	static const char hard[] = "(?:a+)+$", text[] = "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa!";
+	struct dpo_regex_scratch *scratch = dpo_regex_scratch_new();
+	struct dpo_regex *regex;
+	struct dpo_error err;
+	size_t start, end;
+
+	(void)state;
+	assert_non_null(scratch);
+	assert_int_equal(dpo_regex_new(&regex, hard, sizeof hard - 1, &err), DPO_OK);
+	assert_int_equal(dpo_regex_find(regex, scratch, text, sizeof text - 1, 0, &start, &end, &err), DPO_LIMIT);
+	dpo_regex_free(regex);
+	/* U+180E is no white space since Unicode 6.3, U+0085 is. */
+	assert_int_equal(dpo_regex_new(&regex, "[x\\s]", 5, &err), DPO_OK);
+	assert_int_equal(dpo_regex_find(regex, scratch, "\xe1\xa0\x8e\xc2\x85", 5, 0, &start, &end, &err), DPO_OK);
+	assert_true(start == 3 && end == 5);
+	assert_int_equal(dpo_regex_find(regex, scratch, "\xe1\xa0\x8e", 3, 0, &start, &end, &err), DPO_END);
+	dpo_regex_free(regex);
+	assert_int_equal(dpo_regex_new(&regex, "a\xff", 2, &err), DPO_FORMAT);
+	assert_int_equal(dpo_regex_new(&regex, "[a&&b]", 6, &err), DPO_UNSUPPORTED);
+	dpo_regex_scratch_free(scratch);
+}
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(merges_by_rank), cmocka_unit_test(prepends_by_scheme),
+		cmocka_unit_test(adds_and_decodes_specials), cmocka_unit_test(normalizes), cmocka_unit_test(byte_level),
+		cmocka_unit_test(vocab_and_merges), cmocka_unit_test(special_tokens_in_order_of_files),
+		cmocka_unit_test(long_words), cmocka_unit_test(names_what_is_wrong),
+		cmocka_unit_test(refuses_unknown_characters), cmocka_unit_test(regex_limits),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
