@@ -56,6 +56,13 @@ $(BIN)/tests/%: $(BIN)/obj/tests/%.o $(helpers) $(BIN)/libdpo.a
 
 units: $(unit) $(tools)
 
+$(BIN)/bench/%: tests/bench/%.c $(BIN)/libdpo.a
+	@mkdir -p $(@D)
+	$(call say,LINK)$(CC) $(FLAGS) -MF $(BIN)/obj/bench-$*.d $(LDFLAGS) -o $@ $^ $(LIBS)
+
+bench: $(BIN)/bench/score ## seconds a pair of the GPT-2 124M shape, and GFLOP/s of its products
+	@$<
+
 # ---------------------------------------------------------------- set-up
 # With setup among the goals nothing is compiled before the packages are there, whatever -j says.
 
@@ -80,7 +87,7 @@ asan = -fsanitize=address,undefined -fno-sanitize-recover=all
 test: all units sanitized ## build and run all tests that need nothing from outside
 	@sh tests/run.sh 'layers=sh tests/layers.sh' \
 	    $(foreach t,$(unit),'unit/$(notdir $(t))=CMOCKA_MESSAGE_OUTPUT=TAP $(t)') \
-	    $(foreach t,$(unit),'sanitized/$(notdir $(t))=CMOCKA_MESSAGE_OUTPUT=TAP $(t:$(BIN)/%=$(BIN)/asan/%)') \
+	    $(foreach t,$(unit),'sanitized/$(notdir $(t))=ASAN_OPTIONS=allocator_may_return_null=1 CMOCKA_MESSAGE_OUTPUT=TAP $(t:$(BIN)/%=$(BIN)/asan/%)') \
 	    $(call bats,cli)
 
 sanitized: | all
@@ -106,6 +113,6 @@ layers: ## check that libcore's layers point one way and that it neither prints 
 help: ## print this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile
 
-.PHONY: all units setup demo test sanitized conformance asan install clean layers help
+.PHONY: all units bench setup demo test sanitized conformance asan install clean layers help
 .SECONDARY:
 -include $(wildcard $(BIN)/obj/*.d $(BIN)/obj/tests/*.d)

@@ -26,7 +26,7 @@ vectors() { # NAME TOKENIZER
 	python3 - "$assets/vectors/ggml-vocab-$1.gguf" > rows.jsonl <<-'END'
 	import json, sys
 	with open(sys.argv[1] + ".inp", encoding="utf-8", newline="") as file:
-	    for text in file.read().split("\n__ggml_vocab_test__\n"):
+	    for text in file.read().removesuffix("\n__ggml_vocab_test__\n").split("\n__ggml_vocab_test__\n"):
 	        print(json.dumps({"prompt": "", "completion": text}))
 	END
 	[ "$(wc -l < rows.jsonl)" -ge 46 ]
@@ -34,11 +34,11 @@ vectors() { # NAME TOKENIZER
 	sed 's/^ *//' "$assets/vectors/ggml-vocab-$1.gguf.out" | diff - got
 }
 
-@test "GPT-2: the 47 texts of llama.cpp" {
+@test "GPT-2: the texts of llama.cpp" {
 	vectors gpt-2 tokenizers/gpt2
 }
 
-@test "Qwen2, from vocab.json and merges.txt: the 47 texts of llama.cpp" {
+@test "Qwen2, from vocab.json and merges.txt: the texts of llama.cpp" {
 	vectors qwen2 tokenizers/qwen2
 }
 
@@ -49,7 +49,8 @@ vectors() { # NAME TOKENIZER
 		python3 - "$assets/vectors/transformersjs/$1" "$2" <<-'END'
 		import json, sys
 		cases = json.load(open(sys.argv[1], encoding="utf-8"))[sys.argv[2]]
-		cases = [case for case in cases.values() if isinstance(case.get("text"), str)]
+		# A text with U+0000 is refused as a row, as tok.bats shows.
+		cases = [case for case in cases.values() if isinstance(case.get("text"), str) and "\0" not in case["text"]]
 		with open("rows.jsonl", "w") as rows, open("wanted", "w") as wanted:
 		    for case in cases:
 		        print(json.dumps({"prompt": "", "completion": case["text"]}), file=rows)
