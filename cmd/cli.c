@@ -13,12 +13,10 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { INPUTS_MAX = 64 };
-
 static struct {
 	const struct cli_program *program;
 	bool quiet, verbose;
-	struct { dev_t device; ino_t inode; } inputs[INPUTS_MAX];
+	struct input { dev_t device; ino_t inode; } *inputs;	/* files read so far; kept until exit */
 	size_t n_inputs;
 } state;
 
@@ -72,6 +70,15 @@ cli_fail(const struct dpo_error *err)
 	fprintf(stderr, "%s: %s\n", state.program->name, err->text);
 	remove_unfinished();
 	exit(exit_code(err->status));
+}
+
+void
+cli_out_of_memory(void)
+{
+	struct dpo_error err;
+
+	(void)dpo_fail_memory(&err);
+	cli_fail(&err);
 }
 
 void
@@ -146,12 +153,15 @@ cli_verbose(void)
 void
 cli_reads(const char *path)
 {
+	struct input *inputs;
 	struct stat about;
 
-	if (stat(path, &about) != 0 || S_ISCHR(about.st_mode) || state.n_inputs == INPUTS_MAX)
+	if (stat(path, &about) != 0 || S_ISCHR(about.st_mode))
 		return;
-	state.inputs[state.n_inputs].device = about.st_dev;
-	state.inputs[state.n_inputs++].inode = about.st_ino;
+	if (!(inputs = realloc(state.inputs, (state.n_inputs + 1) * sizeof *inputs)))
+		cli_out_of_memory();
+	inputs[state.n_inputs++] = (struct input){ about.st_dev, about.st_ino };
+	state.inputs = inputs;
 }
 
 int

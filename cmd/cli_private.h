@@ -10,6 +10,8 @@
 void cli_start(const struct cli_program *program);
 /* Start the program anew, once, with waiting threads that sleep. Call it before anything was read. */
 void cli_wait_passively(char **argv);
+/* "out of memory", exit 1. */
+_Noreturn void cli_out_of_memory(void);
 void cli_set_loudness(bool quiet, bool verbose);
 /* "usage: NAME [OPTION...] OPERANDS" */
 void cli_print_usage(const struct cli_program *program, FILE *to);

@@ -129,7 +129,7 @@ append(struct cli_list *list, const char *text)
 	const char **items = realloc(list->items, (list->count + 1) * sizeof *items);
 
 	if (!items)
-		cli_usage("out of memory");
+		cli_out_of_memory();
 	items[list->count++] = text;
 	list->items = items;
 }
