@@ -90,7 +90,7 @@ struct data {
 	struct dpo_rowset rows;
 };
 
-struct session {
+struct training {
 	const struct options *options;
 	struct dpo_recipe recipe;
 	struct dpo_model model;
@@ -170,45 +170,45 @@ make_recipe(const struct options *options)
 /* ------------------------------------------------------------------ model and data */
 
 static void
-open_model(struct session *session)
+open_model(struct training *training)
 {
-	const struct options *options = session->options;
+	const struct options *options = training->options;
 	struct dpo_error err;
 
 	cli_reads(options->init ? options->init : options->model);
 	if (options->init)
-		cli_check(dpo_model_init(&session->model, options->init, session->recipe.seed, &err), &err);
+		cli_check(dpo_model_init(&training->model, options->init, training->recipe.seed, &err), &err);
 	else
-		cli_check(dpo_model_open(&session->model, options->model, (int)options->common.threads, &err), &err);
+		cli_check(dpo_model_open(&training->model, options->model, (int)options->common.threads, &err), &err);
 }
 
 /* The reference whose log-probs the rows carry must be the model, unless the user knows better. */
 static enum dpo_status
-check_reference(const struct session *session, const struct dpo_header *header, struct dpo_error *err)
+check_reference(const struct training *training, const struct dpo_header *header, struct dpo_error *err)
 {
 	const char *reference = dpo_lineage_reference(header), *kernel = dpo_lineage_kernel(header);
 
 	if (kernel && strcmp(kernel, dpo_lineage_kernel_here()) != 0)
 		cli_warn("the reference was computed with BLAS kernel %s, this is %s: log-probs differ by rounding", kernel,
 		    dpo_lineage_kernel_here());
-	if (session->options->other_reference || (reference && strcmp(reference, session->model.id) == 0))
+	if (training->options->other_reference || (reference && strcmp(reference, training->model.id) == 0))
 		return DPO_OK;
 	return dpo_fail(err, DPO_MISMATCH, "the reference is model %.16s, not %.16s that is to be trained; "
-	    "--other-reference allows it", reference ? reference : "unknown", session->model.id);
+	    "--other-reference allows it", reference ? reference : "unknown", training->model.id);
 }
 
 /* What the stream's header says against model and loss. */
 static enum dpo_status
-check_header(const struct session *session, const struct data *data, struct dpo_error *err)
+check_header(const struct training *training, const struct data *data, struct dpo_error *err)
 {
 	const struct dpo_header *header = dpo_reader_header(data->reader);
-	const struct dpo_loss *loss = session->recipe.loss;
+	const struct dpo_loss *loss = training->recipe.loss;
 	struct dpo_columns columns;
 	enum dpo_status status;
 	bool known;
 
 	if ((status = dpo_columns_find(&columns, header, err)) != DPO_OK ||
-	    (status = dpo_lineage_tokenizer(header, &session->model, &known, err)) != DPO_OK)
+	    (status = dpo_lineage_tokenizer(header, &training->model, &known, err)) != DPO_OK)
 		return status;
 	if (!known)
 		cli_warn("%s: cannot tell whether its tokens are this model's: no tokenizer id", dpo_reader_name(data->reader));
@@ -216,21 +216,21 @@ check_header(const struct session *session, const struct data *data, struct dpo_
 		return dpo_fail(err, DPO_FORMAT, "supervised rows; the loss %s needs pairs", loss->name);
 	if (loss->reference && !columns.reference)
 		return dpo_fail(err, DPO_FORMAT, "no \"%s\": run dpo-reflogp on it first", dpo_columns_ref_names[0]);
-	return loss->reference ? check_reference(session, header, err) : DPO_OK;
+	return loss->reference ? check_reference(training, header, err) : DPO_OK;
 }
 
 static void
-load(struct session *session, struct data *data, const char *path)
+load(struct training *training, struct data *data, const char *path)
 {
 	struct dpo_error err;
 	const char *name = strcmp(path, "-") ? path : "standard input";
 
 	cli_check(dpo_reader_open(&data->reader, cli_input(path), name, &err), &err);
-	if (check_header(session, data, &err) != DPO_OK)
+	if (check_header(training, data, &err) != DPO_OK)
 		cli_fail_at(&err, name);
 	cli_check(dpo_spool_load(&data->spool, data->reader, &err), &err);
-	cli_check(dpo_rowset_init(&data->rows, data->spool, dpo_reader_header(data->reader), &session->model.config,
-	    session->recipe.loss->difference, name, &err), &err);
+	cli_check(dpo_rowset_init(&data->rows, data->spool, dpo_reader_header(data->reader), &training->model.config,
+	    training->recipe.loss->difference, name, &err), &err);
 }
 
 /* ------------------------------------------------------------------ what the run is */
@@ -247,17 +247,17 @@ add_tip(cJSON *object, const char *key, const struct data *data)
 
 /* Settings, ids of model and data, and what shapes the log: a checkpoint of anything else is of another run. */
 static cJSON *
-make_run(const struct session *session)
+make_run(const struct training *training)
 {
-	const char *reference = dpo_lineage_reference(dpo_reader_header(session->data.reader));
-	cJSON *run = dpo_recipe_json(&session->recipe);
-	bool good = run && cJSON_AddNumberToObject(run, "logging_steps", (double)session->recipe.logging_steps) &&
-	    cJSON_AddNumberToObject(run, "eval_steps", (double)session->recipe.eval_steps) &&
-	    cJSON_AddStringToObject(run, "model", session->model.id) &&
-	    cJSON_AddStringToObject(run, "tokenizer", session->model.tokenizer_id) &&
+	const char *reference = dpo_lineage_reference(dpo_reader_header(training->data.reader));
+	cJSON *run = dpo_recipe_json(&training->recipe);
+	bool good = run && cJSON_AddNumberToObject(run, "logging_steps", (double)training->recipe.logging_steps) &&
+	    cJSON_AddNumberToObject(run, "eval_steps", (double)training->recipe.eval_steps) &&
+	    cJSON_AddStringToObject(run, "model", training->model.id) &&
+	    cJSON_AddStringToObject(run, "tokenizer", training->model.tokenizer_id) &&
 	    cJSON_AddStringToObject(run, "reference", reference ? reference : "") &&
 	    cJSON_AddStringToObject(run, "kernel", dpo_lineage_kernel_here()) &&
-	    add_tip(run, "data", &session->data) && add_tip(run, "eval", &session->eval);
+	    add_tip(run, "data", &training->data) && add_tip(run, "eval", &training->eval);
 	struct dpo_error err;
 
 	if (!good)
@@ -267,11 +267,11 @@ make_run(const struct session *session)
 
 /* The policy's chain: that of the model, and this stage. */
 static enum dpo_status
-make_stages(const struct session *session, struct dpo_header *header, struct dpo_error *err)
+make_stages(const struct training *training, struct dpo_header *header, struct dpo_error *err)
 {
-	const char *reference = dpo_lineage_reference(dpo_reader_header(session->data.reader));
-	const char *tokenizer = session->model.tokenizer_id;
-	cJSON *settings = dpo_recipe_json(&session->recipe), *stages = cJSON_Duplicate(session->model.stages, true), *stage;
+	const char *reference = dpo_lineage_reference(dpo_reader_header(training->data.reader));
+	const char *tokenizer = training->model.tokenizer_id;
+	cJSON *settings = dpo_recipe_json(&training->recipe), *stages = cJSON_Duplicate(training->model.stages, true), *stage;
 	enum dpo_status status = dpo_header_init(header, "model", err);
 
 	if (!settings || !stages || !cJSON_AddStringToObject(settings, "dtype", "fp32") ||
@@ -281,12 +281,12 @@ make_stages(const struct session *session, struct dpo_header *header, struct dpo
 		return status;
 	cJSON_Delete(header->stages);
 	header->stages = stages;
-	status = dpo_header_stage(header, "dpo-train", settings, *tokenizer ? tokenizer : NULL, session->model.id, err);
+	status = dpo_header_stage(header, "dpo-train", settings, *tokenizer ? tokenizer : NULL, training->model.id, err);
 	if (status != DPO_OK)
 		return status;
 	stage = cJSON_GetArrayItem(stages, cJSON_GetArraySize(stages) - 1);
-	if (!add_tip(stage, "data", &session->data) ||
-	    (session->recipe.loss->reference && !cJSON_AddStringToObject(stage, "reference", reference ? reference : "")))
+	if (!add_tip(stage, "data", &training->data) ||
+	    (training->recipe.loss->reference && !cJSON_AddStringToObject(stage, "reference", reference ? reference : "")))
 		return dpo_fail_memory(err);
 	return DPO_OK;
 }
@@ -304,69 +304,69 @@ fail_on(const char *path)
 
 /* Bring the file up to the log in memory. */
 static void
-write_log(struct session *session)
+write_log(struct training *training)
 {
-	const struct dpo_buffer *log = dpo_train_log(session->train);
-	size_t n = log->len - session->logged;
+	const struct dpo_buffer *log = dpo_train_log(training->train);
+	size_t n = log->len - training->logged;
 
-	if (!session->log || n == 0)
+	if (!training->log || n == 0)
 		return;
-	if (fwrite(log->data + session->logged, 1, n, session->log) != n || fflush(session->log) != 0)
-		fail_on(session->options->log);
-	session->logged = log->len;
+	if (fwrite(log->data + training->logged, 1, n, training->log) != n || fflush(training->log) != 0)
+		fail_on(training->options->log);
+	training->logged = log->len;
 }
 
 static void
-open_log(struct session *session)
+open_log(struct training *training)
 {
-	const char *path = session->options->log;
+	const char *path = training->options->log;
 
-	if (path && !(session->log = fopen(path, "we")))
+	if (path && !(training->log = fopen(path, "we")))
 		fail_on(path);
-	write_log(session);
+	write_log(training);
 }
 
 static void
-save(struct session *session)
+save(struct training *training)
 {
 	struct dpo_error err;
 	struct dpo_out out;
 	enum dpo_status status;
 
-	cli_check(dpo_out_open(&out, session->options->checkpoint, &err), &err);
+	cli_check(dpo_out_open(&out, training->options->checkpoint, &err), &err);
 	cli_guard(out.temp);
-	status = dpo_train_save(session->train, session->run, &out, &err);
+	status = dpo_train_save(training->train, training->run, &out, &err);
 	if (status == DPO_OK)
 		status = dpo_out_commit(&out, &err);
 	else
 		dpo_out_abort(&out);
 	cli_guard(NULL);
 	cli_check(status, &err);
-	session->saved = dpo_train_done(session->train);
+	training->saved = dpo_train_done(training->train);
 }
 
 static void
-resume(struct session *session)
+resume(struct training *training)
 {
-	const char *path = session->options->checkpoint;
+	const char *path = training->options->checkpoint;
 	struct dpo_checkpoint *checkpoint;
 	struct dpo_error err;
 
 	dpo_checkpoint_sweep(path);
-	if (session->options->restart && unlink(path) != 0 && errno != ENOENT)
+	if (training->options->restart && unlink(path) != 0 && errno != ENOENT)
 		fail_on(path);
 	cli_check(dpo_checkpoint_open(&checkpoint, path, &err), &err);
 	if (!checkpoint)
 		return;
-	cli_check(dpo_checkpoint_same(checkpoint, session->run, &err), &err);
-	if (!cJSON_Compare(dpo_json_get(dpo_checkpoint_run(checkpoint), "kernel"), dpo_json_get(session->run, "kernel"), true))
+	cli_check(dpo_checkpoint_same(checkpoint, training->run, &err), &err);
+	if (!cJSON_Compare(dpo_json_get(dpo_checkpoint_run(checkpoint), "kernel"), dpo_json_get(training->run, "kernel"), true))
 		cli_warn("%s: written with another BLAS kernel; the result will differ by rounding", path);
-	if (dpo_train_resume(session->train, checkpoint, &err) != DPO_OK)
+	if (dpo_train_resume(training->train, checkpoint, &err) != DPO_OK)
 		cli_fail_at(&err, path);
 	dpo_checkpoint_close(checkpoint);
-	session->saved = dpo_train_done(session->train);
-	cli_note("going on after step %llu of %llu", (unsigned long long)session->saved,
-	    (unsigned long long)dpo_train_total(session->train));
+	training->saved = dpo_train_done(training->train);
+	cli_note("going on after step %llu of %llu", (unsigned long long)training->saved,
+	    (unsigned long long)dpo_train_total(training->train));
 }
 
 /* ------------------------------------------------------------------ training */
@@ -375,49 +375,49 @@ resume(struct session *session)
 static bool
 tick(void *context, size_t rows, bool evaluating)
 {
-	struct session *session = context;
-	uint64_t done = dpo_train_done(session->train);
+	struct training *training = context;
+	uint64_t done = dpo_train_done(training->train);
 	char detail[96];
 
 	snprintf(detail, sizeof detail, "%s %llu/%llu, loss %.4g", evaluating ? "evaluation after step" : "step",
-	    (unsigned long long)done, (unsigned long long)dpo_train_total(session->train), dpo_train_loss(session->train));
-	cli_progress_show(&session->progress, dpo_train_rows(session->train, done) + (evaluating ? 0 : rows), detail);
-	return cli_signal() != 0 || (session->deadline > 0 && now() >= session->deadline);
+	    (unsigned long long)done, (unsigned long long)dpo_train_total(training->train), dpo_train_loss(training->train));
+	cli_progress_show(&training->progress, dpo_train_rows(training->train, done) + (evaluating ? 0 : rows), detail);
+	return cli_signal() != 0 || (training->deadline > 0 && now() >= training->deadline);
 }
 
 /* Leave a checkpoint and end: by the signal for SIGINT, else with status 75. */
 static _Noreturn void
-stop(struct session *session)
+stop(struct training *training)
 {
-	cli_progress_end(&session->progress);
-	save(session);
-	cli_note("stopped after step %llu of %llu; the same command goes on from there", (unsigned long long)session->saved,
-	    (unsigned long long)dpo_train_total(session->train));
+	cli_progress_end(&training->progress);
+	save(training);
+	cli_note("stopped after step %llu of %llu; the same command goes on from there", (unsigned long long)training->saved,
+	    (unsigned long long)dpo_train_total(training->train));
 	if (cli_signal() == SIGINT)
 		cli_reraise(SIGINT);
 	exit(cli_finish(STOPPED));
 }
 
 static void
-train(struct session *session)
+train(struct training *training)
 {
-	struct dpo_train *run = session->train;
-	uint64_t every = (uint64_t)session->options->save_steps, done;
+	struct dpo_train *run = training->train;
+	uint64_t every = (uint64_t)training->options->save_steps, done;
 	enum dpo_status status;
 	struct dpo_error err;
 	bool stopped;
 
-	cli_progress_start(&session->progress, "rows", dpo_train_rows(run, dpo_train_done(run)),
+	cli_progress_start(&training->progress, "rows", dpo_train_rows(run, dpo_train_done(run)),
 	    dpo_train_rows(run, dpo_train_total(run)));
-	while ((status = dpo_train_step(run, tick, session, &stopped, &err)) == DPO_OK) {
+	while ((status = dpo_train_step(run, tick, training, &stopped, &err)) == DPO_OK) {
 		if (stopped)
-			stop(session);
-		write_log(session);
+			stop(training);
+		write_log(training);
 		done = dpo_train_done(run);
-		if (session->options->checkpoint && done % every == 0 && done != session->saved)
-			save(session);
+		if (training->options->checkpoint && done % every == 0 && done != training->saved)
+			save(training);
 	}
-	cli_progress_end(&session->progress);
+	cli_progress_end(&training->progress);
 	cli_check(status, &err);
 }
 
@@ -435,27 +435,27 @@ try_output(struct dpo_out *out, const char *path)
 
 /* Write the policy; only then is the checkpoint of no more use. */
 static void
-finish(struct session *session, struct dpo_out *out)
+finish(struct training *training, struct dpo_out *out)
 {
-	const struct options *options = session->options;
+	const struct options *options = training->options;
 	struct dpo_header header = { 0 };
 	struct dpo_error err;
 
 	if (out->fd < 0)
 		cli_output(out, options->common.output, true);
-	cli_check(make_stages(session, &header, &err), &err);
-	cli_check(dpo_model_identify(&session->model, (int)options->common.threads, &err), &err);
-	cli_check(dpo_model_write(&session->model, header.stages, dpo_reader_tip(session->data.reader), out, &err), &err);
+	cli_check(make_stages(training, &header, &err), &err);
+	cli_check(dpo_model_identify(&training->model, (int)options->common.threads, &err), &err);
+	cli_check(dpo_model_write(&training->model, header.stages, dpo_reader_tip(training->data.reader), out, &err), &err);
 	dpo_header_free(&header);
 	cli_commit(out);
-	if (session->log && ((fsync(fileno(session->log)) != 0 && errno != EINVAL && errno != EROFS) ||
-	    fclose(session->log) != 0))
+	if (training->log && ((fsync(fileno(training->log)) != 0 && errno != EINVAL && errno != EROFS) ||
+	    fclose(training->log) != 0))
 		fail_on(options->log);
 	if (options->checkpoint && unlink(options->checkpoint) != 0 && errno != ENOENT)
 		fail_on(options->checkpoint);
 	cli_note("%llu steps on %zu rows, last loss %.4f: policy %.16s",
-	    (unsigned long long)dpo_train_total(session->train), session->data.rows.rows, dpo_train_loss(session->train),
-	    session->model.id);
+	    (unsigned long long)dpo_train_total(training->train), training->data.rows.rows, dpo_train_loss(training->train),
+	    training->model.id);
 }
 
 static void
@@ -470,7 +470,7 @@ int
 main(int argc, char **argv)
 {
 	struct options options = defaults;
-	struct session session = { .options = &options };
+	struct training training = { .options = &options };
 	struct dpo_out out;
 	struct dpo_error err;
 	char **operands;
@@ -479,29 +479,29 @@ main(int argc, char **argv)
 	const char *path = n ? operands[0] : "-";
 
 	check_options(&options, path);
-	session.recipe = make_recipe(&options);
-	session.deadline = options.max_time > 0 ? started + options.max_time : 0;
-	open_model(&session);
-	load(&session, &session.data, path);
+	training.recipe = make_recipe(&options);
+	training.deadline = options.max_time > 0 ? started + options.max_time : 0;
+	open_model(&training);
+	load(&training, &training.data, path);
 	if (options.eval)
-		load(&session, &session.eval, options.eval);
+		load(&training, &training.eval, options.eval);
 	check_outputs(&options);
-	session.run = make_run(&session);
+	training.run = make_run(&training);
 	try_output(&out, options.common.output);
-	cli_check(dpo_train_new(&session.train, &session.recipe, &session.model, &session.data.rows,
-	    options.eval ? &session.eval.rows : NULL, (int)options.common.threads, &err), &err);
+	cli_check(dpo_train_new(&training.train, &training.recipe, &training.model, &training.data.rows,
+	    options.eval ? &training.eval.rows : NULL, (int)options.common.threads, &err), &err);
 	if (options.checkpoint) {
 		cli_signals_defer();
-		resume(&session);
+		resume(&training);
 	}
-	open_log(&session);
-	train(&session);
-	finish(&session, &out);
+	open_log(&training);
+	train(&training);
+	finish(&training, &out);
 
-	dpo_train_free(session.train);
-	close_data(&session.data);
-	close_data(&session.eval);
-	dpo_model_free(&session.model);
-	cJSON_Delete(session.run);
+	dpo_train_free(training.train);
+	close_data(&training.data);
+	close_data(&training.eval);
+	dpo_model_free(&training.model);
+	cJSON_Delete(training.run);
 	return cli_finish(0);
 }
