@@ -1,5 +1,5 @@
 #!/usr/bin/env bats
-# The embedded model, made again from nothing: the same held-out loss within 0.01. About five minutes on two cores.
+# The embedded model, made again from nothing: the same held-out loss within 0.01. About two minutes on two cores.
 
 @test "the story model trained again has the committed one's held-out loss" {
 	root=$(cd "$BATS_TEST_DIRNAME/../.." && pwd)
