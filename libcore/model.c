@@ -1,6 +1,7 @@
 #include "model.h"
 
 #include "file.h"
+#include "modelfiles.h"
 #include "stream.h"
 #include "tensors.h"
 #include "weights.h"
@@ -80,53 +81,17 @@ struct incoming {
 	size_t file, bytes;			/* columns */
 	struct dpo_tensors_columns columns;
 	struct dpo_tensors_fill fill;
-	char name[256];				/* of the file being put together; "" for none */
-	struct dpo_buffer text;			/* its bytes so far */
+	struct dpo_modelfiles_piece piece;	/* the file being put together */
 	bool tensors;				/* the files are over */
 };
-
-/* The file that was being put together is complete. */
-static enum dpo_status
-finish_file(struct incoming *in, struct dpo_error *err)
-{
-	enum dpo_status status;
-
-	if (!in->name[0])
-		return DPO_OK;
-	status = dpo_files_add(&in->model->files, in->name, in->text.data ? in->text.data :
-	    (const uint8_t *)"", in->text.len, err);
-	dpo_buffer_clear(&in->text);
-	in->name[0] = '\0';
-	return status;
-}
 
 static enum dpo_status
 take_file(struct incoming *in, const struct dpo_value *values, struct dpo_error *err)
 {
-	const struct dpo_value *name = &values[in->file], *piece = &values[in->bytes];
-	int64_t offset = values[in->columns.offset].i64;
-	enum dpo_status status;
-
 	if (in->tensors)
 		return dpo_fail(err, DPO_FORMAT, "a file after the first tensor");
-	if (name->count >= sizeof in->name || memchr(name->data, '\0', name->count))
-		return dpo_fail(err, DPO_FORMAT, "\"file\" is not a file name");
-	if (strlen(in->name) != name->count || memcmp(in->name, name->data, name->count) != 0) {
-		if ((status = finish_file(in, err)) != DPO_OK)
-			return status;
-		memcpy(in->name, name->data, name->count);
-		in->name[name->count] = '\0';
-	} else if (piece->count == 0) {
-		return dpo_fail(err, DPO_FORMAT, "file \"%s\": an empty piece", in->name);
-	}
-	if (offset < 0 || (uint64_t)offset != in->text.len)
-		return dpo_fail(err, DPO_FORMAT, "file \"%s\": offset %lld where %zu is expected",
-		    in->name, (long long)offset, in->text.len);
-	if (piece->count > DPO_FILES_LIMIT - in->text.len)
-		return dpo_fail(err, DPO_LIMIT, "file \"%s\": more than %zu bytes", in->name,
-		    DPO_FILES_LIMIT);
-	dpo_buffer_append(&in->text, piece->data, piece->count);
-	return in->text.failed ? dpo_fail_memory(err) : DPO_OK;
+	return dpo_modelfiles_take(&in->piece, &in->model->files, &values[in->file],
+	    values[in->columns.offset].i64, &values[in->bytes], err);
 }
 
 /* With the first tensor the files are over, and config.json says what follows. */
@@ -137,7 +102,7 @@ begin_tensors(struct incoming *in, struct dpo_error *err)
 	enum dpo_status status;
 
 	in->tensors = true;
-	if ((status = finish_file(in, err)) != DPO_OK ||
+	if ((status = dpo_modelfiles_finish(&in->piece, &model->files, err)) != DPO_OK ||
 	    (status = configure_from_files(model, "config.json", err)) != DPO_OK ||
 	    (status = allocate(model, err)) != DPO_OK)
 		return status;
@@ -212,7 +177,7 @@ open_stream(struct dpo_model *model, const char *path, int threads, struct dpo_e
 		dpo_error_prefix(err, "%s", name);
 	else
 		status = take_records(&in, reader, err);
-	dpo_buffer_free(&in.text);
+	dpo_buffer_free(&in.piece.text);
 	dpo_reader_close(reader);
 	return status != DPO_OK ? status : dpo_model_identify(model, threads, err);
 }
