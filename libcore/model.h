@@ -1,6 +1,6 @@
 /*
  * model - any MODEL opened: a Hugging Face directory or a model stream. Layer 8; uses error, size,
- * file, files, header, stream, config, params, weights, tensors.
+ * file, files, modelfiles, header, stream, config, params, weights, tensors.
  *
  * After opening, all weights are float in one block, in the order of the table params.h makes for
  * the configuration.

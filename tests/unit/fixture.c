@@ -35,6 +35,24 @@ fixture_remove(const char *path)
 	assert_int_equal(nftw(path, remove_one, 8, FTW_DEPTH | FTW_PHYS), 0);
 }
 
+char fixture_here[256];
+
+int
+fixture_set_up(void **unused)
+{
+	(void)unused;
+	fixture_directory(fixture_here);
+	return 0;
+}
+
+int
+fixture_tear_down(void **unused)
+{
+	(void)unused;
+	fixture_remove(fixture_here);
+	return 0;
+}
+
 const char *
 fixture_path(char path[512], const char *directory, const char *name)
 {

@@ -12,6 +12,11 @@ void fixture_directory(char path[256]);
 /* Remove it with all that is in it. */
 void fixture_remove(const char *path);
 
+/* cmocka's set-up and tear-down of a test that works in a directory of its own, fixture_here. */
+extern char fixture_here[256];
+int fixture_set_up(void **unused);
+int fixture_tear_down(void **unused);
+
 /* directory/name into path[512]; returns path. */
 const char *fixture_path(char path[512], const char *directory, const char *name);
 void fixture_write(const char *directory, const char *name, const void *bytes, size_t n);

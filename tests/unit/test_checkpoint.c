@@ -18,23 +18,7 @@ static struct dpo_tensor tensors[] = {
 	{ .name = "norm", .shape = { 2 }, .rank = 1, .count = 2, .offset = 16 },
 };
 static const struct dpo_params params = { .list = tensors, .count = 2, .total = 32, .parameters = 8 };
-static char directory[256];
-
-static int
-set_up(void **unused)
-{
-	(void)unused;
-	fixture_directory(directory);
-	return 0;
-}
-
-static int
-tear_down(void **unused)
-{
-	(void)unused;
-	fixture_remove(directory);
-	return 0;
-}
+static char *const directory = fixture_here;
 
 static cJSON *
 json(const char *text)
@@ -211,5 +195,5 @@ main(void)
 		cmocka_unit_test(left_over_files_are_swept),
 	};
 
-	return cmocka_run_group_tests(tests, set_up, tear_down);
+	return cmocka_run_group_tests(tests, fixture_set_up, fixture_tear_down);
 }

@@ -27,23 +27,7 @@
 #define LLAMA "{\"model_type\":\"llama\",\"vocab_size\":70001,\"hidden_size\":16,\"intermediate_size\":12," \
 	"\"num_hidden_layers\":1,\"num_attention_heads\":4,\"num_key_value_heads\":2,\"tie_word_embeddings\":true}"
 
-static char directory[256];
-
-static int
-set_up(void **unused)
-{
-	(void)unused;
-	fixture_directory(directory);
-	return 0;
-}
-
-static int
-tear_down(void **unused)
-{
-	(void)unused;
-	fixture_remove(directory);
-	return 0;
-}
+static char *const directory = fixture_here;
 
 /* ------------------------------------------------------------------ making models */
 
@@ -798,22 +782,22 @@ int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test_setup_teardown(directory_shards_and_stream_are_one_gpt2, set_up,
-		    tear_down),
-		cmocka_unit_test_setup_teardown(directory_shards_and_stream_are_one_llama, set_up,
-		    tear_down),
-		cmocka_unit_test_setup_teardown(random_weights_follow_the_seed, set_up, tear_down),
-		cmocka_unit_test_setup_teardown(the_id_is_as_defined, set_up, tear_down),
-		cmocka_unit_test_setup_teardown(sixteen_bit_models_are_read_exactly, set_up,
-		    tear_down),
-		cmocka_unit_test_setup_teardown(older_files_are_read, set_up, tear_down),
-		cmocka_unit_test_setup_teardown(wrong_tensors_are_refused, set_up, tear_down),
-		cmocka_unit_test_setup_teardown(dtypes_of_used_tensors_are_checked, set_up,
-		    tear_down),
-		cmocka_unit_test_setup_teardown(files_of_a_stream_are_checked, set_up, tear_down),
-		cmocka_unit_test_setup_teardown(tensors_of_a_stream_are_checked, set_up, tear_down),
-		cmocka_unit_test_setup_teardown(a_cut_stream_is_no_model, set_up, tear_down),
-		cmocka_unit_test_setup_teardown(an_export_is_whole_or_absent, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(directory_shards_and_stream_are_one_gpt2, fixture_set_up,
+		    fixture_tear_down),
+		cmocka_unit_test_setup_teardown(directory_shards_and_stream_are_one_llama, fixture_set_up,
+		    fixture_tear_down),
+		cmocka_unit_test_setup_teardown(random_weights_follow_the_seed, fixture_set_up, fixture_tear_down),
+		cmocka_unit_test_setup_teardown(the_id_is_as_defined, fixture_set_up, fixture_tear_down),
+		cmocka_unit_test_setup_teardown(sixteen_bit_models_are_read_exactly, fixture_set_up,
+		    fixture_tear_down),
+		cmocka_unit_test_setup_teardown(older_files_are_read, fixture_set_up, fixture_tear_down),
+		cmocka_unit_test_setup_teardown(wrong_tensors_are_refused, fixture_set_up, fixture_tear_down),
+		cmocka_unit_test_setup_teardown(dtypes_of_used_tensors_are_checked, fixture_set_up,
+		    fixture_tear_down),
+		cmocka_unit_test_setup_teardown(files_of_a_stream_are_checked, fixture_set_up, fixture_tear_down),
+		cmocka_unit_test_setup_teardown(tensors_of_a_stream_are_checked, fixture_set_up, fixture_tear_down),
+		cmocka_unit_test_setup_teardown(a_cut_stream_is_no_model, fixture_set_up, fixture_tear_down),
+		cmocka_unit_test_setup_teardown(an_export_is_whole_or_absent, fixture_set_up, fixture_tear_down),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

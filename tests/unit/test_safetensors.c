@@ -15,23 +15,7 @@
 
 #include <cmocka.h>
 
-static char directory[256];
-
-static int
-set_up(void **unused)
-{
-	(void)unused;
-	fixture_directory(directory);
-	return 0;
-}
-
-static int
-tear_down(void **unused)
-{
-	(void)unused;
-	fixture_remove(directory);
-	return 0;
-}
+static char *const directory = fixture_here;
 
 /* A file with this length field, header and n bytes of data. */
 static void
@@ -406,18 +390,18 @@ int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test_setup_teardown(lengths_are_checked, set_up, tear_down),
-		cmocka_unit_test_setup_teardown(malformed_headers_are_refused, set_up, tear_down),
-		cmocka_unit_test_setup_teardown(only_regular_files_are_opened, set_up, tear_down),
-		cmocka_unit_test_setup_teardown(odd_but_good_files_are_read, set_up, tear_down),
-		cmocka_unit_test_setup_teardown(a_file_that_shrinks_is_an_error, set_up, tear_down),
-		cmocka_unit_test_setup_teardown(large_headers_are_read_quickly, set_up, tear_down),
-		cmocka_unit_test_setup_teardown(what_is_written_reads_back, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(lengths_are_checked, fixture_set_up, fixture_tear_down),
+		cmocka_unit_test_setup_teardown(malformed_headers_are_refused, fixture_set_up, fixture_tear_down),
+		cmocka_unit_test_setup_teardown(only_regular_files_are_opened, fixture_set_up, fixture_tear_down),
+		cmocka_unit_test_setup_teardown(odd_but_good_files_are_read, fixture_set_up, fixture_tear_down),
+		cmocka_unit_test_setup_teardown(a_file_that_shrinks_is_an_error, fixture_set_up, fixture_tear_down),
+		cmocka_unit_test_setup_teardown(large_headers_are_read_quickly, fixture_set_up, fixture_tear_down),
+		cmocka_unit_test_setup_teardown(what_is_written_reads_back, fixture_set_up, fixture_tear_down),
 		cmocka_unit_test(sixteen_bit_floats_widen_exactly),
-		cmocka_unit_test_setup_teardown(an_index_names_files_beside_it, set_up, tear_down),
-		cmocka_unit_test_setup_teardown(index_and_shards_must_agree, set_up, tear_down),
-		cmocka_unit_test_setup_teardown(directories_without_safetensors_are_refused, set_up,
-		    tear_down),
+		cmocka_unit_test_setup_teardown(an_index_names_files_beside_it, fixture_set_up, fixture_tear_down),
+		cmocka_unit_test_setup_teardown(index_and_shards_must_agree, fixture_set_up, fixture_tear_down),
+		cmocka_unit_test_setup_teardown(directories_without_safetensors_are_refused, fixture_set_up,
+		    fixture_tear_down),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
