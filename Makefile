@@ -28,8 +28,10 @@ endif
 
 all: $(programs) ## build the programs into bin/
 
+$(BIN)/dpo-train: $(BIN)/obj/training.o
+
 $(BIN)/dpo-%: $(BIN)/obj/dpo-%.o $(cli) $(BIN)/libdpo.a
-	$(call say,LINK)$(CC) $(FLAGS) $(LDFLAGS) -o $@ $^ $(LIBS)
+	$(call say,LINK)$(CC) $(FLAGS) $(LDFLAGS) -o $@ $(filter %.o,$^) $(BIN)/libdpo.a $(LIBS)
 
 $(BIN)/libdpo.a: $(core)
 	$(call say,AR)rm -f $@ && $(AR) rcs $@ $^
@@ -70,7 +72,7 @@ setup: ## install the Debian packages that are missing (root), or print the line
 	@sh pipelines/setup build $(if $(filter test conformance bench asan,$(MAKECMDGOALS)),test)
 
 ifneq ($(filter setup,$(MAKECMDGOALS)),)
-$(core) $(cli) $(helpers) $(patsubst cmd/%.c,$(BIN)/obj/%.o,$(wildcard cmd/dpo-*.c)) \
+$(core) $(helpers) $(patsubst cmd/%.c,$(BIN)/obj/%.o,$(wildcard cmd/*.c)) \
 $(patsubst tests/unit/%.c,$(BIN)/obj/tests/%.o,$(wildcard tests/unit/*.c)) \
 $(patsubst tests/tools/%.c,$(BIN)/obj/tests/%.o,$(wildcard tests/tools/*.c)): | setup
 demo test: | setup

@@ -1,0 +1,344 @@
+#include "training.h"
+
+#include "bytes.h"
+#include "json.h"
+#include "lineage.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+enum { STOPPED = 75 };	/* the exit status after a checkpoint */
+
+double
+training_clock(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+/* ------------------------------------------------------------------ model and data */
+
+static void
+open_model(struct training *training)
+{
+	const struct training_options *options = training->options;
+	struct dpo_error err;
+
+	cli_reads(options->init ? options->init : options->model);
+	if (options->init)
+		cli_check(dpo_model_init(&training->model, options->init, training->recipe.seed, &err), &err);
+	else
+		cli_check(dpo_model_open(&training->model, options->model, (int)options->common.threads, &err), &err);
+}
+
+/* The reference whose log-probs the rows carry must be the model, unless the user knows better. */
+static enum dpo_status
+check_reference(const struct training *training, const struct dpo_header *header, struct dpo_error *err)
+{
+	const char *reference = dpo_lineage_reference(header), *kernel = dpo_lineage_kernel(header);
+
+	if (kernel && strcmp(kernel, dpo_lineage_kernel_here()) != 0)
+		cli_warn("the reference was computed with BLAS kernel %s, this is %s: log-probs differ by rounding", kernel,
+		    dpo_lineage_kernel_here());
+	if (training->options->other_reference || (reference && strcmp(reference, training->model.id) == 0))
+		return DPO_OK;
+	return dpo_fail(err, DPO_MISMATCH, "the reference is model %.16s, not %.16s that is to be trained; "
+	    "--other-reference allows it", reference ? reference : "unknown", training->model.id);
+}
+
+/* What the stream's header says against model and loss. */
+static enum dpo_status
+check_header(const struct training *training, const struct data *data, struct dpo_error *err)
+{
+	const struct dpo_header *header = dpo_reader_header(data->reader);
+	const struct dpo_loss *loss = training->recipe.loss;
+	struct dpo_columns columns;
+	enum dpo_status status;
+	bool known;
+
+	if ((status = dpo_columns_find(&columns, header, err)) != DPO_OK ||
+	    (status = dpo_lineage_tokenizer(header, &training->model, &known, err)) != DPO_OK)
+		return status;
+	if (!known)
+		cli_warn("%s: cannot tell whether its tokens are this model's: no tokenizer id", dpo_reader_name(data->reader));
+	if (loss->pair && columns.answers < 2)
+		return dpo_fail(err, DPO_FORMAT, "supervised rows; the loss %s needs pairs", loss->name);
+	if (loss->reference && !columns.reference)
+		return dpo_fail(err, DPO_FORMAT, "no \"%s\": run dpo-reflogp on it first", dpo_columns_ref_names[0]);
+	return loss->reference ? check_reference(training, header, err) : DPO_OK;
+}
+
+static void
+load(struct training *training, struct data *data, const char *path)
+{
+	struct dpo_error err;
+	const char *name = strcmp(path, "-") ? path : "standard input";
+
+	cli_check(dpo_reader_open(&data->reader, cli_input(path), name, &err), &err);
+	if (check_header(training, data, &err) != DPO_OK)
+		cli_fail_at(&err, name);
+	cli_check(dpo_spool_load(&data->spool, data->reader, &err), &err);
+	cli_check(dpo_rowset_init(&data->rows, data->spool, dpo_reader_header(data->reader), &training->model.config,
+	    training->recipe.loss->difference, name, &err), &err);
+}
+
+void
+training_open(struct training *training, const char *path)
+{
+	open_model(training);
+	load(training, &training->data, path);
+	if (training->options->eval)
+		load(training, &training->eval, training->options->eval);
+}
+
+/* ------------------------------------------------------------------ what the run is */
+
+static bool
+add_tip(cJSON *object, const char *key, const struct data *data)
+{
+	char hex[DPO_HEX_BYTES] = "";
+
+	if (data->reader)
+		dpo_bytes_hex(hex, dpo_reader_tip(data->reader), DPO_HASH_BYTES);
+	return cJSON_AddStringToObject(object, key, hex) != NULL;
+}
+
+/* Settings, ids of model and data, and what shapes the log: a checkpoint of anything else is of another run. */
+static cJSON *
+make_run(const struct training *training)
+{
+	const char *reference = dpo_lineage_reference(dpo_reader_header(training->data.reader));
+	cJSON *run = dpo_recipe_json(&training->recipe);
+	bool good = run && cJSON_AddNumberToObject(run, "logging_steps", (double)training->recipe.logging_steps) &&
+	    cJSON_AddNumberToObject(run, "eval_steps", (double)training->recipe.eval_steps) &&
+	    cJSON_AddStringToObject(run, "model", training->model.id) &&
+	    cJSON_AddStringToObject(run, "tokenizer", training->model.tokenizer_id) &&
+	    cJSON_AddStringToObject(run, "reference", reference ? reference : "") &&
+	    cJSON_AddStringToObject(run, "kernel", dpo_lineage_kernel_here()) &&
+	    add_tip(run, "data", &training->data) && add_tip(run, "eval", &training->eval);
+	struct dpo_error err;
+
+	if (!good)
+		cli_check(dpo_fail_memory(&err), &err);
+	return run;
+}
+
+/* The policy's chain: that of the model, and this stage. */
+static enum dpo_status
+make_stages(const struct training *training, struct dpo_header *header, struct dpo_error *err)
+{
+	const char *reference = dpo_lineage_reference(dpo_reader_header(training->data.reader));
+	const char *tokenizer = training->model.tokenizer_id;
+	cJSON *settings = dpo_recipe_json(&training->recipe), *stages = cJSON_Duplicate(training->model.stages, true), *stage;
+	enum dpo_status status = dpo_header_init(header, "model", err);
+
+	if (!settings || !stages || !cJSON_AddStringToObject(settings, "dtype", "fp32") ||
+	    !cJSON_AddStringToObject(settings, "kernel", dpo_lineage_kernel_here()))
+		return dpo_fail_memory(err);
+	if (status != DPO_OK)
+		return status;
+	cJSON_Delete(header->stages);
+	header->stages = stages;
+	status = dpo_header_stage(header, "dpo-train", settings, *tokenizer ? tokenizer : NULL, training->model.id, err);
+	if (status != DPO_OK)
+		return status;
+	stage = cJSON_GetArrayItem(stages, cJSON_GetArraySize(stages) - 1);
+	if (!add_tip(stage, "data", &training->data) ||
+	    (training->recipe.loss->reference && !cJSON_AddStringToObject(stage, "reference", reference ? reference : "")))
+		return dpo_fail_memory(err);
+	return DPO_OK;
+}
+
+/* ------------------------------------------------------------------ log and checkpoint */
+
+static _Noreturn void
+fail_on(const char *path)
+{
+	struct dpo_error err;
+
+	(void)dpo_fail_errno(&err, "%s", path);
+	cli_fail(&err);
+}
+
+/* Bring the file up to the log in memory. */
+static void
+write_log(struct training *training)
+{
+	const struct dpo_buffer *log = dpo_train_log(training->train);
+	size_t n = log->len - training->logged;
+
+	if (!training->log || n == 0)
+		return;
+	if (fwrite(log->data + training->logged, 1, n, training->log) != n || fflush(training->log) != 0)
+		fail_on(training->options->log);
+	training->logged = log->len;
+}
+
+static void
+open_log(struct training *training)
+{
+	const char *path = training->options->log;
+
+	if (path && !(training->log = fopen(path, "we")))
+		fail_on(path);
+	write_log(training);
+}
+
+static void
+save(struct training *training)
+{
+	struct dpo_error err;
+	struct dpo_out out;
+	enum dpo_status status;
+
+	cli_check(dpo_out_open(&out, training->options->checkpoint, &err), &err);
+	cli_guard(out.temp);
+	status = dpo_train_save(training->train, training->run, &out, &err);
+	if (status == DPO_OK)
+		status = dpo_out_commit(&out, &err);
+	else
+		dpo_out_abort(&out);
+	cli_guard(NULL);
+	cli_check(status, &err);
+	training->saved = dpo_train_done(training->train);
+}
+
+static void
+resume(struct training *training)
+{
+	const char *path = training->options->checkpoint;
+	struct dpo_checkpoint *checkpoint;
+	struct dpo_error err;
+
+	dpo_checkpoint_sweep(path);
+	if (training->options->restart && unlink(path) != 0 && errno != ENOENT)
+		fail_on(path);
+	cli_check(dpo_checkpoint_open(&checkpoint, path, &err), &err);
+	if (!checkpoint)
+		return;
+	cli_check(dpo_checkpoint_same(checkpoint, training->run, &err), &err);
+	if (!cJSON_Compare(dpo_json_get(dpo_checkpoint_run(checkpoint), "kernel"), dpo_json_get(training->run, "kernel"), true))
+		cli_warn("%s: written with another BLAS kernel; the result will differ by rounding", path);
+	if (dpo_train_resume(training->train, checkpoint, &err) != DPO_OK)
+		cli_fail_at(&err, path);
+	dpo_checkpoint_close(checkpoint);
+	training->saved = dpo_train_done(training->train);
+	cli_note("going on after step %llu of %llu", (unsigned long long)training->saved,
+	    (unsigned long long)dpo_train_total(training->train));
+}
+
+/* ------------------------------------------------------------------ the run */
+
+void
+training_begin(struct training *training)
+{
+	const struct training_options *options = training->options;
+	struct dpo_error err;
+
+	training->run = make_run(training);
+	cli_check(dpo_train_new(&training->train, &training->recipe, &training->model, &training->data.rows,
+	    options->eval ? &training->eval.rows : NULL, (int)options->common.threads, &err), &err);
+	if (options->checkpoint) {
+		cli_signals_defer();
+		resume(training);
+	}
+	open_log(training);
+}
+
+/* Before every row: show progress; whether to stop. */
+static bool
+tick(void *context, size_t rows, bool evaluating)
+{
+	struct training *training = context;
+	uint64_t done = dpo_train_done(training->train);
+	char detail[96];
+
+	snprintf(detail, sizeof detail, "%s %llu/%llu, loss %.4g", evaluating ? "evaluation after step" : "step",
+	    (unsigned long long)done, (unsigned long long)dpo_train_total(training->train), dpo_train_loss(training->train));
+	cli_progress_show(&training->progress, dpo_train_rows(training->train, done) + (evaluating ? 0 : rows), detail);
+	return cli_signal() != 0 || (training->deadline > 0 && training_clock() >= training->deadline);
+}
+
+/* Leave a checkpoint and end: by the signal for SIGINT, else with status 75. */
+static _Noreturn void
+stop(struct training *training)
+{
+	cli_progress_end(&training->progress);
+	save(training);
+	cli_note("stopped after step %llu of %llu; the same command goes on from there", (unsigned long long)training->saved,
+	    (unsigned long long)dpo_train_total(training->train));
+	if (cli_signal() == SIGINT)
+		cli_reraise(SIGINT);
+	exit(cli_finish(STOPPED));
+}
+
+void
+training_run(struct training *training)
+{
+	struct dpo_train *run = training->train;
+	uint64_t every = (uint64_t)training->options->save_steps, done;
+	enum dpo_status status;
+	struct dpo_error err;
+	bool stopped;
+
+	cli_progress_start(&training->progress, "rows", dpo_train_rows(run, dpo_train_done(run)),
+	    dpo_train_rows(run, dpo_train_total(run)));
+	while ((status = dpo_train_step(run, tick, training, &stopped, &err)) == DPO_OK) {
+		if (stopped)
+			stop(training);
+		write_log(training);
+		done = dpo_train_done(run);
+		if (training->options->checkpoint && done % every == 0 && done != training->saved)
+			save(training);
+	}
+	cli_progress_end(&training->progress);
+	cli_check(status, &err);
+}
+
+void
+training_finish(struct training *training, struct dpo_out *out)
+{
+	const struct training_options *options = training->options;
+	struct dpo_header header = { 0 };
+	struct dpo_error err;
+
+	if (out->fd < 0)
+		cli_output(out, options->common.output, true);
+	cli_check(make_stages(training, &header, &err), &err);
+	cli_check(dpo_model_identify(&training->model, (int)options->common.threads, &err), &err);
+	cli_check(dpo_model_write(&training->model, header.stages, dpo_reader_tip(training->data.reader), out, &err), &err);
+	dpo_header_free(&header);
+	cli_commit(out);
+	if (training->log && ((fsync(fileno(training->log)) != 0 && errno != EINVAL && errno != EROFS) ||
+	    fclose(training->log) != 0))
+		fail_on(options->log);
+	if (options->checkpoint && unlink(options->checkpoint) != 0 && errno != ENOENT)
+		fail_on(options->checkpoint);
+	cli_note("%llu steps on %zu rows, last loss %.4f: policy %.16s",
+	    (unsigned long long)dpo_train_total(training->train), training->data.rows.rows, dpo_train_loss(training->train),
+	    training->model.id);
+}
+
+static void
+close_data(struct data *data)
+{
+	dpo_rowset_free(&data->rows);
+	dpo_spool_free(data->spool);
+	dpo_reader_close(data->reader);
+}
+
+void
+training_close(struct training *training)
+{
+	dpo_train_free(training->train);
+	close_data(&training->data);
+	close_data(&training->eval);
+	dpo_model_free(&training->model);
+	cJSON_Delete(training->run);
+}

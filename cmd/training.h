@@ -1,0 +1,62 @@
+/*
+ * training - one run of dpo-train: its model and rows, its log, its checkpoints, and the policy it writes. Part of
+ * dpo-train; like cli it prints and exits.
+ *
+ * In the order of a run: training_open, training_begin, training_run, training_finish, training_close.
+ */
+#ifndef TRAINING_H
+#define TRAINING_H
+
+#include "cli.h"
+#include "file.h"
+#include "spool.h"
+#include "train.h"
+
+#include <stdio.h>
+
+/* What the command line says. */
+struct training_options {
+	struct cli_common common;
+	const char *model, *init;
+	const char *loss, *schedule, *order;
+	double beta, learning_rate, warmup_steps, weight_decay, beta1, beta2, epsilon, max_grad_norm, epochs, max_time;
+	int64_t max_steps, batch_size, accumulation, grad_slots, seed, logging_steps, eval_steps, save_steps;
+	const char *log, *eval, *checkpoint;
+	bool restart, other_reference;
+};
+
+/* A stream of rows held in memory. */
+struct data {
+	struct dpo_reader *reader;
+	struct dpo_spool *spool;
+	struct dpo_rowset rows;
+};
+
+struct training {
+	const struct training_options *options;
+	struct dpo_recipe recipe;
+	struct dpo_model model;
+	struct data data, eval;
+	struct dpo_train *train;
+	cJSON *run;		/* what a checkpoint must agree with */
+	FILE *log;
+	size_t logged;		/* bytes of the log that are in the file */
+	uint64_t saved;		/* the step of the last checkpoint */
+	struct cli_progress progress;
+	double deadline;	/* 0: none */
+};
+
+/* Seconds of a clock that only goes forward. */
+double training_clock(void);
+
+/* Open model, rows and held-out rows, and check that they belong together. `path` is that of the rows. */
+void training_open(struct training *training, const char *path);
+/* Make the run, going on from its checkpoint if there is one, and open the log. */
+void training_begin(struct training *training);
+/* All steps. Ends the program where a signal or --max-time asks for it, after a checkpoint. */
+void training_run(struct training *training);
+/* Write the policy to out, which cli_output may have opened already; then the checkpoint is of no more use. */
+void training_finish(struct training *training, struct dpo_out *out);
+void training_close(struct training *training);
+
+#endif
