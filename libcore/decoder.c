@@ -36,6 +36,8 @@ struct dpo_decoder {
 	float *normed, *stats;		/* [hidden], [2] */
 	float *activated;		/* [inner] */
 	float *h, *h_stats;		/* head rows only */
+	size_t scratch_floats;		/* 0 if all matrices are float */
+	float *scratch;			/* for tiles of those that are not */
 	/* backward only */
 	float *dx, *d_normed, *d_attended, *d_qkv, *d_up, *d_activated, *partial;
 };
@@ -44,6 +46,26 @@ static struct dpo_rows
 rows_of(float *data, size_t ld)
 {
 	return (struct dpo_rows){ data, ld };
+}
+
+/* Room for tiles of the layers' matrices. */
+static size_t
+scratch_floats(const struct dpo_decoder *d)
+{
+	size_t longest = d->hidden > d->qkv ? d->hidden : d->qkv;
+	const struct dpo_layer_places *layer;
+
+	longest = longest > d->inner ? longest : d->inner;
+	for (size_t i = 0; i < d->config->layers; i++) {
+		layer = &d->places.layers[i];
+		const struct dpo_place *maps[] = { &layer->qkv[0], &layer->qkv[1], &layer->qkv[2], &layer->o, &layer->up[0],
+			&layer->up[1], &layer->down };
+
+		for (size_t k = 0; k < sizeof maps / sizeof *maps; k++)
+			if (maps[k]->weight && maps[k]->weight->dtype != DPO_DTYPE_F32)
+				return dpo_gemm_scratch(d->threads, longest, longest);
+	}
+	return 0;
 }
 
 enum dpo_status
@@ -71,6 +93,7 @@ dpo_decoder_new(struct dpo_decoder **decoder, const struct dpo_config *config,
 		dpo_decoder_free(d);
 		return status;
 	}
+	d->scratch_floats = scratch_floats(d);
 	*decoder = d;
 	return DPO_OK;
 }
@@ -87,10 +110,15 @@ dpo_decoder_free(struct dpo_decoder *decoder)
 	free(decoder);
 }
 
-size_t
-dpo_decoder_head(const struct dpo_decoder *decoder)
+struct dpo_linear
+dpo_decoder_head(const struct dpo_decoder *decoder, const float *weights, float *gradients)
 {
-	return decoder->places.head;
+	struct dpo_place head = { .weight = decoder->places.head, .in = decoder->hidden,
+	    .out = decoder->config->vocab_size };
+	struct dpo_linear linear = dpo_places_linear(&decoder->places, &head, weights, gradients);
+
+	linear.layout = DPO_LAYOUT_OUT_IN;
+	return linear;
 }
 
 static void
@@ -131,6 +159,8 @@ carve(struct dpo_decoder *d, const struct dpo_sequence *s)
 	d->activated = dpo_arena_take(&d->arena, rows, d->inner);
 	d->h = dpo_arena_take(&d->arena, s->head_rows, d->hidden);
 	d->h_stats = dpo_arena_take(&d->arena, s->head_rows, 2);
+	if (d->scratch_floats)
+		d->scratch = dpo_arena_take(&d->arena, d->scratch_floats, 1);
 	if (d->train)
 		carve_backward(d, rows);
 }
@@ -183,18 +213,28 @@ struct embedding {
 	float *gradients;
 };
 
+/* out[n] = elements of a tensor from `first` on. */
+static void
+take(float *out, const float *weights, const struct dpo_tensor *tensor, size_t first, size_t n)
+{
+	const uint8_t *data = (const uint8_t *)(weights + tensor->offset);
+
+	dpo_vector_widen(out, data + first * dpo_dtype_size(tensor->dtype), tensor->dtype, n);
+}
+
 static void
 embed_row(void *context, size_t row)
 {
 	const struct embedding *e = context;
 	const struct dpo_decoder *d = e->decoder;
-	float *x = d->kept[0].x + row * d->hidden;
+	float *x = d->kept[0].x + row * d->hidden, position[EMBED_COLUMNS];
 
-	memcpy(x, e->weights + d->places.tokens + (size_t)e->sequence->tokens[row] * d->hidden,
-	    d->hidden * sizeof *x);
-	if (d->places.positions != DPO_ABSENT)
-		dpo_vector_add(x, e->weights + d->places.positions +
-		    (size_t)e->sequence->positions[row] * d->hidden, d->hidden);
+	take(x, e->weights, d->places.tokens, (size_t)e->sequence->tokens[row] * d->hidden, d->hidden);
+	for (size_t i = 0, n; d->places.positions && i < d->hidden; i += n) {
+		n = d->hidden - i < EMBED_COLUMNS ? d->hidden - i : EMBED_COLUMNS;
+		take(position, e->weights, d->places.positions, (size_t)e->sequence->positions[row] * d->hidden + i, n);
+		dpo_vector_add(x + i, position, n);
+	}
 }
 
 static void
@@ -208,10 +248,10 @@ embed_backward(void *context, size_t item)
 	for (size_t row = 0; row < e->sequence->rows; row++) {
 		const float *dx = d->dx + row * d->hidden + first;
 
-		dpo_vector_add(e->gradients + d->places.tokens +
+		dpo_vector_add(e->gradients + d->places.tokens->offset +
 		    (size_t)e->sequence->tokens[row] * d->hidden + first, dx, n);
-		if (d->places.positions != DPO_ABSENT)
-			dpo_vector_add(e->gradients + d->places.positions +
+		if (d->places.positions)
+			dpo_vector_add(e->gradients + d->places.positions->offset +
 			    (size_t)e->sequence->positions[row] * d->hidden + first, dx, n);
 	}
 }
@@ -224,6 +264,15 @@ useful_threads(const struct dpo_decoder *d, size_t rows)
 
 /* ------------------------------------------------------------------ forward */
 
+static struct dpo_linear
+linear_at(const struct dpo_decoder *d, const struct dpo_place *place, const float *weights, float *gradients)
+{
+	struct dpo_linear map = dpo_places_linear(&d->places, place, weights, gradients);
+
+	map.scratch = d->scratch;
+	return map;
+}
+
 static void
 forward_qkv(const struct dpo_decoder *d, const struct dpo_layer_places *at,
     const struct dpo_sequence *s, const float *weights, const struct kept *k)
@@ -231,7 +280,7 @@ forward_qkv(const struct dpo_decoder *d, const struct dpo_layer_places *at,
 	size_t column = 0;
 
 	for (size_t i = 0; i < d->places.n_qkv; i++) {
-		struct dpo_linear map = dpo_places_linear(&d->places, &at->qkv[i], weights, NULL);
+		struct dpo_linear map = linear_at(d, &at->qkv[i], weights, NULL);
 
 		dpo_linear_forward(d->threads, &map, s->rows, rows_of(d->normed, d->hidden),
 		    (struct dpo_rows){ 0 }, rows_of(k->qkv + column, d->qkv));
@@ -247,7 +296,7 @@ forward_up(const struct dpo_decoder *d, const struct dpo_layer_places *at, size_
     const float *weights, const struct kept *k)
 {
 	for (size_t i = 0; i < d->places.n_up; i++) {
-		struct dpo_linear map = dpo_places_linear(&d->places, &at->up[i], weights, NULL);
+		struct dpo_linear map = linear_at(d, &at->up[i], weights, NULL);
 
 		dpo_linear_forward(d->threads, &map, rows, rows_of(d->normed, d->hidden),
 		    (struct dpo_rows){ 0 }, rows_of(k->up + i * d->inner, d->up));
@@ -262,8 +311,8 @@ forward_layer(const struct dpo_decoder *d, size_t layer, const struct dpo_sequen
 	const struct kept *k = &d->kept[layer];
 	struct dpo_norm norm1 = dpo_places_norm(&d->places, &at->norm1, weights, NULL);
 	struct dpo_norm norm2 = dpo_places_norm(&d->places, &at->norm2, weights, NULL);
-	struct dpo_linear o = dpo_places_linear(&d->places, &at->o, weights, NULL);
-	struct dpo_linear down = dpo_places_linear(&d->places, &at->down, weights, NULL);
+	struct dpo_linear o = linear_at(d, &at->o, weights, NULL);
+	struct dpo_linear down = linear_at(d, &at->down, weights, NULL);
 	struct dpo_attention attention = { s, d->config->heads, d->config->kv_heads,
 	    d->config->head_dim };
 
@@ -313,7 +362,7 @@ backward_mlp(const struct dpo_decoder *d, size_t layer, size_t rows, const float
 	const struct dpo_layer_places *at = &d->places.layers[layer];
 	const struct kept *k = &d->kept[layer];
 	struct dpo_norm norm = dpo_places_norm(&d->places, &at->norm2, weights, gradients);
-	struct dpo_linear down = dpo_places_linear(&d->places, &at->down, weights, gradients);
+	struct dpo_linear down = linear_at(d, &at->down, weights, gradients);
 
 	dpo_linear_backward_input(d->threads, &down, rows, rows_of(d->dx, d->hidden), 0.0f,
 	    rows_of(d->d_activated, d->inner));
@@ -323,7 +372,7 @@ backward_mlp(const struct dpo_decoder *d, size_t layer, size_t rows, const float
 	    rows_of(d->dx, d->hidden));
 	dpo_norm_forward(d->threads, &norm, rows, k->middle, d->normed, d->stats);
 	for (size_t i = 0; i < d->places.n_up; i++) {
-		struct dpo_linear up = dpo_places_linear(&d->places, &at->up[i], weights,
+		struct dpo_linear up = linear_at(d, &at->up[i], weights,
 		    gradients);
 		struct dpo_rows dy = rows_of(d->d_up + i * d->inner, d->up);
 
@@ -344,7 +393,7 @@ backward_attention(const struct dpo_decoder *d, size_t layer, const struct dpo_s
 	const struct dpo_layer_places *at = &d->places.layers[layer];
 	const struct kept *k = &d->kept[layer];
 	struct dpo_norm norm = dpo_places_norm(&d->places, &at->norm1, weights, gradients);
-	struct dpo_linear o = dpo_places_linear(&d->places, &at->o, weights, gradients);
+	struct dpo_linear o = linear_at(d, &at->o, weights, gradients);
 	struct dpo_attention attention = { s, d->config->heads, d->config->kv_heads,
 	    d->config->head_dim };
 	size_t column = 0;
@@ -360,7 +409,7 @@ backward_attention(const struct dpo_decoder *d, size_t layer, const struct dpo_s
 		    d->config->heads + d->config->kv_heads, d->config->head_dim, -1.0f);
 	dpo_norm_forward(d->threads, &norm, s->rows, k->x, d->normed, d->stats);
 	for (size_t i = 0; i < d->places.n_qkv; i++) {
-		struct dpo_linear map = dpo_places_linear(&d->places, &at->qkv[i], weights,
+		struct dpo_linear map = linear_at(d, &at->qkv[i], weights,
 		    gradients);
 		struct dpo_rows dy = rows_of(d->d_qkv + column, d->qkv);
 

@@ -10,6 +10,7 @@
 #ifndef DPO_DECODER_H
 #define DPO_DECODER_H
 
+#include "linear.h"
 #include "pack.h"
 #include "params.h"
 
@@ -35,10 +36,7 @@ enum dpo_status dpo_decoder_forward(struct dpo_decoder *decoder, const float *we
 void dpo_decoder_backward(struct dpo_decoder *decoder, const float *weights,
 	const struct dpo_sequence *sequence, const float *dh, float *gradients);
 
-/*
- * The matrix of the head, [vocab_size][hidden_size], in a block of weights or gradients: its
- * offset.
- */
-size_t dpo_decoder_head(const struct dpo_decoder *decoder);
+/* The head, hidden_size to vocab_size, without scratch. gradients may be NULL. */
+struct dpo_linear dpo_decoder_head(const struct dpo_decoder *decoder, const float *weights, float *gradients);
 
 #endif

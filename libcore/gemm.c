@@ -1,11 +1,13 @@
 #include "gemm.h"
 
 #include "parallel.h"
+#include "size.h"
 #include "vector.h"
 
 #include <assert.h>
 #include <cblas.h>
 #include <limits.h>
+#include <stdint.h>
 
 /*
  * The grid. A tile is wide, for packing its operands is paid once a tile; a product of one tile's
@@ -21,6 +23,7 @@ struct grid {
 	const struct dpo_product *product;
 	size_t tile_rows, tile_columns;
 	size_t across;		/* tiles in a row of tiles */
+	size_t tiles, lanes;	/* with scratch: each lane has its part of it, and every so manieth tile */
 };
 
 static size_t
@@ -68,27 +71,85 @@ from_column(struct dpo_operand operand, size_t column)
 	return operand;
 }
 
-static void
-tile(void *context, size_t item)
+static size_t
+least(size_t a, size_t b)
 {
-	const struct grid *grid = context;
+	return a < b ? a : b;
+}
+
+size_t
+dpo_gemm_scratch(int threads, size_t columns, size_t inner)
+{
+	size_t width = least(ceiling(columns, 16) * 16, TILE_COLUMNS), n;
+
+	return dpo_size_mul(width, least(inner, DPO_GEMM_INNER), &n) && dpo_size_mul(n, (size_t)threads, &n) ? n :
+	    SIZE_MAX;
+}
+
+/* Rows first to first + n - 1 of B, of those `columns` columns, as floats in room. */
+static struct dpo_operand
+widen(const struct dpo_product *p, size_t first, size_t n, size_t column, size_t columns, float *room)
+{
+	size_t runs = p->b.transposed ? columns : n, length = p->b.transposed ? n : columns;
+	size_t at = p->b.transposed ? column * p->b.ld + first : first * p->b.ld + column;
+	const uint16_t *from = (const uint16_t *)(const void *)p->b.data + at;
+
+	for (size_t i = 0; i < runs; i++)
+		dpo_vector_widen(room + i * length, from + i * p->b.ld, p->b_dtype, length);
+	return (struct dpo_operand){ room, length, p->b.transposed };
+}
+
+/* The tile of A B + keep C. */
+static void
+multiply(const struct dpo_product *p, size_t row, size_t rows, size_t column, size_t columns, float *c, float *room)
+{
+	struct dpo_operand a = from_row(p->a, row);
+
+	if (p->b_dtype == DPO_DTYPE_F32) {
+		dpo_gemm_one(rows, columns, p->inner, 1.0f, a, from_column(p->b, column), p->keep, c, p->ldc);
+		return;
+	}
+	for (size_t k = 0; k < p->inner; k += DPO_GEMM_INNER) {
+		size_t n = least(p->inner - k, DPO_GEMM_INNER);
+
+		dpo_gemm_one(rows, columns, n, 1.0f, from_column(a, k), widen(p, k, n, column, columns, room),
+		    k ? 1.0f : p->keep, c, p->ldc);
+	}
+}
+
+static void
+do_tile(const struct grid *grid, size_t item, float *room)
+{
 	const struct dpo_product *p = grid->product;
 	size_t row = item / grid->across * grid->tile_rows;
 	size_t column = item % grid->across * grid->tile_columns;
-	size_t rows = p->rows - row;
-	size_t columns = p->columns - column;
+	size_t rows = least(p->rows - row, grid->tile_rows);
+	size_t columns = least(p->columns - column, grid->tile_columns);
 	float *c = p->c + row * p->ldc + column;
 
-	rows = rows < grid->tile_rows ? rows : grid->tile_rows;
-	columns = columns < grid->tile_columns ? columns : grid->tile_columns;
-	dpo_gemm_one(rows, columns, p->inner, 1.0f, from_row(p->a, row), from_column(p->b, column),
-	    p->keep, c, p->ldc);
+	multiply(p, row, rows, column, columns, c, room);
 	if (!p->bias && !p->residual)
 		return;
 	for (size_t i = 0; i < rows; i++)
 		dpo_vector_finish(c + i * p->ldc, p->bias ? p->bias + column : NULL,
 		    p->residual ? p->residual + (row + i) * p->ld_residual + column : NULL,
 		    columns);
+}
+
+static void
+tile(void *context, size_t item)
+{
+	do_tile(context, item, NULL);
+}
+
+static void
+lane(void *context, size_t item)
+{
+	const struct grid *grid = context;
+	size_t room = dpo_gemm_scratch(1, grid->tile_columns, grid->product->inner);
+
+	for (size_t i = item; i < grid->tiles; i += grid->lanes)
+		do_tile(grid, i, grid->product->scratch + item * room);
 }
 
 /* Width of a column of tiles: equal shares, in multiples of 16. */
@@ -115,5 +176,10 @@ dpo_gemm(int threads, const struct dpo_product *product)
 	down = ceiling(product->rows, grid.tile_rows);
 	if ((double)product->rows * (double)product->columns * (double)product->inner < SMALL)
 		threads = 1;
-	dpo_parallel_for(threads, down * grid.across, tile, &grid);
+	grid.tiles = down * grid.across;
+	grid.lanes = least(grid.tiles, (size_t)threads);
+	if (product->b_dtype == DPO_DTYPE_F32)
+		dpo_parallel_for(threads, grid.tiles, tile, &grid);
+	else
+		dpo_parallel_for(threads, grid.lanes, lane, &grid);
 }

@@ -1,5 +1,5 @@
 /*
- * gemm - matrix products; the only caller of the BLAS. Layer 3; uses parallel, vector, OpenBLAS.
+ * gemm - matrix products; the only caller of the BLAS. Layer 3; uses size, dtype, parallel, vector, OpenBLAS.
  *
  * A product is cut into tiles of a grid fixed by its shape alone, each tile one single-threaded
  * cblas_sgemm; the tiles are shared out among threads. So the bits depend on the shape and the
@@ -8,6 +8,8 @@
  */
 #ifndef DPO_GEMM_H
 #define DPO_GEMM_H
+
+#include "dtype.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -23,6 +25,10 @@ struct dpo_operand {
  * C = A B + keep C, then C[i][j] = C[i][j] + bias[j] + residual[i][j], where A is rows x inner, B
  * inner x columns, C rows x columns. keep is 0 or 1. bias and residual may be NULL; residual may
  * be C only with keep 0 when it is NULL.
+ *
+ * With b_dtype F16 or BF16, B's data are of that type (ld counts elements), and each tile of it becomes float in scratch
+ * before the product: up to an inner length of DPO_GEMM_INNER the bits are those of the same B as floats; beyond, sums
+ * are taken over stretches of that length.
  */
 struct dpo_product {
 	size_t rows, columns, inner;
@@ -33,7 +39,14 @@ struct dpo_product {
 	const float *bias;
 	const float *residual;
 	size_t ld_residual;
+	enum dpo_dtype b_dtype;
+	float *scratch;		/* dpo_gemm_scratch floats */
 };
+
+#define DPO_GEMM_INNER ((size_t)32768)
+
+/* Floats of scratch for products of at most that size with a B that is not float; SIZE_MAX if they overflow. */
+size_t dpo_gemm_scratch(int threads, size_t columns, size_t inner);
 
 /*
  * Tell the BLAS to start no threads of its own, and return how many of `threads` may call it at

@@ -62,8 +62,8 @@ static struct dpo_linear
 as_linear(const struct dpo_head *head, const float *weight, float *d_weight)
 {
 	return (struct dpo_linear){ .in = head->hidden, .out = head->vocab,
-	    .layout = DPO_LAYOUT_OUT_IN, .weight = weight,
-	    .d_weight = d_weight };
+	    .layout = DPO_LAYOUT_OUT_IN, .dtype = head->dtype, .weight = weight, .d_weight = d_weight,
+	    .scratch = head->scratch };
 }
 
 static struct dpo_rows

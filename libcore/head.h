@@ -32,6 +32,8 @@ struct dpo_head {
 	size_t rows, hidden, vocab;
 	size_t chunk_rows, kept_rows;	/* logits of rows below kept_rows are kept */
 	float *logits;			/* in the arena: kept rows, then a chunk if needed */
+	enum dpo_dtype dtype;		/* of the matrix; F32 after carving */
+	float *scratch;			/* dpo_gemm_scratch floats with another dtype; NULL after carving */
 };
 
 /*
@@ -51,7 +53,7 @@ void dpo_head_forward(int threads, const struct dpo_head *head, const float *wei
 
 /*
  * After the forward pass with the same arguments, once: dh[rows][hidden] from
- * d_logps[rows][DPO_ANSWERS], and d_weight[vocab][hidden] += its gradient. The kept logits are
+ * d_logps[rows][DPO_ANSWERS], and d_weight[vocab][hidden] += its gradient unless it is NULL. The kept logits are
  * spent.
  */
 void dpo_head_backward(int threads, const struct dpo_head *head, const float *weight,

@@ -16,6 +16,7 @@ dpo_linear_forward(int threads, const struct dpo_linear *linear, size_t rows, st
 	    .rows = rows, .columns = linear->out, .inner = linear->in,
 	    .a = { x.data, x.ld, false },
 	    .b = { linear->weight, out_in ? linear->in : linear->out, out_in },
+	    .b_dtype = linear->dtype, .scratch = linear->scratch,
 	    .c = y.data, .ldc = y.ld,
 	    .bias = linear->bias, .residual = residual.data, .ld_residual = residual.ld });
 }
@@ -30,6 +31,7 @@ dpo_linear_backward_input(int threads, const struct dpo_linear *linear, size_t r
 	    .rows = rows, .columns = linear->in, .inner = linear->out,
 	    .a = { dy.data, dy.ld, false },
 	    .b = { linear->weight, out_in ? linear->in : linear->out, !out_in },
+	    .b_dtype = linear->dtype, .scratch = linear->scratch,
 	    .c = dx.data, .ldc = dx.ld, .keep = keep });
 }
 
@@ -68,11 +70,12 @@ dpo_linear_backward_weight(int threads, const struct dpo_linear *linear, size_t 
 	struct dpo_operand right = { out_in ? x.data : dy.data, out_in ? x.ld : dy.ld, false };
 	struct column_sums sums = { rows, linear->out, dy, linear->d_bias };
 
-	dpo_gemm(threads, &(struct dpo_product){
-	    .rows = out_in ? linear->out : linear->in, .columns = out_in ? linear->in : linear->out,
-	    .inner = rows,
-	    .a = left, .b = right, .c = linear->d_weight, .ldc = out_in ? linear->in : linear->out,
-	    .keep = 1.0f });
+	if (linear->d_weight)
+		dpo_gemm(threads, &(struct dpo_product){
+		    .rows = out_in ? linear->out : linear->in,
+		    .columns = out_in ? linear->in : linear->out, .inner = rows,
+		    .a = left, .b = right,
+		    .c = linear->d_weight, .ldc = out_in ? linear->in : linear->out, .keep = 1.0f });
 	if (linear->d_bias)
 		dpo_parallel_for(rows * linear->out < 32768 ? 1 : threads,
 		    (linear->out + COLUMNS - 1) / COLUMNS, sum_columns, &sums);

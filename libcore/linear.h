@@ -1,5 +1,5 @@
 /*
- * linear - the linear map of both weight layouts, forward and backward. Layer 5; uses config,
+ * linear - the linear map of both weight layouts, forward and backward. Layer 5; uses dtype, config,
  * gemm, parallel, vector.
  *
  *	y = x W^T + b, W (out,in) as Linear stores it; y = x W + b,
@@ -12,14 +12,17 @@
 #define DPO_LINEAR_H
 
 #include "config.h"
+#include "dtype.h"
 
 struct dpo_linear {
 	size_t in, out;
 	enum dpo_layout layout;
+	enum dpo_dtype dtype;	/* as the weight is stored */
 	const float *weight;	/* [out][in] or [in][out] */
 	const float *bias;	/* [out], or NULL */
-	float *d_weight;	/* gradients, added to; d_bias NULL where bias is */
+	float *d_weight;	/* gradients, added to; NULL for what is not trained or not there */
 	float *d_bias;
+	float *scratch;		/* dpo_gemm_scratch floats; unused with F32 */
 };
 
 /* rows x columns floats, ld apart. */
@@ -39,7 +42,7 @@ void dpo_linear_forward(int threads, const struct dpo_linear *linear, size_t row
 void dpo_linear_backward_input(int threads, const struct dpo_linear *linear, size_t rows,
 	struct dpo_rows dy, float keep, struct dpo_rows dx);
 
-/* d_weight += x^T dy (in the weight's layout), d_bias += the sum of dy's rows. */
+/* d_weight += x^T dy (in the weight's layout), d_bias += the sum of dy's rows, where they are not NULL. */
 void dpo_linear_backward_weight(int threads, const struct dpo_linear *linear, size_t rows,
 	struct dpo_rows x, struct dpo_rows dy);
 

@@ -57,7 +57,7 @@ no_stages(struct dpo_model *model, struct dpo_error *err)
 /* ------------------------------------------------------------------ a directory */
 
 static enum dpo_status
-open_directory(struct dpo_model *model, const char *path, int threads, struct dpo_error *err)
+open_directory(struct dpo_model *model, const char *path, bool keep, int threads, struct dpo_error *err)
 {
 	char *place = dpo_file_join(path, "config.json");
 	enum dpo_status status;
@@ -68,7 +68,7 @@ open_directory(struct dpo_model *model, const char *path, int threads, struct dp
 	    (status = configure_from_files(model, place, err)) == DPO_OK &&
 	    (status = no_stages(model, err)) == DPO_OK)
 		status = dpo_weights_read(&model->weights, model->id, &model->config,
-		    &model->params, path, threads, err);
+		    &model->params, path, keep, threads, err);
 	free(place);
 	return status;
 }
@@ -184,8 +184,8 @@ open_stream(struct dpo_model *model, const char *path, int threads, struct dpo_e
 
 /* ------------------------------------------------------------------ opening */
 
-enum dpo_status
-dpo_model_open(struct dpo_model *model, const char *path, int threads, struct dpo_error *err)
+static enum dpo_status
+open_any(struct dpo_model *model, const char *path, bool keep, int threads, struct dpo_error *err)
 {
 	enum dpo_status status;
 	struct stat about;
@@ -194,12 +194,24 @@ dpo_model_open(struct dpo_model *model, const char *path, int threads, struct dp
 	if (strcmp(path, "-") != 0 && stat(path, &about) != 0)
 		return dpo_fail_errno(err, "%s", path);
 	if (strcmp(path, "-") != 0 && S_ISDIR(about.st_mode))
-		status = open_directory(model, path, threads, err);
+		status = open_directory(model, path, keep, threads, err);
 	else
 		status = open_stream(model, path, threads, err);
 	if (status != DPO_OK)
 		dpo_model_free(model);
 	return status;
+}
+
+enum dpo_status
+dpo_model_open(struct dpo_model *model, const char *path, int threads, struct dpo_error *err)
+{
+	return open_any(model, path, false, threads, err);
+}
+
+enum dpo_status
+dpo_model_open_frozen(struct dpo_model *model, const char *path, int threads, struct dpo_error *err)
+{
+	return open_any(model, path, true, threads, err);
 }
 
 enum dpo_status

@@ -2,8 +2,8 @@
  * model - any MODEL opened: a Hugging Face directory or a model stream. Layer 8; uses error, size,
  * file, files, modelfiles, header, stream, config, params, weights, tensors.
  *
- * After opening, all weights are float in one block, in the order of the table params.h makes for
- * the configuration.
+ * After opening, all weights are in one block, in the order of the table params.h makes for the
+ * configuration: as float, or, of a model that is only read, matrices as they are stored.
  */
 #ifndef DPO_MODEL_H
 #define DPO_MODEL_H
@@ -45,6 +45,13 @@ struct dpo_model {
 enum dpo_status dpo_model_open(struct dpo_model *model, const char *path, int threads,
 	struct dpo_error *err)
 	DPO_MUST_CHECK;
+
+/*
+ * As dpo_model_open, for a model that is only read: matrices in F16 or BF16 stay so in memory (params tells which), and
+ * log-probs are the same bits. Not for training all weights, writing or identifying.
+ */
+enum dpo_status dpo_model_open_frozen(struct dpo_model *model, const char *path, int threads,
+	struct dpo_error *err) DPO_MUST_CHECK;
 
 /*
  * A model with random weights from the config.json at path (tokenizer files beside it are taken

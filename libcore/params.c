@@ -15,19 +15,36 @@ struct builder {
 	enum dpo_status failed;
 };
 
+/* The tensor's place is behind those before it. */
+static bool
+place(struct dpo_params *params, struct dpo_tensor *tensor)
+{
+	size_t room = tensor->dtype == DPO_DTYPE_F32 ? tensor->count : tensor->count / 2 + tensor->count % 2;
+
+	tensor->offset = params->total;
+	return dpo_size_add(room, ALIGN - 1, &room) &&
+	    dpo_size_add(params->total, room / ALIGN * ALIGN, &params->total);
+}
+
 static bool
 lay_out(struct dpo_params *params, struct dpo_tensor *tensor)
 {
-	size_t padded;
-
 	tensor->count = 1;
 	for (size_t d = 0; d < tensor->rank; d++)
 		if (!dpo_size_mul(tensor->count, tensor->shape[d], &tensor->count))
 			return false;
-	tensor->offset = params->total;
-	return dpo_size_add(tensor->count, ALIGN - 1, &padded) &&
-	    dpo_size_add(params->total, padded / ALIGN * ALIGN, &params->total) &&
+	return place(params, tensor) &&
 	    dpo_size_add(params->parameters, tensor->count, &params->parameters);
+}
+
+bool
+dpo_params_lay_out(struct dpo_params *params)
+{
+	params->total = 0;
+	for (size_t i = 0; i < params->count; i++)
+		if (!place(params, &params->list[i]))
+			return false;
+	return true;
 }
 
 /* Append a tensor; columns 0: a vector of `rows`. */

@@ -1,14 +1,16 @@
 /*
- * params - the table of named tensors of a model. Layer 5; uses error, size, config.
+ * params - the table of named tensors of a model. Layer 5; uses error, size, dtype, config.
  *
  * One table drives loading, allocation, checkpoints, export, weight decay, initialisation, the
  * gradient check and the parameter count. Tensor data lie in one block of `total` floats, each
- * tensor at its offset, in table order, names as in the model's safetensors file.
+ * tensor at its offset, in table order, names as in the model's safetensors file. In a block that
+ * is only read a matrix may lie as F16 or BF16, in half the room; what is trained is all float.
  */
 #ifndef DPO_PARAMS_H
 #define DPO_PARAMS_H
 
 #include "config.h"
+#include "dtype.h"
 #include "error.h"
 
 #define DPO_RANK_MAX 4
@@ -21,6 +23,7 @@ struct dpo_tensor {
 	size_t rank;
 	size_t count;		/* elements */
 	size_t offset;		/* floats from the start of the block; a multiple of 16 */
+	enum dpo_dtype dtype;	/* as it lies in the block */
 	enum dpo_init init;
 	bool decay;		/* weight decay applies: not to biases and norm weights */
 };
@@ -36,6 +39,8 @@ struct dpo_params {
 enum dpo_status dpo_params_init(struct dpo_params *params, const struct dpo_config *config,
 	struct dpo_error *err)
 	DPO_MUST_CHECK;
+/* Lay the block out anew, after dtypes of tensors changed: offsets and total. false if they overflow. */
+bool dpo_params_lay_out(struct dpo_params *params);
 /* The tensor of that name, or NULL. */
 const struct dpo_tensor *dpo_params_find(const struct dpo_params *params, const char *name);
 void dpo_params_free(struct dpo_params *params);

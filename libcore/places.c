@@ -2,7 +2,6 @@
 
 #include "size.h"
 
-#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -34,15 +33,15 @@ struct search {
 	enum dpo_status status;
 };
 
-/* The offset of NAME.PART, which has `count` elements. */
-static size_t
+/* The tensor NAME.PART, which has `count` elements. */
+static const struct dpo_tensor *
 find(struct search *s, const char *name, const char *part, size_t count)
 {
 	char full[128];
 	const struct dpo_tensor *tensor;
 
 	if (s->status != DPO_OK)
-		return DPO_ABSENT;
+		return NULL;
 	snprintf(full, sizeof full, "%s.%s", name, part);
 	tensor = dpo_params_find(s->params, full);
 	if (!tensor)
@@ -50,7 +49,7 @@ find(struct search *s, const char *name, const char *part, size_t count)
 	else if (tensor->count != count)
 		s->status = dpo_fail(s->err, DPO_FORMAT,
 		    "tensor %s has %zu elements instead of %zu", full, tensor->count, count);
-	return s->status == DPO_OK ? tensor->offset : DPO_ABSENT;
+	return s->status == DPO_OK ? tensor : NULL;
 }
 
 static void
@@ -62,7 +61,7 @@ in_layer(const struct search *s, char full[96], const char *name)
 static struct dpo_place
 linear(struct search *s, const char *name, size_t in, size_t out, bool bias)
 {
-	struct dpo_place place = { .in = in, .out = out, .bias = DPO_ABSENT };
+	struct dpo_place place = { .in = in, .out = out };
 	char full[96];
 
 	in_layer(s, full, name);
@@ -75,7 +74,7 @@ linear(struct search *s, const char *name, size_t in, size_t out, bool bias)
 static struct dpo_place
 norm(struct search *s, const char *full, const struct dpo_config *c)
 {
-	struct dpo_place place = { .bias = DPO_ABSENT };
+	struct dpo_place place = { 0 };
 
 	place.weight = find(s, full, "weight", c->hidden_size);
 	if (c->family->norm == DPO_NORM_LAYER)
@@ -123,7 +122,7 @@ dpo_places_init(struct dpo_places *places, const struct dpo_config *config,
 	size_t table = config->vocab_size * config->hidden_size;
 
 	s.names = family->position == DPO_POSITION_LEARNED ? &gpt2 : &llama;
-	*places = (struct dpo_places){ .config = config, .positions = DPO_ABSENT };
+	*places = (struct dpo_places){ .config = config };
 	places->n_qkv = family->fused_qkv ? 1 : 3;
 	places->n_up = family->mlp == DPO_MLP_GATED ? 2 : 1;
 	places->layers = dpo_alloc(config->layers, sizeof *places->layers);
@@ -150,15 +149,15 @@ dpo_places_free(struct dpo_places *places)
 }
 
 static const float *
-of_weights(const float *weights, size_t place)
+of_weights(const float *weights, const struct dpo_tensor *tensor)
 {
-	return place == DPO_ABSENT ? NULL : weights + place;
+	return tensor ? weights + tensor->offset : NULL;
 }
 
 static float *
-of_gradients(float *gradients, size_t place)
+of_gradients(float *gradients, const struct dpo_tensor *tensor)
 {
-	return place == DPO_ABSENT || !gradients ? NULL : gradients + place;
+	return tensor && gradients ? gradients + tensor->offset : NULL;
 }
 
 struct dpo_linear
@@ -166,7 +165,7 @@ dpo_places_linear(const struct dpo_places *places, const struct dpo_place *place
     const float *weights, float *gradients)
 {
 	return (struct dpo_linear){ .in = place->in, .out = place->out,
-	    .layout = places->config->family->layout,
+	    .layout = places->config->family->layout, .dtype = place->weight->dtype,
 	    .weight = of_weights(weights, place->weight), .bias = of_weights(weights, place->bias),
 	    .d_weight = of_gradients(gradients, place->weight), .d_bias = of_gradients(gradients,
 	    place->bias) };

@@ -12,11 +12,9 @@
 #include "norm.h"
 #include "params.h"
 
-#define DPO_ABSENT SIZE_MAX
-
-/* Offsets into a block of params.total floats; DPO_ABSENT where the model has no such tensor. */
+/* Tensors of the table, borrowed; NULL where the model has none. */
 struct dpo_place {
-	size_t weight, bias;
+	const struct dpo_tensor *weight, *bias;
 	size_t in, out;			/* of a linear map */
 };
 
@@ -31,14 +29,14 @@ struct dpo_layer_places {
 struct dpo_places {
 	const struct dpo_config *config;
 	size_t n_qkv, n_up;
-	size_t tokens, positions;	/* embeddings */
-	size_t head;			/* `tokens` when tied */
+	const struct dpo_tensor *tokens, *positions;	/* embeddings */
+	const struct dpo_tensor *head;	/* `tokens` when tied */
 	struct dpo_place norm;		/* the last */
 	struct dpo_layer_places *layers;	/* owned */
 };
 
 /*
- * Find every tensor of config (borrowed) in params. One that is absent or of another size is
+ * Find every tensor of config in params, both borrowed. One that is absent or of another size is
  * DPO_FORMAT.
  */
 enum dpo_status dpo_places_init(struct dpo_places *places, const struct dpo_config *config,

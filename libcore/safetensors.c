@@ -37,12 +37,6 @@ find_width(const char *name)
 	return NULL;
 }
 
-size_t
-dpo_dtype_size(enum dpo_dtype dtype)
-{
-	return dtype == DPO_DTYPE_F32 ? 4 : dtype == DPO_DTYPE_OTHER ? 0 : 2;
-}
-
 void
 dpo_dtype_to_float(float *out, const uint8_t *stored, size_t n, enum dpo_dtype dtype)
 {

@@ -1,6 +1,6 @@
 /*
- * safetensors - the container of a model's tensors. Layer 4; uses error, size, buffer, bytes,
- * table, json, file.
+ * safetensors - the container of a model's tensors. Layer 4; uses error, size, dtype,
+ * buffer, bytes, table, json, file.
  *
  * A file is a little-endian u64 N, N bytes of JSON (padded with spaces) and the data:
  *
@@ -14,14 +14,13 @@
 #ifndef DPO_SAFETENSORS_H
 #define DPO_SAFETENSORS_H
 
+#include "dtype.h"
 #include "error.h"
 #include "file.h"
 #include "table.h"
 
 #define DPO_SAFETENSORS_HEADER_MAX 100000000	/* bytes, as the reference implementation has it */
 #define DPO_SAFETENSORS_RANK_MAX 8
-
-enum dpo_dtype { DPO_DTYPE_F32, DPO_DTYPE_F16, DPO_DTYPE_BF16, DPO_DTYPE_OTHER };
 
 struct dpo_safetensors_entry {
 	char *name;		/* owned */
@@ -71,8 +70,6 @@ enum dpo_status dpo_safetensors_read(const struct dpo_safetensors *set,
 	size_t offset, void *bytes, size_t n, struct dpo_error *err) DPO_MUST_CHECK;
 void dpo_safetensors_close(struct dpo_safetensors *set);
 
-/* Bytes of one element: 4, 2, 2; 0 for OTHER. */
-size_t dpo_dtype_size(enum dpo_dtype dtype);
 /* out[n] = the n stored elements as float, exactly. dtype is not OTHER. */
 void dpo_dtype_to_float(float *out, const uint8_t *stored, size_t n, enum dpo_dtype dtype);
 

@@ -68,6 +68,10 @@ carve(struct dpo_scorer *s)
 	dpo_arena_begin(&s->arena);
 	dpo_head_carve(&s->head, rows, hidden, s->config->vocab_size, DPO_HEAD_CHUNK,
 	    s->train ? DPO_HEAD_KEPT : 0, &s->arena);
+	s->head.dtype = dpo_decoder_head(s->decoder, s->weights, NULL).dtype;
+	if (s->head.dtype != DPO_DTYPE_F32)
+		s->head.scratch = dpo_arena_take(&s->arena, dpo_gemm_scratch(s->threads, s->config->vocab_size,
+		    s->train && s->config->vocab_size > hidden ? s->config->vocab_size : hidden), 1);
 	s->logps = dpo_arena_take(&s->arena, rows, DPO_ANSWERS);
 	if (!s->train)
 		return;
@@ -134,7 +138,7 @@ dpo_score(struct dpo_scorer *scorer, const struct dpo_example *example, float *c
 	status = dpo_decoder_forward(s->decoder, s->weights, &s->sequence, &s->h, err);
 	if (status != DPO_OK)
 		return status;
-	dpo_head_forward(s->threads, &s->head, s->weights + dpo_decoder_head(s->decoder), s->h,
+	dpo_head_forward(s->threads, &s->head, dpo_decoder_head(s->decoder, s->weights, NULL).weight, s->h,
 	    s->sequence.targets, s->rows, s->logps);
 	for (size_t a = 0; a < example->n_answers && status == DPO_OK; a++)
 		status = gather(s, a, logps[a], sums ? &sums[a] : &unwanted, err);
@@ -147,7 +151,8 @@ dpo_score_backward(struct dpo_scorer *scorer, const struct dpo_example *example,
 {
 	struct dpo_scorer *s = scorer;
 	const struct dpo_sequence *q = &s->sequence;
-	size_t head = dpo_decoder_head(s->decoder), row;
+	struct dpo_linear head = dpo_decoder_head(s->decoder, s->weights, gradients);
+	size_t row;
 
 	assert(s->train && example->n_answers == q->n_answers && example->n_prompt == q->n_prompt);
 	if (q->head_rows == 0)
@@ -163,8 +168,8 @@ dpo_score_backward(struct dpo_scorer *scorer, const struct dpo_example *example,
 				    "answer %zu: the gradient of token %zu is not finite", a, t);
 			s->d_logps[row * DPO_ANSWERS + a] = dlogps[a][t];
 		}
-	dpo_head_backward(s->threads, &s->head, s->weights + head, s->h, q->targets, s->rows,
-	    s->d_logps, s->dh, gradients + head);
+	dpo_head_backward(s->threads, &s->head, head.weight, s->h, q->targets, s->rows, s->d_logps, s->dh,
+	    head.d_weight);
 	dpo_decoder_backward(s->decoder, s->weights, q, s->dh, gradients);
 	return DPO_OK;
 }
@@ -174,7 +179,7 @@ dpo_score_logits(struct dpo_scorer *scorer, size_t answer, float *logits, struct
 {
 	const struct dpo_scorer *s = scorer;
 	const struct dpo_sequence *q = &s->sequence;
-	const float *weight = s->weights + dpo_decoder_head(s->decoder);
+	const float *weight = dpo_decoder_head(s->decoder, s->weights, NULL).weight;
 	size_t first = dpo_sequence_head_row(q, answer, 0);
 	size_t vocab = s->config->vocab_size;
 

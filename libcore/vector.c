@@ -158,6 +158,43 @@ dpo_vector_finish(float *y, const float *bias, const float *residual, size_t n)
 		dpo_vector_add(y, residual, n);
 }
 
+DPO_WIDE static void
+widen_bf16(float *y, const uint16_t *x, size_t n)
+{
+#pragma omp simd
+	for (size_t i = 0; i < n; i++) {
+		union { uint32_t bits; float number; } one = { .bits = (uint32_t)x[i] << 16 };
+
+		y[i] = one.number;
+	}
+}
+
+/*
+ * The exponent field moves up as it is, and a multiplication by 2^(127 - 15) makes up for the other bias; subnormal
+ * numbers become normal by it.
+ */
+DPO_WIDE static void
+widen_f16(float *y, const uint16_t *x, size_t n)
+{
+#pragma omp simd
+	for (size_t i = 0; i < n; i++) {
+		union { uint32_t bits; float number; } one = { .bits = (x[i] & 0x7fffu) << 13 };
+
+		one.number *= 0x1p112f;
+		one.bits |= (x[i] & 0x8000u) << 16;
+		y[i] = one.number;
+	}
+}
+
+void
+dpo_vector_widen(float *y, const void *x, enum dpo_dtype dtype, size_t n)
+{
+	if (dtype == DPO_DTYPE_F32)
+		memcpy(y, x, n * sizeof *y);
+	else
+		(dtype == DPO_DTYPE_BF16 ? widen_bf16 : widen_f16)(y, x, n);
+}
+
 typedef float lanes __attribute__((vector_size(4 * LANES)));
 typedef int32_t mask __attribute__((vector_size(4 * LANES)));
 

@@ -1,5 +1,5 @@
 /*
- * vector - elementwise passes and reductions over runs of floats. Layer 2; uses SLEEF.
+ * vector - elementwise passes and reductions over runs of floats. Layer 2; uses dtype, SLEEF.
  *
  * Each function is built twice, for the baseline and for AVX2, and the processor's best is taken
  * at run time. So the order of a sum depends on the processor, and on nothing else but n. Runs may
@@ -8,6 +8,8 @@
  */
 #ifndef DPO_VECTOR_H
 #define DPO_VECTOR_H
+
+#include "dtype.h"
 
 #include <stddef.h>
 
@@ -36,6 +38,9 @@ void dpo_vector_shift(float *y, const float *x, float a, size_t n);
 void dpo_vector_scale(float *y, float a, size_t n);
 /* y[i] = y[i] + bias[i] + residual[i], summed in this order; bias and residual may be NULL */
 void dpo_vector_finish(float *y, const float *bias, const float *residual, size_t n);
+
+/* y = the n numbers at x, stored as dtype (not OTHER) in the host's byte order and finite; exact. */
+void dpo_vector_widen(float *y, const void *x, enum dpo_dtype dtype, size_t n);
 
 /* The largest element; n > 0. NaN elements are passed over, unless all are. */
 float dpo_vector_max(const float *x, size_t n);

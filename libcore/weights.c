@@ -78,6 +78,27 @@ file_of(const struct dpo_safetensors *set, const struct dpo_safetensors_entry *e
 	return set->shards[entry->shard].path;
 }
 
+/* n stored numbers into the block from element `first` of a tensor on; false if one is not finite. */
+static bool
+store(float *block, const struct dpo_tensor *tensor, size_t first, const uint8_t *stored, size_t n, enum dpo_dtype dtype)
+{
+	enum { RUN = 1024 };
+	float run[RUN], *to = block + tensor->offset;
+	bool finite = true;
+
+	if (tensor->dtype == DPO_DTYPE_F32) {
+		dpo_dtype_to_float(to + first, stored, n, dtype);
+		return all_finite(to + first, n);
+	}
+	dpo_bytes_swap_copy((uint16_t *)(void *)to + first, stored, n, 2);
+	for (size_t i = 0, some; i < n; i += some) {
+		some = n - i < RUN ? n - i : RUN;
+		dpo_dtype_to_float(run, stored + 2 * i, some, dtype);
+		finite = all_finite(run, some) && finite;
+	}
+	return finite;
+}
+
 /* Read, hash and convert one leaf; stored holds its bytes. */
 static enum dpo_status
 read_leaf(const struct work *work, struct leaf *leaf, uint8_t *stored, struct dpo_error *err)
@@ -85,15 +106,13 @@ read_leaf(const struct work *work, struct leaf *leaf, uint8_t *stored, struct dp
 	const struct dpo_tensor *tensor = &work->params->list[leaf->tensor];
 	const struct dpo_safetensors_entry *entry = work->entries[leaf->tensor];
 	size_t each = dpo_dtype_size(entry->dtype);
-	float *to = work->block + tensor->offset + leaf->offset / each;
 	enum dpo_status status = dpo_safetensors_read(work->set, entry, leaf->offset, stored,
 	    leaf->bytes, err);
 
 	if (status != DPO_OK)
 		return status;
 	dpo_hash(leaf->hash, stored, leaf->bytes);
-	dpo_dtype_to_float(to, stored, leaf->bytes / each, entry->dtype);
-	return all_finite(to, leaf->bytes / each) ? DPO_OK :
+	return store(work->block, tensor, leaf->offset / each, stored, leaf->bytes / each, entry->dtype) ? DPO_OK :
 	    dpo_fail(err, DPO_NONFINITE, "%s: tensor \"%s\" holds a NaN or infinity",
 	    file_of(work->set, entry), tensor->name);
 }
@@ -328,13 +347,23 @@ match_entries(struct work *work, const struct dpo_config *config, const char *di
 	return status != DPO_OK ? status : check_rest(work, config, err);
 }
 
+/* Lay params out so that the matrices stay as they are stored. */
+static bool
+keep_dtypes(struct dpo_params *params, const struct dpo_safetensors_entry *const *entries)
+{
+	for (size_t t = 0; t < params->count; t++)
+		if (params->list[t].rank >= 2)
+			params->list[t].dtype = entries[t]->dtype;
+	return dpo_params_lay_out(params);
+}
+
 /*
  * Sizes were checked against the files before the block is allocated: a false configuration costs
  * no memory.
  */
 static enum dpo_status
 read_set(struct work *work, char id[2 * DPO_HASH_BYTES + 1], const struct dpo_config *config,
-    const char *directory, int threads, struct dpo_error *err)
+    struct dpo_params *params, const char *directory, bool keep, int threads, struct dpo_error *err)
 {
 	enum dpo_status status;
 
@@ -342,6 +371,8 @@ read_set(struct work *work, char id[2 * DPO_HASH_BYTES + 1], const struct dpo_co
 		return dpo_fail_memory(err);
 	if ((status = match_entries(work, config, directory, err)) != DPO_OK)
 		return status;
+	if (keep && !keep_dtypes(params, work->entries))
+		return dpo_fail(err, DPO_LIMIT, "%s: too many parameters", directory);
 	if (!(work->block = dpo_alloc_aligned(work->params->total, sizeof *work->block)) ||
 	    !plan(work))
 		return dpo_fail_memory(err);
@@ -352,7 +383,7 @@ read_set(struct work *work, char id[2 * DPO_HASH_BYTES + 1], const struct dpo_co
 
 enum dpo_status
 dpo_weights_read(float **weights, char id[2 * DPO_HASH_BYTES + 1], const struct dpo_config *config,
-    const struct dpo_params *params, const char *directory, int threads, struct dpo_error *err)
+    struct dpo_params *params, const char *directory, bool keep, int threads, struct dpo_error *err)
 {
 	struct dpo_safetensors set;
 	struct work work = { .params = params, .set = &set };
@@ -361,7 +392,7 @@ dpo_weights_read(float **weights, char id[2 * DPO_HASH_BYTES + 1], const struct 
 	*weights = NULL;
 	if ((status = dpo_shards_open(&set, directory, err)) != DPO_OK)
 		return status;
-	status = read_set(&work, id, config, directory, threads, err);
+	status = read_set(&work, id, config, params, directory, keep, threads, err);
 	if (status == DPO_OK)
 		*weights = work.block;
 	else

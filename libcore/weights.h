@@ -15,7 +15,8 @@
  * Read the tensors of a model directory into *weights (params->total floats, 64 byte aligned,
  * padding 0; the caller frees) and give the model id, over the bytes as stored.
  *
- * F32, F16 and BF16 become float exactly. Names may lack the prefix "transformer." or "model.", as
+ * F32, F16 and BF16 become float exactly; with `keep` matrices in F16 and BF16 stay so, in host byte order, and params
+ * is laid out for it. Names may lack the prefix "transformer." or "model.", as
  * files of the bare model do. Ignored are the buffers that older files carry (attn.bias,
  * attn.masked_bias, rotary_emb.inv_freq) and the copy of a tied head, which must equal the
  * embedding. Any other missing or superfluous tensor or wrong shape is DPO_FORMAT, another dtype
@@ -23,9 +24,8 @@
  * NULL. On at most `threads` threads; the result does not depend on them.
  */
 enum dpo_status dpo_weights_read(float **weights, char id[2 * DPO_HASH_BYTES + 1],
-	const struct dpo_config *config,
-	const struct dpo_params *params, const char *directory, int threads,
-	struct dpo_error *err) DPO_MUST_CHECK;
+	const struct dpo_config *config, struct dpo_params *params, const char *directory, bool keep,
+	int threads, struct dpo_error *err) DPO_MUST_CHECK;
 
 /* The model id of float weights in memory: that of an F32 directory of the same tensors. */
 enum dpo_status dpo_weights_identify(char id[2 * DPO_HASH_BYTES + 1],

@@ -1,6 +1,7 @@
 /* The fast kernels against the plainest loops in double precision, at odd sizes. */
 #include "activation.h"
 #include "attention.h"
+#include "bytes.h"
 #include "gemm.h"
 #include "head.h"
 #include "naive.h"
@@ -86,6 +87,35 @@ test_vector(void **state)
 	}
 }
 
+/* Every finite number of both types, at every alignment of a vector. */
+static void
+test_vector_widen(void **state)
+{
+	uint16_t *halves = dpo_alloc(65536, sizeof *halves);
+	float *y = noise(65536);
+	size_t n;
+
+	(void)state;
+	assert_non_null(halves);
+	for (enum dpo_dtype dtype = DPO_DTYPE_F16; dtype <= DPO_DTYPE_BF16; dtype++) {
+		uint32_t exponent = dtype == DPO_DTYPE_F16 ? 0x7c00 : 0x7f80;
+
+		n = 0;
+		for (uint32_t h = 0; h < 65536; h++)
+			if ((h & exponent) != exponent)
+				halves[n++] = (uint16_t)h;
+		for (size_t from = 0; from < 9; from++) {
+			dpo_vector_widen(y, halves + from, dtype, n - from);
+			for (size_t i = from; i < n; i++)
+				assert_int_equal(dpo_bytes_from_float(y[i - from]),
+				    dpo_bytes_from_float(dtype == DPO_DTYPE_F16 ? dpo_bytes_from_f16(halves[i]) :
+				    dpo_bytes_from_bf16(halves[i])));
+		}
+	}
+	free(halves);
+	free(y);
+}
+
 static void
 test_vector_nan(void **state)
 {
@@ -119,7 +149,7 @@ check_product(size_t rows, size_t columns, size_t inner, bool ta, bool tb, bool 
 	    *c = noise(ldc * rows);
 	float *bias = noise(columns), *residual = noise(ldc * rows), *before = copy(c, ldc * rows);
 	struct dpo_product p = { rows, columns, inner, { a, lda, ta }, { b, ldb, tb }, c, ldc,
-	    extras ? 0.0f : 1.0f, extras ? bias : NULL, extras ? residual : NULL, ldc };
+	    extras ? 0.0f : 1.0f, extras ? bias : NULL, extras ? residual : NULL, ldc, DPO_DTYPE_F32, NULL };
 
 	dpo_gemm(threads, &p);
 	for (size_t i = 0; i < rows; i++)
@@ -158,6 +188,59 @@ test_gemm(void **state)
 			    form & 4);
 }
 
+/* B in 16 bits gives the bits of the same B as floats, whatever the thread count; beyond DPO_GEMM_INNER, its sum. */
+static void
+check_stored(enum dpo_dtype dtype, size_t rows, size_t columns, size_t inner, bool transposed)
+{
+	size_t ld = (transposed ? inner : columns) + 3, count = ld * (transposed ? columns : inner);
+	uint16_t *stored = dpo_alloc(count, sizeof *stored);
+	float *a = noise(rows * inner), *b = noise(count), *c = noise(rows * columns), *wanted = copy(c, rows * columns);
+	struct dpo_product p = { .rows = rows, .columns = columns, .inner = inner, .a = { a, inner, false },
+	    .b = { b, ld, transposed }, .c = wanted, .ldc = columns, .keep = 1.0f };
+	float *before = copy(c, rows * columns), *scratch;
+
+	assert_non_null(stored);
+	for (size_t i = 0; i < count; i++) {
+		stored[i] = dtype == DPO_DTYPE_BF16 ? (uint16_t)(dpo_bytes_from_float(b[i]) >> 16) :
+		    (uint16_t)((i * 2654435761u >> 16) & 0xbbff);
+		b[i] = dtype == DPO_DTYPE_BF16 ? dpo_bytes_from_bf16(stored[i]) : dpo_bytes_from_f16(stored[i]);
+	}
+	dpo_gemm(threads, &p);
+	memcpy(&p.b.data, &stored, sizeof stored);
+	p.c = c;
+	p.b_dtype = dtype;
+	for (int n = 1; n <= 3; n++) {
+		memcpy(c, before, rows * columns * sizeof *c);
+		p.scratch = scratch = noise(dpo_gemm_scratch(n, columns, inner));
+		dpo_gemm(n, &p);
+		free(scratch);
+		if (inner <= DPO_GEMM_INNER)
+			assert_memory_equal(c, wanted, rows * columns * sizeof *c);
+		for (size_t i = 0; i < rows * columns; i++)
+			near((double)c[i], (double)wanted[i], 1e-2);
+	}
+	free(stored);
+	free(a);
+	free(b);
+	free(c);
+	free(wanted);
+	free(before);
+}
+
+static void
+test_gemm_stored(void **state)
+{
+	(void)state;
+	for (enum dpo_dtype dtype = DPO_DTYPE_F16; dtype <= DPO_DTYPE_BF16; dtype++)
+		for (int transposed = 0; transposed < 2; transposed++) {
+			check_stored(dtype, 1, 1, 1, transposed);
+			check_stored(dtype, 67, 131, 33, transposed);
+			check_stored(dtype, 515, 40, 9, transposed);
+			check_stored(dtype, 33, 1601, 120, transposed);
+			check_stored(dtype, 3, 20, DPO_GEMM_INNER + 77, transposed);
+		}
+}
+
 static void
 check_linear(enum dpo_layout layout, size_t rows, size_t in, size_t out)
 {
@@ -165,7 +248,8 @@ check_linear(enum dpo_layout layout, size_t rows, size_t in, size_t out)
 	    *y = noise(rows * out);
 	float *dx = noise(rows * in), *dw = noise(in * out), *db = noise(out),
 	    *dw0 = copy(dw, in * out);
-	struct dpo_linear linear = { in, out, layout, w, b, dw, db };
+	struct dpo_linear linear = { .in = in, .out = out, .layout = layout, .weight = w, .bias = b, .d_weight = dw,
+	    .d_bias = db };
 	size_t si = layout == DPO_LAYOUT_OUT_IN ? 1 : out,
 	    so = layout == DPO_LAYOUT_OUT_IN ? in : 1;
 
@@ -656,7 +740,9 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_vector),
 		cmocka_unit_test(test_vector_nan),
+		cmocka_unit_test(test_vector_widen),
 		cmocka_unit_test(test_gemm),
+		cmocka_unit_test(test_gemm_stored),
 		cmocka_unit_test(test_linear),
 		cmocka_unit_test(test_norm),
 		cmocka_unit_test(test_activation),

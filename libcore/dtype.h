@@ -1,0 +1,18 @@
+/*
+ * dtype - how the numbers of a tensor are stored. Layer 1; uses nothing.
+ */
+#ifndef DPO_DTYPE_H
+#define DPO_DTYPE_H
+
+#include <stddef.h>
+
+enum dpo_dtype { DPO_DTYPE_F32, DPO_DTYPE_F16, DPO_DTYPE_BF16, DPO_DTYPE_OTHER };
+
+/* Bytes of one element: 4, 2, 2; 0 for OTHER. */
+static inline size_t
+dpo_dtype_size(enum dpo_dtype dtype)
+{
+	return dtype == DPO_DTYPE_F32 ? 4 : dtype == DPO_DTYPE_OTHER ? 0 : 2;
+}
+
+#endif

@@ -1,0 +1,78 @@
+#!/usr/bin/env bats
+# A model that is only read keeps its matrices as they are stored: the bits of the same weights as float, in half the room.
+
+setup_file() {
+	root="$BATS_TEST_DIRNAME/../.."
+	export bin=${DPO_BIN:-$root/bin} golden="$root/testdata/golden/torch" check="$root/tests/golden_gradients.py"
+	export PYTHONDONTWRITEBYTECODE=1 PYTHONPATH="$root/tests/peers"
+	python3 "$root/tests/peers/make_random.py" "$BATS_FILE_TMPDIR" llama-bf16 llama-f16
+}
+
+as_float() { # NAME: the same weights in F32, as NAME-f32
+	mkdir "$1-f32"
+	cp "$BATS_FILE_TMPDIR/$1/config.json" "$1-f32"
+	"$bin/dpo-export" -q -f safetensors -o "$1-f32/model.safetensors" "$BATS_FILE_TMPDIR/$1"
+}
+
+rows() {
+	"$bin/dpo-cat" "$@" | sed '1d;$d'
+}
+
+same_bits() { # NAME
+	cd "$BATS_TEST_TMPDIR"
+	as_float "$1"
+	python3 "$check" stream "$golden/$1.json" | "$bin/dpo-cat" -q -z > pairs.dpo
+	"$bin/dpo-reflogp" -q -m "$1-f32" pairs.dpo > float.ref
+	rows float.ref > float.jsonl
+	for threads in 1 2 3; do
+		"$bin/dpo-reflogp" -q -j $threads -m "$BATS_FILE_TMPDIR/$1" pairs.dpo > stored.ref
+		rows stored.ref | cmp float.jsonl -
+	done
+	# dpo-train opens all as float, dpo-eval keeps: the first reward is 0 for both
+	"$bin/dpo-train" -q -m "$BATS_FILE_TMPDIR/$1" --learning-rate 0 --max-steps 1 --log log -o policy stored.ref
+	grep -q '"rewards/chosen":-*0,"rewards/rejected":-*0,' log
+	"$bin/dpo-eval" -q -m "$BATS_FILE_TMPDIR/$1" --format tsv stored.ref | grep -qE '^eval_rewards/margins	-?0$'
+}
+
+@test "BF16: the log-probs of the same weights in F32, bit for bit" {
+	same_bits llama-bf16
+}
+
+@test "F16: the log-probs of the same weights in F32, bit for bit" {
+	same_bits llama-f16
+}
+
+@test "a BF16 model of 100 MB takes 100 MB in memory, not 200" {
+	cd "$BATS_TEST_TMPDIR"
+	python3 - big <<-'END'
+	import array, json, math, pathlib, struct, sys
+	import make_random, tensors
+	config = make_random.LLAMA | {"tie_word_embeddings": False, "vocab_size": 4096, "hidden_size": 1024, "intermediate_size": 3072,
+	    "num_hidden_layers": 4, "num_attention_heads": 8, "num_key_value_heads": 2}
+	out = pathlib.Path(sys.argv[1])
+	out.mkdir()
+	(out / "config.json").write_text(json.dumps(config))
+	some = tensors.encode("BF16", make_random.noise("big", 1 << 16, 0.02))
+	plan, header, at = list(make_random.llama_plan(config)), {}, 0
+	for name, shape, _ in plan:
+	    end = at + 2 * math.prod(shape)
+	    header[name] = {"dtype": "BF16", "shape": shape, "data_offsets": [at, end]}
+	    at = end
+	text = json.dumps(header).encode()
+	with open(out / "model.safetensors", "wb") as file:
+	    file.write(struct.pack("<Q", len(text)) + text)
+	    for left in range(at, 0, -len(some)):
+	        file.write(some[:left])
+	END
+	size=$(stat -c %s big/model.safetensors)
+	[ "$size" -gt 98000000 ]
+	python3 "$check" stream "$golden/llama.json" | "$bin/dpo-cat" -q -z > pairs.dpo
+	python3 - "$size" "$bin/dpo-reflogp" -q -j 2 -m big -o big.ref pairs.dpo <<-'END'
+	import resource, subprocess, sys
+	subprocess.run(sys.argv[2:], check=True)
+	peak, size = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024, int(sys.argv[1])
+	print(f"peak {peak / 1e6:.0f} MB of which the model {size / 1e6:.0f}")
+	sys.exit(peak > 1.2 * size + 40e6)
+	END
+	"$bin/dpo-cat" -q --check big.ref
+}
