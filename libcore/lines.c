@@ -99,7 +99,7 @@ check_start(const struct dpo_lines *lines, const char *line, size_t n, struct dp
 		{ "BZh", 3, "bzip2 data; pipe it through bzcat" },
 		{ "\xfd" "7zXZ", 5, "xz data; pipe it through xzcat" },
 		{ "PK\x03\x04", 4, "a zip archive; this reads JSON Lines" },
-		{ "PAR1", 4, "a Parquet file; write it as JSON Lines first" },
+		{ "PAR1", 4, "a Parquet file; pipelines/from-parquet writes it as JSON Lines" },
 		{ "ARROW1", 6, "an Arrow file; write it as JSON Lines first" },
 		{ "\xff\xfe", 2, "UTF-16 text; convert it to UTF-8 (iconv -f UTF-16 -t UTF-8)" },
 		{ "\xfe\xff", 2, "UTF-16 text; convert it to UTF-8 (iconv -f UTF-16 -t UTF-8)" },

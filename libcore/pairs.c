@@ -37,6 +37,20 @@ encode_whole(struct dpo_pair *pair, const struct dpo_tokenizer *tokenizer, const
 	return dpo_tokenizer_encode(tokenizer, (const char *)pair->text.data, pair->text.len, true, ids, err);
 }
 
+/* Texts of a chat template say all there is to say. */
+static enum dpo_status
+encode_rendered(struct dpo_pair *pair, const struct dpo_tokenizer *tokenizer, const struct dpo_row *row,
+    struct dpo_error *err)
+{
+	const struct dpo_row_text *const texts[3] = { &row->prompt, &row->chosen, &row->rejected };
+	struct dpo_ids *const ids[3] = { &pair->prompt, &pair->answers[0], &pair->answers[1] };
+	enum dpo_status status = DPO_OK;
+
+	for (size_t i = 0; i < 1 + pair->n_answers && status == DPO_OK; i++)
+		status = dpo_tokenizer_encode(tokenizer, texts[i]->bytes, texts[i]->n, false, ids[i], err);
+	return status;
+}
+
 static enum dpo_status
 encode_all(struct dpo_pair *pair, const struct dpo_tokenizer *tokenizer, const struct dpo_row *row,
     struct dpo_error *err)
@@ -44,15 +58,15 @@ encode_all(struct dpo_pair *pair, const struct dpo_tokenizer *tokenizer, const s
 	const struct dpo_row_text *const texts[2] = { &row->chosen, &row->rejected };
 	enum dpo_status status;
 
+	pair->n_answers = row->supervised ? 1 : 2;
+	pair->prompt.count = pair->answers[0].count = pair->answers[1].count = 0;
+	if (row->rendered)
+		return encode_rendered(pair, tokenizer, row, err);
 	if (!dpo_tokenizer_eos_text(tokenizer))
 		return dpo_fail(err, DPO_FORMAT, "the tokenizer names no EOS token, which ends every answer");
-	pair->prompt.count = 0;
-	pair->n_answers = row->supervised ? 1 : 2;
 	status = dpo_tokenizer_encode(tokenizer, row->prompt.bytes, row->prompt.n, true, &pair->prompt, err);
-	for (size_t i = 0; i < pair->n_answers && status == DPO_OK; i++) {
-		pair->answers[i].count = 0;
+	for (size_t i = 0; i < pair->n_answers && status == DPO_OK; i++)
 		status = encode_whole(pair, tokenizer, &row->prompt, texts[i], &pair->answers[i], err);
-	}
 	return status;
 }
 

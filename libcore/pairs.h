@@ -9,6 +9,8 @@
  *     the boundary belongs to the answers ("boundary moved").
  *  4. A row whose prompt has max_length tokens or more is dropped.
  *  5. Each answer is cut so that prompt and answer have at most max_length tokens; the EOS may be cut away.
+ * A rendered row (rows.h) skips 1; its three texts are tokenized as they are, without special tokens but those written in
+ * them.
  * An answer without a token (a tokenizer that swallows it) drops the row as well. Supervised rows: the same with one answer.
  */
 #ifndef DPO_PAIRS_H
@@ -35,7 +37,7 @@ struct dpo_pair {
 };
 
 /*
- * Tokenize a row; max_length 0 is no limit. DPO_FORMAT if the tokenizer has no EOS.
+ * Tokenize a row; max_length 0 is no limit. DPO_FORMAT if the tokenizer has no EOS and the row is not rendered.
  */
 enum dpo_status dpo_pair_make(struct dpo_pair *pair, const struct dpo_tokenizer *tokenizer, const struct dpo_row *row,
 	size_t max_length, struct dpo_error *err) DPO_MUST_CHECK;

@@ -9,10 +9,10 @@
 #include <string.h>
 
 /* The keys that mean something. */
-enum key { ID, PROMPT, CHOSEN, REJECTED, COMPLETION, WEIGHT, MARGIN, LABEL_PROB, KEYS };
+enum key { ID, PROMPT, CHOSEN, REJECTED, COMPLETION, WEIGHT, MARGIN, LABEL_PROB, RENDERED, KEYS };
 
 static const char *const names[KEYS] = { "id", "prompt", "chosen", "rejected", "completion", "weight", "margin",
-	"label_prob" };
+	"label_prob", "rendered" };
 
 /* A member of the row: where its value lies in the line. */
 struct member {
@@ -52,7 +52,7 @@ dpo_rows_keep(struct dpo_rows *rows, const char *asked, struct dpo_error *err)
 	kept->type = type;
 	rows->n_kept++;
 	for (size_t i = 0; i < KEYS; i++)
-		if (i != COMPLETION && strcmp(names[i], kept->name) == 0)
+		if (i != COMPLETION && i != RENDERED && strcmp(names[i], kept->name) == 0)
 			return dpo_fail(err, DPO_USAGE, "\"%s\" is a column already", kept->name);
 	for (size_t i = 0; i + 1 < rows->n_kept; i++)
 		if (strcmp(rows->kept[i].name, kept->name) == 0)
@@ -395,6 +395,19 @@ get_id(struct dpo_rows *rows, struct dpo_row *row, const struct members *members
 	return DPO_OK;
 }
 
+static enum dpo_status
+get_rendered(struct dpo_row *row, const struct members *members, struct dpo_error *err)
+{
+	enum dpo_json_token token = members->known[RENDERED].token;
+
+	row->rendered = token == DPO_JSON_TRUE;
+	if (token != DPO_JSON_TRUE && token != DPO_JSON_FALSE && token != DPO_JSON_NULL && token != DPO_JSON_END)
+		return dpo_fail(err, DPO_FORMAT, "\"rendered\" is neither true nor false");
+	if (row->rendered && members->known[PROMPT].token == DPO_JSON_END)
+		return dpo_fail(err, DPO_FORMAT, "\"prompt\" is missing; a rendered row has one");
+	return DPO_OK;
+}
+
 /* All texts go to one buffer; `n` holds their offsets until place_texts, when it moves no more. */
 static enum dpo_status
 get_texts(struct dpo_rows *rows, struct dpo_row *row, const struct members *members, struct dpo_error *err)
@@ -454,6 +467,7 @@ take_row(struct dpo_rows *rows, struct dpo_row *row, const struct members *membe
 	dpo_buffer_clear(&rows->text);
 	dpo_buffer_clear(&rows->values);
 	if ((status = get_id(rows, row, members, err)) != DPO_OK ||
+	    (status = get_rendered(row, members, err)) != DPO_OK ||
 	    (status = get_texts(rows, row, members, err)) != DPO_OK ||
 	    (status = get_optional(&row->weight, members, WEIGHT, 1, 0, 3.40282347e38f, err)) != DPO_OK ||
 	    (status = get_optional(&row->margin, members, MARGIN, 0, -3.40282347e38f, 3.40282347e38f, err)) != DPO_OK ||

@@ -10,6 +10,9 @@
  * least 0), "margin", "label_prob" (within 0 and 1); null counts as absent. Further keys are kept where asked for, and
  * otherwise dropped and counted.
  *
+ * "rendered": true marks texts that a chat template made (pipelines/dpo-chat): prompt, with the generation prompt at its
+ * end, and each answer behind the prompt as one whole text, which need not begin with the prompt's.
+ *
  * The shared prompt is TRL's (extract_prompt): the longest common prefix in characters, less a space at its end, which
  * goes to the answers; where one text is the other's beginning, the last character of the shorter is left to the answers.
  * It differs in one case: where the first characters already differ, TRL looks at the last character of "chosen" and, if that is
@@ -46,6 +49,7 @@ struct dpo_row {
 	bool supervised;
 	bool has_id;
 	bool implicit;			/* the prompt was not given but found */
+	bool rendered;			/* each answer is a whole text, the prompt's messages included */
 	struct dpo_row_text id, prompt;
 	struct dpo_row_text chosen;		/* supervised: the completion */
 	struct dpo_row_text rejected;	/* supervised: not set */
