@@ -18,6 +18,8 @@ struct work {
 	size_t rows, ld, ld_out, group;		/* group: query heads to a key head */
 	float scale;
 	const float *qkv, *out, *d_out, *sums;
+	const float *keys;			/* rows of keys and values: of qkv, or of a cache */
+	size_t ld_keys, key_column, value_column;
 	float *new_out, *new_sums, *d_qkv;
 	size_t blocks;				/* blocks of rows in all segments */
 };
@@ -31,19 +33,31 @@ struct block {
 };
 
 static struct work
-make_work(const struct dpo_attention *a)
+make_work(const struct dpo_attention *a, const float *qkv)
 {
-	struct work w = { .a = a, .rows = a->sequence->rows, .group = a->heads / a->kv_heads };
+	struct work w = { .a = a, .group = a->heads / a->kv_heads, .qkv = qkv, .keys = qkv };
 
 	w.ld = (a->heads + 2 * a->kv_heads) * a->head_dim;
 	w.ld_out = a->heads * a->head_dim;
+	w.ld_keys = w.ld;
+	w.key_column = w.ld_out;
+	w.value_column = w.ld_out + a->kv_heads * a->head_dim;
 	w.scale = 1.0f / sqrtf((float)a->head_dim);
+	return w;
+}
+
+static struct work
+make_packed(const struct dpo_attention *a, const float *qkv)
+{
+	struct work w = make_work(a, qkv);
+
+	w.rows = a->sequence->rows;
 	for (size_t i = 0; i < a->sequence->n_segments; i++)
 		w.blocks += (a->sequence->segments[i].rows + ROWS - 1) / ROWS;
 	return w;
 }
 
-/* Columns of a row of qkv at which head h's query, key and value begin. */
+/* Columns at which head h's query begins in a row of qkv, its key and value in a row of keys. */
 static size_t
 query_at(const struct work *w, size_t head)
 {
@@ -53,13 +67,13 @@ query_at(const struct work *w, size_t head)
 static size_t
 key_at(const struct work *w, size_t head)
 {
-	return (w->a->heads + head / w->group) * w->a->head_dim;
+	return w->key_column + head / w->group * w->a->head_dim;
 }
 
 static size_t
 value_at(const struct work *w, size_t head)
 {
-	return (w->a->heads + w->a->kv_heads + head / w->group) * w->a->head_dim;
+	return w->value_column + head / w->group * w->a->head_dim;
 }
 
 /* How many of the block's keys row i sees. */
@@ -102,14 +116,60 @@ begin(const struct dpo_segment *segment, size_t first, size_t head)
 	return (struct block){ .first = first, .rows = left < ROWS ? left : ROWS, .head = head };
 }
 
+/* One query against n keys: a product of one row, which a BLAS would spend on packing its operands. */
+DPO_WIDE static void
+score_row(const float *query, const float *keys, size_t ld, size_t n, size_t dim, float scale, float *scores)
+{
+	for (size_t j = 0; j < n; j++) {
+		float sum = 0.0f;
+
+#pragma omp simd reduction(+ : sum)
+		for (size_t i = 0; i < dim; i++)
+			sum += query[i] * keys[j * ld + i];
+		scores[j] = scale * sum;
+	}
+}
+
+/* out += sum_j weights[j] values[j] */
+DPO_WIDE static void
+weigh_row(const float *weights, const float *values, size_t ld, size_t n, size_t dim, float *out)
+{
+	for (size_t j = 0; j < n; j++)
+#pragma omp simd
+		for (size_t i = 0; i < dim; i++)
+			out[i] += weights[j] * values[j * ld + i];
+}
+
 /* scores[rows][keys] of the block */
 static void
 score(const struct work *w, const struct block *b, float *scores)
 {
-	dpo_gemm_one(b->rows, b->keys, w->a->head_dim, w->scale,
-	    (struct dpo_operand){ w->qkv + b->first * w->ld + query_at(w, b->head), w->ld, false },
-	    (struct dpo_operand){ w->qkv + b->key * w->ld + key_at(w, b->head), w->ld, true }, 0.0f,
-	    scores, b->keys);
+	const float *query = w->qkv + b->first * w->ld + query_at(w, b->head);
+	const float *keys = w->keys + b->key * w->ld_keys + key_at(w, b->head);
+
+	if (b->rows == 1)
+		score_row(query, keys, w->ld_keys, b->keys, w->a->head_dim, w->scale, scores);
+	else
+		dpo_gemm_one(b->rows, b->keys, w->a->head_dim, w->scale, (struct dpo_operand){ query, w->ld, false },
+		    (struct dpo_operand){ keys, w->ld_keys, true }, 0.0f, scores, b->keys);
+}
+
+/* Add the block's values, weighted, to out; to 0 if fresh. */
+static void
+weigh(const struct work *w, const struct block *b, const float *weights, bool fresh)
+{
+	const float *values = w->keys + b->key * w->ld_keys + value_at(w, b->head);
+	float *out = w->new_out + b->first * w->ld_out + query_at(w, b->head);
+	size_t dim = w->a->head_dim;
+
+	if (b->rows != 1) {
+		dpo_gemm_one(b->rows, dim, b->keys, 1.0f, (struct dpo_operand){ weights, b->keys, false },
+		    (struct dpo_operand){ values, w->ld_keys, false }, fresh ? 0.0f : 1.0f, out, w->ld_out);
+		return;
+	}
+	if (fresh)
+		memset(out, 0, dim * sizeof *out);
+	weigh_row(weights, values, w->ld_keys, b->keys, dim, out);
 }
 
 /* The segment and first row of block number `block`. */
@@ -153,41 +213,81 @@ soften(const struct work *w, const struct block *b, float *scores, float *most, 
 	}
 }
 
+/* Rows b.first .. of one head against all keys they see. */
+static void
+attend(const struct work *w, struct block b, const struct dpo_segment *segment)
+{
+	float scores[ROWS * KEYS], most[ROWS], sum[ROWS];
+	float *out = w->new_out + b.first * w->ld_out + query_at(w, b.head);
+
+	for (bool fresh = true; next_keys(&b, segment); fresh = false) {
+		score(w, &b, scores);
+		soften(w, &b, scores, most, sum, fresh);
+		weigh(w, &b, scores, fresh);
+	}
+	for (size_t i = 0; i < b.rows; i++) {
+		dpo_vector_scale(out + i * w->ld_out, 1.0f / sum[i], w->a->head_dim);
+		if (w->new_sums)
+			w->new_sums[b.head * w->rows + b.first + i] = most[i] + logf(sum[i]);
+	}
+}
+
 static void
 forward_block(void *context, size_t item)
 {
 	const struct work *w = context;
 	size_t first, head = item / w->blocks;
 	const struct dpo_segment *segment = locate(w, item % w->blocks, &first);
-	struct block b = begin(segment, first, head);
-	float scores[ROWS * KEYS], most[ROWS], sum[ROWS];
-	float *out = w->new_out + first * w->ld_out + query_at(w, head);
 
-	for (bool fresh = true; next_keys(&b, segment); fresh = false) {
-		score(w, &b, scores);
-		soften(w, &b, scores, most, sum, fresh);
-		dpo_gemm_one(b.rows, w->a->head_dim, b.keys, 1.0f,
-		    (struct dpo_operand){ scores, b.keys, false },
-		    (struct dpo_operand){ w->qkv + b.key * w->ld + value_at(w, head), w->ld,
-		    false }, fresh ? 0.0f : 1.0f, out, w->ld_out);
-	}
-	for (size_t i = 0; i < b.rows; i++) {
-		dpo_vector_scale(out + i * w->ld_out, 1.0f / sum[i], w->a->head_dim);
-		w->new_sums[head * w->rows + first + i] = most[i] + logf(sum[i]);
-	}
+	attend(w, begin(segment, first, head), segment);
 }
 
 void
 dpo_attention_forward(int threads, const struct dpo_attention *attention, const float *qkv,
     float *out, float *log_sums)
 {
-	struct work w = make_work(attention);
+	struct work w = make_packed(attention, qkv);
 
-	w.qkv = qkv;
 	w.new_out = out;
 	w.new_sums = log_sums;
 	dpo_parallel_for(w.rows * w.ld < 8192 ? 1 : threads, w.blocks * attention->heads,
 	    forward_block, &w);
+}
+
+struct step {
+	struct work work;
+	struct dpo_cache *const *caches;
+	size_t layer;
+};
+
+/* One head of one row. All its keys are in the cache: a prefix, with no keys of its own behind it. */
+static void
+step_head(void *context, size_t item)
+{
+	const struct step *s = context;
+	struct work w = s->work;
+	size_t row = item / w.a->heads;
+	const struct dpo_cache *cache = s->caches[row];
+	struct dpo_segment segment = { .first = row + 1, .prefix = cache->length + 1 };
+
+	w.keys = dpo_cache_row(cache, s->layer, 0);
+	attend(&w, (struct block){ .first = row, .rows = 1, .head = item % w.a->heads }, &segment);
+}
+
+void
+dpo_attention_step(int threads, const struct dpo_attention *attention, size_t layer, size_t rows,
+    const float *qkv, struct dpo_cache *const *caches, float *out)
+{
+	struct step s = { make_work(attention, qkv), caches, layer };
+	size_t kv = attention->kv_heads * attention->head_dim, seen = 0;
+
+	s.work.ld_keys = 2 * kv;
+	s.work.key_column = 0;
+	s.work.value_column = kv;
+	s.work.new_out = out;
+	for (size_t row = 0; row < rows; row++)
+		seen += caches[row]->length + 1;
+	dpo_parallel_for(seen * kv < 65536 ? 1 : threads, rows * attention->heads, step_head, &s);
 }
 
 /* d_scores = scale p (d_p - delta), in place of d_p */
@@ -279,9 +379,8 @@ void
 dpo_attention_backward(int threads, const struct dpo_attention *attention, const float *qkv,
     const float *out, const float *log_sums, const float *d_out, float *d_qkv)
 {
-	struct work w = make_work(attention);
+	struct work w = make_packed(attention, qkv);
 
-	w.qkv = qkv;
 	w.out = out;
 	w.sums = log_sums;
 	w.d_out = d_out;

@@ -1,6 +1,6 @@
 /*
- * attention - causal attention of a packed sequence, forward and backward. Layer 5; uses gemm,
- * pack, parallel, vector.
+ * attention - causal attention of a packed sequence, forward and backward, and of one row against a
+ * cache. Layer 5; uses cache, gemm, pack, parallel, vector.
  *
  *	o_i = sum_j p_ij v_j,  p_ij = exp(s_ij - L_i),  s_ij = q_i . k_j / sqrt(head_dim),
  *	L_i = log sum_j exp(s_ij),
@@ -13,6 +13,7 @@
 #ifndef DPO_ATTENTION_H
 #define DPO_ATTENTION_H
 
+#include "cache.h"
 #include "pack.h"
 
 /* qkv[rows][(heads + 2 kv_heads) head_dim]: queries, keys, values. */
@@ -24,6 +25,14 @@ struct dpo_attention {
 /* out[rows][heads head_dim] and log_sums[heads][rows] (L above) from qkv. */
 void dpo_attention_forward(int threads, const struct dpo_attention *attention, const float *qkv,
 	float *out, float *log_sums);
+
+/*
+ * Row r of qkv against positions 0 .. caches[r]->length of a layer of its cache, where its own keys and
+ * values are already: out[rows][heads head_dim]. attention->sequence is not used. A row's bits depend on
+ * itself and its cache alone.
+ */
+void dpo_attention_step(int threads, const struct dpo_attention *attention, size_t layer, size_t rows,
+	const float *qkv, struct dpo_cache *const *caches, float *out);
 
 /* d_qkv, shaped as qkv, from d_out, with qkv, out and log_sums of the forward pass. */
 void dpo_attention_backward(int threads, const struct dpo_attention *attention, const float *qkv,

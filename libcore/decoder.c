@@ -7,8 +7,10 @@
 #include "parallel.h"
 #include "places.h"
 #include "rope.h"
+#include "skinny.h"
 #include "vector.h"
 
+#include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -38,6 +40,10 @@ struct dpo_decoder {
 	float *h, *h_stats;		/* head rows only */
 	size_t scratch_floats;		/* 0 if all matrices are float */
 	float *scratch;			/* for tiles of those that are not */
+	/* generation only: of the pass at hand */
+	struct dpo_cache *const *caches;	/* of each row, if `step`, or the one of all; NULL: none */
+	bool step;
+	struct dpo_sequence rows;	/* of a step */
 	/* backward only */
 	float *dx, *d_normed, *d_attended, *d_qkv, *d_up, *d_activated, *partial;
 };
@@ -105,6 +111,7 @@ dpo_decoder_free(struct dpo_decoder *decoder)
 		return;
 	dpo_places_free(&decoder->places);
 	dpo_arena_free(&decoder->arena);
+	dpo_sequence_free(&decoder->rows);
 	free(decoder->rope);
 	free(decoder->kept);
 	free(decoder);
@@ -273,6 +280,44 @@ linear_at(const struct dpo_decoder *d, const struct dpo_place *place, const floa
 	return map;
 }
 
+/* The products of a step are skinny ones. */
+static void
+multiply(const struct dpo_decoder *d, const struct dpo_linear *map, size_t rows, struct dpo_rows x,
+    struct dpo_rows residual, struct dpo_rows y)
+{
+	if (d->step)
+		dpo_skinny_forward(dpo_skinny_best(), d->threads, map, rows, x, residual, y);
+	else
+		dpo_linear_forward(d->threads, map, rows, x, residual, y);
+}
+
+/* Keys and values of the rows go to their caches. */
+static void
+remember(const struct dpo_decoder *d, size_t layer, size_t rows)
+{
+	for (size_t row = 0; row < rows; row++) {
+		const struct dpo_cache *cache = d->caches[d->step ? row : 0];
+
+		memcpy(dpo_cache_row(cache, layer, d->step ? cache->length : row),
+		    d->kept[layer].qkv + row * d->qkv + d->query, 2 * d->kv * sizeof(float));
+	}
+}
+
+static void
+attend(const struct dpo_decoder *d, size_t layer, const struct dpo_sequence *s)
+{
+	const struct kept *k = &d->kept[layer];
+	struct dpo_attention attention = { s, d->config->heads, d->config->kv_heads,
+	    d->config->head_dim };
+
+	if (d->caches)
+		remember(d, layer, s->rows);
+	if (d->step)
+		dpo_attention_step(d->threads, &attention, layer, s->rows, k->qkv, d->caches, k->attended);
+	else
+		dpo_attention_forward(d->threads, &attention, k->qkv, k->attended, k->log_sums);
+}
+
 static void
 forward_qkv(const struct dpo_decoder *d, const struct dpo_layer_places *at,
     const struct dpo_sequence *s, const float *weights, const struct kept *k)
@@ -282,7 +327,7 @@ forward_qkv(const struct dpo_decoder *d, const struct dpo_layer_places *at,
 	for (size_t i = 0; i < d->places.n_qkv; i++) {
 		struct dpo_linear map = linear_at(d, &at->qkv[i], weights, NULL);
 
-		dpo_linear_forward(d->threads, &map, s->rows, rows_of(d->normed, d->hidden),
+		multiply(d, &map, s->rows, rows_of(d->normed, d->hidden),
 		    (struct dpo_rows){ 0 }, rows_of(k->qkv + column, d->qkv));
 		column += map.out;
 	}
@@ -298,7 +343,7 @@ forward_up(const struct dpo_decoder *d, const struct dpo_layer_places *at, size_
 	for (size_t i = 0; i < d->places.n_up; i++) {
 		struct dpo_linear map = linear_at(d, &at->up[i], weights, NULL);
 
-		dpo_linear_forward(d->threads, &map, rows, rows_of(d->normed, d->hidden),
+		multiply(d, &map, rows, rows_of(d->normed, d->hidden),
 		    (struct dpo_rows){ 0 }, rows_of(k->up + i * d->inner, d->up));
 	}
 }
@@ -313,27 +358,24 @@ forward_layer(const struct dpo_decoder *d, size_t layer, const struct dpo_sequen
 	struct dpo_norm norm2 = dpo_places_norm(&d->places, &at->norm2, weights, NULL);
 	struct dpo_linear o = linear_at(d, &at->o, weights, NULL);
 	struct dpo_linear down = linear_at(d, &at->down, weights, NULL);
-	struct dpo_attention attention = { s, d->config->heads, d->config->kv_heads,
-	    d->config->head_dim };
 
 	dpo_norm_forward(d->threads, &norm1, s->rows, k->x, d->normed, d->stats);
 	forward_qkv(d, at, s, weights, k);
-	dpo_attention_forward(d->threads, &attention, k->qkv, k->attended, k->log_sums);
-	dpo_linear_forward(d->threads, &o, s->rows, rows_of(k->attended, d->query),
+	attend(d, layer, s);
+	multiply(d, &o, s->rows, rows_of(k->attended, d->query),
 	    rows_of(k->x, d->hidden), rows_of(k->middle, d->hidden));
 	dpo_norm_forward(d->threads, &norm2, s->rows, k->middle, d->normed, d->stats);
 	forward_up(d, at, s->rows, weights, k);
 	dpo_activation_forward(d->threads, d->config->family->activation, s->rows, d->inner, k->up,
 	    d->activated);
-	dpo_linear_forward(d->threads, &down, s->rows, rows_of(d->activated, d->inner),
+	multiply(d, &down, s->rows, rows_of(d->activated, d->inner),
 	    rows_of(k->middle, d->hidden), rows_of(out, d->hidden));
 }
 
-enum dpo_status
-dpo_decoder_forward(struct dpo_decoder *decoder, const float *weights,
-    const struct dpo_sequence *sequence, const float **h, struct dpo_error *err)
+static enum dpo_status
+forward(struct dpo_decoder *d, const float *weights, const struct dpo_sequence *sequence, const float **h,
+    struct dpo_error *err)
 {
-	struct dpo_decoder *d = decoder;
 	struct embedding embedding = { d, sequence, weights, NULL };
 	struct dpo_norm norm = dpo_places_norm(&d->places, &d->places.norm, weights, NULL);
 	size_t layers = d->config->layers;
@@ -350,6 +392,71 @@ dpo_decoder_forward(struct dpo_decoder *decoder, const float *weights,
 	dpo_norm_forward(d->threads, &norm, sequence->head_rows,
 	    d->last + sequence->head_first * d->hidden, d->h, d->h_stats);
 	return DPO_OK;
+}
+
+enum dpo_status
+dpo_decoder_forward(struct dpo_decoder *decoder, const float *weights,
+    const struct dpo_sequence *sequence, const float **h, struct dpo_error *err)
+{
+	decoder->caches = NULL;
+	decoder->step = false;
+	return forward(decoder, weights, sequence, h, err);
+}
+
+enum dpo_status
+dpo_decoder_prefill(struct dpo_decoder *decoder, const float *weights, const struct dpo_sequence *sequence,
+    struct dpo_cache *cache, size_t positions, const float **h, struct dpo_error *err)
+{
+	struct dpo_decoder *d = decoder;
+	enum dpo_status status = dpo_cache_reserve(cache, d->config->layers, 2 * d->kv, positions, err);
+
+	assert(!d->train && sequence->rows <= positions && sequence->n_segments <= 1);
+	if (status != DPO_OK)
+		return status;
+	d->caches = &cache;
+	d->step = false;
+	status = forward(d, weights, sequence, h, err);
+	d->caches = NULL;
+	cache->length = sequence->rows;
+	return status;
+}
+
+static bool
+lay_out_step(struct dpo_sequence *s, const int32_t *tokens, struct dpo_cache *const *caches, size_t n)
+{
+	void *own = s->tokens, *positions = s->positions;
+	bool fits = dpo_size_grow(&own, &s->tokens_capacity, n, sizeof *s->tokens) &
+	    dpo_size_grow(&positions, &s->positions_capacity, n, sizeof *s->positions);
+
+	s->tokens = own;
+	s->positions = positions;
+	s->rows = s->head_rows = n;
+	for (size_t i = 0; fits && i < n; i++) {
+		assert(caches[i]->length < caches[i]->capacity);
+		s->tokens[i] = tokens[i];
+		s->positions[i] = (int32_t)caches[i]->length;
+	}
+	return fits;
+}
+
+enum dpo_status
+dpo_decoder_step(struct dpo_decoder *decoder, const float *weights, const int32_t *tokens,
+    struct dpo_cache *const *caches, size_t n, const float **h, struct dpo_error *err)
+{
+	struct dpo_decoder *d = decoder;
+	enum dpo_status status;
+
+	assert(!d->train);
+	if (!lay_out_step(&d->rows, tokens, caches, n))
+		return dpo_fail_memory(err);
+	d->caches = caches;
+	d->step = true;
+	status = forward(d, weights, &d->rows, h, err);
+	d->caches = NULL;
+	d->step = false;
+	for (size_t i = 0; i < n; i++)
+		caches[i]->length++;
+	return status;
 }
 
 /* ------------------------------------------------------------------ backward */

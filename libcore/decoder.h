@@ -1,6 +1,6 @@
 /*
  * decoder - a packed sequence through the model, and back. Layer 8; uses error, arena, config,
- * params, places, pack, linear, norm, rope, attention, activation, parallel, vector.
+ * params, places, cache, skinny, pack, linear, norm, rope, attention, activation, parallel, vector.
  *
  * Pre-norm decoder: x += o(attention(qkv(norm1 x))), x += down(act(up(norm2 x))), then the last
  * norm. Between the passes the decoder keeps per layer x, qkv, attention output, x after
@@ -10,6 +10,7 @@
 #ifndef DPO_DECODER_H
 #define DPO_DECODER_H
 
+#include "cache.h"
 #include "linear.h"
 #include "pack.h"
 #include "params.h"
@@ -28,6 +29,22 @@ void dpo_decoder_free(struct dpo_decoder *decoder);
  */
 enum dpo_status dpo_decoder_forward(struct dpo_decoder *decoder, const float *weights,
 	const struct dpo_sequence *sequence, const float **h, struct dpo_error *err) DPO_MUST_CHECK;
+
+/*
+ * As dpo_decoder_forward, and the keys and values of the rows are put into `cache` ({0}, or used before), with room for
+ * `positions` in all. The sequence has no answers of more than one token: its rows are those of a prompt.
+ */
+enum dpo_status dpo_decoder_prefill(struct dpo_decoder *decoder, const float *weights,
+	const struct dpo_sequence *sequence, struct dpo_cache *cache, size_t positions, const float **h,
+	struct dpo_error *err) DPO_MUST_CHECK;
+
+/*
+ * One token more for each of n sequences: tokens[i] goes behind what caches[i] holds, which has room for it. *h is
+ * [n][hidden_size], good until the next pass. The same layers as the packed pass, but for the order in which products are
+ * summed (skinny.h): a sequence's bits do not depend on the others.
+ */
+enum dpo_status dpo_decoder_step(struct dpo_decoder *decoder, const float *weights, const int32_t *tokens,
+	struct dpo_cache *const *caches, size_t n, const float **h, struct dpo_error *err) DPO_MUST_CHECK;
 
 /*
  * After the forward pass of the same sequence, once: gradients[params.total] += those of

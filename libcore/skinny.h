@@ -1,0 +1,25 @@
+/*
+ * skinny - the linear map of a few rows: a step of generation. Layer 6; uses dtype, linear,
+ * parallel, vector.
+ *
+ * A step reads every weight once for a handful of rows, so it is bound by memory, not by arithmetic. These loops read
+ * each weight once a call, and sum every element of y over `in` in one order that depends on the layout, on `in` and on
+ * the processor, never on the number of rows: a row's result has the same bits alone and among others. (A BLAS chooses its
+ * kernel by the shape.) F16 and BF16 weights are read as they are stored: a step takes half the time. Taken at run time: AVX-512, AVX2 with FMA, or the baseline.
+ */
+#ifndef DPO_SKINNY_H
+#define DPO_SKINNY_H
+
+#include "linear.h"
+
+/* Sets of instructions, each a superset of the one before. */
+enum dpo_skinny_set { DPO_SKINNY_BASE, DPO_SKINNY_AVX2, DPO_SKINNY_AVX512 };
+
+/* The best set this processor has. */
+enum dpo_skinny_set dpo_skinny_best(void);
+
+/* As dpo_linear_forward, with the loops of a set that the processor has. Bits do not depend on rows, nor on threads. */
+void dpo_skinny_forward(enum dpo_skinny_set set, int threads, const struct dpo_linear *linear, size_t rows,
+	struct dpo_rows x, struct dpo_rows residual, struct dpo_rows y);
+
+#endif
