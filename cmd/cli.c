@@ -1,6 +1,7 @@
 /* cli - see cli.h. Here: ending, messages, input and output, progress, signals. Options are in options.c. */
 #include "cli.h"
 #include "cli_private.h"
+#include "hub.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -18,6 +19,8 @@ static struct {
 	bool quiet, verbose;
 	struct input { dev_t device; ino_t inode; } *inputs;	/* files read so far; kept until exit */
 	size_t n_inputs;
+	char **models;			/* paths found; kept until exit */
+	size_t n_models;
 } state;
 
 /* Names of unfinished files, for the handler: fixed memory, set before the pointer's flag. */
@@ -162,6 +165,21 @@ cli_reads(const char *path)
 		cli_out_of_memory();
 	inputs[state.n_inputs++] = (struct input){ about.st_dev, about.st_ino };
 	state.inputs = inputs;
+}
+
+const char *
+cli_model(const char *name)
+{
+	struct dpo_error err;
+	char **models, *path;
+
+	cli_check(dpo_hub_find(&path, name, &err), &err);
+	if (!(models = realloc(state.models, (state.n_models + 1) * sizeof *models)))
+		cli_out_of_memory();
+	state.models = models;
+	state.models[state.n_models++] = path;
+	cli_reads(path);
+	return path;
 }
 
 int

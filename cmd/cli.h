@@ -104,6 +104,11 @@ bool cli_verbose(void);
 
 /* Open an input ("-" or NULL: standard input). A terminal is a usage error. Remembers it for cli_output. Exits on failure. */
 int cli_input(const char *path);
+/*
+ * The path of a MODEL, itself a path or ORG/NAME[@REVISION] in the Hugging Face cache (hub.h). Remembers it for cli_output.
+ * Good until exit. Exits on failure.
+ */
+const char *cli_model(const char *name);
 /* Remember a further file that is read (a model), so that -o may not name it. A path that does not exist is ignored. */
 void cli_reads(const char *path);
 /* Whether path is one of the inputs so far: for a second output, which -o does not cover. */

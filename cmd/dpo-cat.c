@@ -555,7 +555,7 @@ main(int argc, char **argv)
 	for (size_t i = 0; i < n; i++)
 		cli_reads(paths[i]);
 	if (options.model)
-		cli_reads(options.model);
+		options.model = cli_model(options.model);
 	if (options.check)
 		return cli_finish(check(paths, n, &options));
 	if (options.header)

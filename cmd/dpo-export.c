@@ -137,9 +137,9 @@ main(int argc, char **argv)
 		cli_usage("-f hf writes a directory: name it with -o");
 	if (strcmp(policy, "-") == 0 && isatty(STDIN_FILENO))
 		cli_usage("no input: name a model or pipe one in");
+	policy = cli_model(policy);
 	if (output)
 		check_output(output, policy);
-	cli_reads(policy);
 	cli_check(dpo_model_open(&model, policy, (int)options.common.threads, &err), &err);
 	if (directory)
 		write_directory(&model, output, options.force);

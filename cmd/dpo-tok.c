@@ -241,8 +241,7 @@ open_tokenizer(struct run *run)
 {
 	struct dpo_error err;
 
-	cli_reads(run->options.model);
-	cli_check(dpo_modelfiles_open(&run->files, run->options.model, &err), &err);
+	cli_check(dpo_modelfiles_open(&run->files, cli_model(run->options.model), &err), &err);
 	if (dpo_tokenizer_open(&run->tokenizer, &run->files, &err) != DPO_OK)
 		cli_fail_at(&err, run->options.model);
 	for (size_t i = 0; i < run->options.keep.count; i++)

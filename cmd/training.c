@@ -30,11 +30,12 @@ open_model(struct training *training)
 	const struct training_options *options = training->options;
 	struct dpo_error err;
 
-	cli_reads(options->init ? options->init : options->model);
-	if (options->init)
+	if (options->init) {
+		cli_reads(options->init);
 		cli_check(dpo_model_init(&training->model, options->init, training->recipe.seed, &err), &err);
-	else
-		cli_check(dpo_model_open(&training->model, options->model, (int)options->common.threads, &err), &err);
+	} else {
+		cli_check(dpo_model_open(&training->model, cli_model(options->model), (int)options->common.threads, &err), &err);
+	}
 }
 
 /* The reference whose log-probs the rows carry must be the model, unless the user knows better. */

@@ -144,7 +144,7 @@ dpo-chat: model: has no chat template; give one with --chat-template" ]
 	hostile '{% set n = namespace(_x=1) %}' "the chat template: "
 	hostile '{{ raise_exception("no system role") }}' "the chat template: no system role"
 	hostile '{% for i in range(1000000000) %}{% endfor %}' "the chat template: "
-	hostile '{% for i in range(99999) %}{% for j in range(99999) %}{% endfor %}{% endfor %}' "the chat template: it takes more than 5 seconds"
+	hostile '{% for i in range(99999) %}{% for j in range(99999) %}{% endfor %}{% endfor %}' "the chat template: it takes more than 3 seconds"
 	hostile '{% set n = namespace(s="x") %}{% for i in range(64) %}{% set n.s = n.s ~ n.s %}{% endfor %}' "the chat template: it takes too much memory"
 	hostile "$(python3 -c 'print("{% if 1 %}" * 9999 + "{% endif %}" * 9999)')" "the chat template: "
 	hostile '{% macro m() %}{{ m() }}{% endmacro %}{{ m() }}' "the chat template: "

@@ -158,7 +158,7 @@ refuses() {
 	says 3 empty 'empty: the model has neither tokenizer.json nor vocab.json'
 	says 3 noeos 'rows.jsonl:1: the tokenizer names no EOS token, which ends every answer'
 	says 3 odd 'odd: tokenizer.json: normalizer Lowercase'
-	says 1 absent 'absent: No such file or directory'
+	says 1 ./absent './absent: No such file or directory'
 }
 
 @test "tok: a model stream gives the same bytes as its directory" {
