@@ -1,8 +1,8 @@
 /* dpo-train - train a policy on preference pairs
  *
  * Reads pairs with reference log-probs (dpo-reflogp), trains the model by Direct Preference Optimization, and writes the
- * policy as a model stream. Supervised rows are learned with --loss-type sft. Only the policy is in memory, never the
- * reference. A run with --checkpoint that is stopped or killed goes on from its last checkpoint when the same command is
+ * policy as a model stream. Supervised rows are learned with --loss-type sft. Only the policy is in memory, and the
+ * reference only where --sync-ref-model moves it. A run with --checkpoint that is stopped or killed goes on from its last checkpoint when the same command is
  * given again, and ends in the same bytes.
  *
  *	dpo-train -m MODEL --beta 0.1 --learning-rate 1e-5 --log log.jsonl prefs.ref > policy.dpo
@@ -14,7 +14,8 @@
 static const struct training_options defaults = {
 	.loss = "sigmoid", .schedule = "linear", .order = "shuffle", .beta = 0.1, .learning_rate = 1e-6, .beta1 = 0.9,
 	.beta2 = 0.999, .epsilon = 1e-8, .max_grad_norm = 1, .epochs = 3, .max_steps = -1, .batch_size = 8,
-	.accumulation = 1, .grad_slots = 1, .seed = 42, .logging_steps = 10, .save_steps = 500,
+	.accumulation = 1, .grad_slots = 1, .seed = 42, .logging_steps = 10, .save_steps = 500, .mixup_alpha = 0.6,
+	.sync_steps = 512,
 };
 
 static const char *const orders[] = { "shuffle", "sequential", NULL };
@@ -52,6 +53,9 @@ static const struct cli_option table[] = {
 	{ "restart", 0, CLI_FLAG, AT(restart), NULL, "discard the checkpoint and begin again", 0, 0, NULL },
 	{ "max-time", 0, CLI_NUMBER, AT(max_time), "SECONDS", "stop with a checkpoint after so long; 0: never", 0, HUGE_COUNT, NULL },
 	{ "other-reference", 0, CLI_FLAG, AT(other_reference), NULL, "the reference is another model than -m", 0, 0, NULL },
+	{ "sync-ref-model", 0, CLI_FLAG, AT(sync_ref), NULL, "move the reference after the policy (TR-DPO)", 0, 0, NULL },
+	{ "ref-model-mixup-alpha", 0, CLI_NUMBER, AT(mixup_alpha), "A", "the policy's share in the moved reference", 0, 1, NULL },
+	{ "ref-model-sync-steps", 0, CLI_INTEGER, AT(sync_steps), "N", "move the reference every N steps", 1, HUGE_COUNT, NULL },
 	CLI_COMMON(struct training_options),
 };
 
@@ -80,6 +84,11 @@ check_options(const struct training_options *options, const char *path)
 		cli_usage("--eval-steps without --eval");
 	if (!options->checkpoint && (options->max_time > 0 || options->restart))
 		cli_usage("--max-time and --restart need --checkpoint");
+	if (!options->sync_ref &&
+	    (options->mixup_alpha != defaults.mixup_alpha || options->sync_steps != defaults.sync_steps))
+		cli_usage("--ref-model-mixup-alpha and --ref-model-sync-steps need --sync-ref-model");
+	if (options->sync_ref && !dpo_loss_find(options->loss)->reference)
+		cli_usage("--sync-ref-model: the loss %s reads no reference", options->loss);
 	if (options->log && strcmp(options->log, "-") == 0)
 		cli_usage("--log: standard output is for the policy");
 }
@@ -111,7 +120,8 @@ make_recipe(const struct training_options *options)
 		.batch_size = (uint64_t)(options->batch_size * options->accumulation),
 		.grad_slots = (uint64_t)options->grad_slots, .seed = (uint64_t)options->seed,
 		.shuffle = strcmp(options->order, "shuffle") == 0, .logging_steps = (uint64_t)options->logging_steps,
-		.eval_steps = (uint64_t)options->eval_steps,
+		.eval_steps = (uint64_t)options->eval_steps, .ref_mixup_alpha = options->mixup_alpha,
+		.ref_sync_steps = options->sync_ref ? (uint64_t)options->sync_steps : 0,
 	};
 }
 

@@ -47,7 +47,12 @@ check_reference(const struct training *training, const struct dpo_header *header
 	if (kernel && strcmp(kernel, dpo_lineage_kernel_here()) != 0)
 		cli_warn("the reference was computed with BLAS kernel %s, this is %s: log-probs differ by rounding", kernel,
 		    dpo_lineage_kernel_here());
-	if (training->options->other_reference || (reference && strcmp(reference, training->model.id) == 0))
+	if (reference && strcmp(reference, training->model.id) == 0)
+		return DPO_OK;
+	if (training->options->sync_ref)
+		return dpo_fail(err, DPO_MISMATCH, "the reference is model %.16s, not %.16s that is to be trained, which "
+		    "--sync-ref-model needs", reference ? reference : "unknown", training->model.id);
+	if (training->options->other_reference)
 		return DPO_OK;
 	return dpo_fail(err, DPO_MISMATCH, "the reference is model %.16s, not %.16s that is to be trained; "
 	    "--other-reference allows it", reference ? reference : "unknown", training->model.id);
@@ -130,6 +135,20 @@ make_run(const struct training *training)
 	return run;
 }
 
+/* A reference that moved ended as weights that no file holds: their id, into the stage. */
+static enum dpo_status
+add_synced_reference(const struct training *training, cJSON *stage, struct dpo_error *err)
+{
+	struct dpo_model moved = training->model;
+	enum dpo_status status;
+
+	if (!(moved.weights = dpo_train_reference(training->train)))
+		return DPO_OK;
+	if ((status = dpo_model_identify(&moved, (int)training->options->common.threads, err)) != DPO_OK)
+		return status;
+	return cJSON_AddStringToObject(stage, "synced_reference", moved.id) ? DPO_OK : dpo_fail_memory(err);
+}
+
 /* The policy's chain: that of the model, and this stage. */
 static enum dpo_status
 make_stages(const struct training *training, struct dpo_header *header, struct dpo_error *err)
@@ -153,7 +172,7 @@ make_stages(const struct training *training, struct dpo_header *header, struct d
 	if (!add_tip(stage, "data", &training->data) ||
 	    (training->recipe.loss->reference && !cJSON_AddStringToObject(stage, "reference", reference ? reference : "")))
 		return dpo_fail_memory(err);
-	return DPO_OK;
+	return add_synced_reference(training, stage, err);
 }
 
 /* ------------------------------------------------------------------ log and checkpoint */
@@ -236,6 +255,16 @@ resume(struct training *training)
 
 /* ------------------------------------------------------------------ the run */
 
+/* What a reference that moves costs, before it is paid. */
+static void
+announce_sync(const struct training *training)
+{
+	size_t parameters = training->model.params.parameters;
+
+	cli_note("--sync-ref-model: the reference takes %zu bytes more, 4 for each of %zu parameters",
+	    4 * parameters, parameters);
+}
+
 void
 training_begin(struct training *training)
 {
@@ -243,8 +272,13 @@ training_begin(struct training *training)
 	struct dpo_error err;
 
 	training->run = make_run(training);
+	if (options->sync_ref)
+		announce_sync(training);
 	cli_check(dpo_train_new(&training->train, &training->recipe, &training->model, &training->data.rows,
 	    options->eval ? &training->eval.rows : NULL, (int)options->common.threads, &err), &err);
+	if (options->sync_ref && (uint64_t)options->sync_steps > dpo_train_total(training->train))
+		cli_warn("--ref-model-sync-steps %lld: the run ends after %llu steps, and the reference stays as it is",
+		    (long long)options->sync_steps, (unsigned long long)dpo_train_total(training->train));
 	if (options->checkpoint) {
 		cli_signals_defer();
 		resume(training);

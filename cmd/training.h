@@ -22,7 +22,9 @@ struct training_options {
 	double beta, learning_rate, warmup_steps, weight_decay, beta1, beta2, epsilon, max_grad_norm, epochs, max_time;
 	int64_t max_steps, batch_size, accumulation, grad_slots, seed, logging_steps, eval_steps, save_steps;
 	const char *log, *eval, *checkpoint;
-	bool restart, other_reference;
+	bool restart, other_reference, sync_ref;
+	double mixup_alpha;
+	int64_t sync_steps;
 };
 
 /* A stream of rows held in memory. */

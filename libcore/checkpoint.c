@@ -15,7 +15,7 @@
 
 enum { PIECE = 4 << 20 };
 
-static const char *const prefixes[DPO_CHECKPOINT_BLOCKS] = { "params/", "adam_m/", "adam_v/" };
+static const char *const prefixes[DPO_CHECKPOINT_BLOCKS] = { "params/", "adam_m/", "adam_v/", "reference/" };
 static const char state_name[] = "state.json", log_name[] = "log.jsonl";
 
 /* ------------------------------------------------------------------ writing */
@@ -79,7 +79,8 @@ dpo_checkpoint_write(struct dpo_out *out, const cJSON *run, const struct dpo_buf
 	    (status = write_file(writer, &header, log_name, log, err)) != DPO_OK)
 		goto out;
 	for (size_t b = 0; b < DPO_CHECKPOINT_BLOCKS && status == DPO_OK; b++)
-		status = dpo_tensors_write(writer, &header, prefixes[b], params, blocks[b], err);
+		if (blocks[b])
+			status = dpo_tensors_write(writer, &header, prefixes[b], params, blocks[b], err);
 	if (status == DPO_OK)
 		status = dpo_writer_end(writer, NULL, err);
 out:
@@ -241,7 +242,7 @@ take_blocks(struct dpo_checkpoint *checkpoint, const struct dpo_params *params,
 	for (size_t b = 0; b < DPO_CHECKPOINT_BLOCKS; b++) {
 		struct dpo_tensors_fill fill = { .params = params, .prefix = prefixes[b], .block = blocks[b] };
 
-		while (!dpo_tensors_full(&fill)) {
+		while (blocks[b] && !dpo_tensors_full(&fill)) {
 			if (status == DPO_END)
 				return dpo_fail(err, DPO_FORMAT, "tensors are missing");
 			if (status == DPO_OK)

@@ -4,7 +4,7 @@
  *
  * A stream of kind "checkpoint" (dpo-stream(5)) with the columns name, shape, offset, data of a model stream and `bytes`:
  * the file "state.json" (one record), "log.jsonl" (records of at most 4 MiB, `offset` in bytes), then all tensors three
- * times, as params/NAME, adam_m/NAME and adam_v/NAME. The header's one stage holds in its settings the identity of the
+ * times, as params/NAME, adam_m/NAME and adam_v/NAME, and a fourth time as reference/NAME where the reference moves. The header's one stage holds in its settings the identity of the
  * run, `run`: a JSON object of everything that shapes the run's result. Whoever writes it does so through struct
  * dpo_out, so that the file is whole or absent.
  */
@@ -17,7 +17,7 @@
 #include "header.h"
 #include "params.h"
 
-enum { DPO_CHECKPOINT_BLOCKS = 3 };	/* params, adam_m, adam_v */
+enum { DPO_CHECKPOINT_BLOCKS = 4 };	/* params, adam_m, adam_v, reference; NULL for none */
 
 struct dpo_checkpoint;
 

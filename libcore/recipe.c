@@ -25,6 +25,10 @@ dpo_recipe_json(const struct dpo_recipe *recipe)
 
 	for (size_t i = 0; i < sizeof numbers / sizeof *numbers && good; i++)
 		good = cJSON_AddNumberToObject(object, numbers[i].name, numbers[i].value) != NULL;
+	if (good && recipe->ref_sync_steps)
+		good = cJSON_AddTrueToObject(object, "sync_ref_model") &&
+		    cJSON_AddNumberToObject(object, "ref_model_mixup_alpha", recipe->ref_mixup_alpha) &&
+		    cJSON_AddNumberToObject(object, "ref_model_sync_steps", (double)recipe->ref_sync_steps);
 	if (!good) {
 		cJSON_Delete(object);
 		return NULL;

@@ -24,6 +24,8 @@ struct dpo_recipe {
 	uint64_t grad_slots;		/* a fixed binary tree over so many contiguous groups of a batch's rows sums its gradient */
 	uint64_t seed;
 	bool shuffle;
+	double ref_mixup_alpha;		/* of reference.h */
+	uint64_t ref_sync_steps;	/* 0: the reference stays as it is */
 	uint64_t logging_steps;
 	uint64_t eval_steps;		/* 0: only after the last step */
 };

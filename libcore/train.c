@@ -4,6 +4,7 @@
 #include "json.h"
 #include "metrics.h"
 #include "random.h"
+#include "reference.h"
 #include "size.h"
 
 #include <inttypes.h>
@@ -18,6 +19,7 @@ struct dpo_train {
 	struct dpo_model *model;		/* borrowed */
 	struct dpo_rowset *data, *eval;		/* borrowed; eval is NULL without */
 	struct dpo_scorer *scorer;
+	struct dpo_reference *reference;	/* owned; NULL if it stays as it is */
 	struct dpo_optim optim;
 	float *gradients[DEPTH_MAX];		/* owned; all zero between steps */
 	struct dpo_tokens tokens;
@@ -90,6 +92,9 @@ dpo_train_new(struct dpo_train **result, const struct dpo_recipe *recipe, struct
 			status = dpo_fail_memory(err);
 	if (status == DPO_OK)
 		status = dpo_scorer_new(&train->scorer, &model->config, &model->params, model->weights, true, threads, err);
+	if (status == DPO_OK && recipe->ref_sync_steps)
+		status = dpo_reference_new(&train->reference, recipe->ref_mixup_alpha, recipe->ref_sync_steps, model, data, eval,
+		    threads, err);
 	if (status != DPO_OK) {
 		dpo_train_free(train);
 		*result = NULL;
@@ -103,6 +108,7 @@ dpo_train_free(struct dpo_train *train)
 	if (!train)
 		return;
 	dpo_scorer_free(train->scorer);
+	dpo_reference_free(train->reference);
 	dpo_optim_free(&train->optim);
 	for (size_t d = 0; d < DEPTH_MAX; d++)
 		free(train->gradients[d]);
@@ -113,6 +119,15 @@ dpo_train_free(struct dpo_train *train)
 }
 
 /* ------------------------------------------------------------------ the gradient of a step */
+
+/* Row `index` of a set, with the log-probs of the reference as it is now. */
+static enum dpo_status
+get_row(struct dpo_train *train, struct dpo_rowset *set, size_t index, struct dpo_row *row, struct dpo_error *err)
+{
+	enum dpo_status status = dpo_rowset_get(set, index, row, err);
+
+	return status != DPO_OK || !train->reference ? status : dpo_reference_row(train->reference, set, index, row, err);
+}
 
 /* Rows begin to end - 1 of the batch, in order, added to gradients. */
 static enum dpo_status
@@ -127,7 +142,7 @@ sum_rows(struct dpo_train *train, struct batch *batch, size_t begin, size_t end,
 	for (size_t i = begin; i < end && status == DPO_OK; i++) {
 		if ((train->stopped = train->tick && train->tick(train->context, batch->ticked++, false)))
 			return DPO_OK;
-		if ((status = dpo_rowset_get(train->data, batch->rows[i], &row, err)) != DPO_OK)
+		if ((status = get_row(train, train->data, batch->rows[i], &row, err)) != DPO_OK)
 			return status;
 		status = dpo_outcome_score(&outcome, &train->tokens, train->scorer, &row, recipe->loss,
 		    &recipe->loss_settings, err);
@@ -220,6 +235,8 @@ update(struct dpo_train *train, struct batch *batch, struct dpo_error *err)
 	train->done++;
 	dpo_optim_step(&train->optim, train->model->weights, train->gradients[0], train->done, lr,
 	    dpo_optim_clip(norm, recipe->max_grad_norm));
+	if (train->reference)
+		dpo_reference_sync(train->reference, train->done);
 	dpo_metrics_mean(&batch->metrics, recipe->loss, &values);
 	values.value[DPO_METRIC_GRAD_NORM] = norm;
 	values.value[DPO_METRIC_LEARNING_RATE] = lr;
@@ -281,7 +298,7 @@ evaluate(struct dpo_train *train, struct dpo_error *err)
 	for (size_t i = 0; i < train->eval->rows; i++) {
 		if ((train->stopped = train->tick && train->tick(train->context, i, true)))
 			return DPO_OK;
-		if ((status = dpo_rowset_get(train->eval, i, &row, err)) != DPO_OK ||
+		if ((status = get_row(train, train->eval, i, &row, err)) != DPO_OK ||
 		    (status = dpo_outcome_score(&outcome, &train->tokens, train->scorer, &row, recipe->loss,
 		    &recipe->loss_settings, err)) != DPO_OK)
 			return dpo_error_prefix(err, "evaluation after step %" PRIu64, train->done);
@@ -330,6 +347,12 @@ dpo_train_rows(const struct dpo_train *train, uint64_t steps)
 	uint64_t within = steps % train->steps_per_epoch * train->recipe.batch_size;
 
 	return steps / train->steps_per_epoch * train->data->rows + within;
+}
+
+float *
+dpo_train_reference(const struct dpo_train *train)
+{
+	return train->reference ? dpo_reference_weights(train->reference) : NULL;
 }
 
 const struct dpo_buffer *
@@ -422,7 +445,7 @@ read_state(struct dpo_train *train, const struct dpo_buffer *text, struct dpo_er
 enum dpo_status
 dpo_train_save(const struct dpo_train *train, const cJSON *run, struct dpo_out *out, struct dpo_error *err)
 {
-	const float *const blocks[] = { train->model->weights, train->optim.m, train->optim.v };
+	const float *const blocks[] = { train->model->weights, train->optim.m, train->optim.v, dpo_train_reference(train) };
 	struct dpo_buffer state = { 0 };
 	enum dpo_status status;
 
@@ -436,7 +459,7 @@ dpo_train_save(const struct dpo_train *train, const cJSON *run, struct dpo_out *
 enum dpo_status
 dpo_train_resume(struct dpo_train *train, struct dpo_checkpoint *checkpoint, struct dpo_error *err)
 {
-	float *const blocks[] = { train->model->weights, train->optim.m, train->optim.v };
+	float *const blocks[] = { train->model->weights, train->optim.m, train->optim.v, dpo_train_reference(train) };
 	struct dpo_buffer state = { 0 };
 	enum dpo_status status;
 
@@ -444,6 +467,8 @@ dpo_train_resume(struct dpo_train *train, struct dpo_checkpoint *checkpoint, str
 	status = dpo_checkpoint_read(checkpoint, &state, &train->log, &train->model->params, blocks, err);
 	if (status == DPO_OK)
 		status = read_state(train, &state, err);
+	if (status == DPO_OK && train->reference)
+		dpo_reference_resume(train->reference, train->done);
 	dpo_buffer_free(&state);
 	return status;
 }

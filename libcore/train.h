@@ -1,6 +1,6 @@
 /*
  * train - optimizer steps over a spool of pairs or supervised rows. Layer 14; uses error, size, buffer, json,
- * model, score, loss, schedule, optim, recipe, rowset, outcome, metrics, eval, checkpoint.
+ * model, score, loss, schedule, optim, recipe, rowset, outcome, reference, metrics, eval, checkpoint.
  *
  * Invariants:
  *  1. The state after step s depends on settings, model and data alone: not on threads, nor on where the run was stopped
@@ -23,8 +23,8 @@ struct dpo_train;
 
 /*
  * A run at step 0. Everything is borrowed but the recipe, which is copied; model's weights are trained in place while
- * model->id stays that of the start. eval is NULL for none. Memory: besides the model 3 floats per parameter, and one
- * more for each doubling of grad_slots.
+ * model->id stays that of the start. eval is NULL for none. Memory: besides the model 3 floats per parameter, one more
+ * for each doubling of grad_slots, and what reference.h says where the reference moves.
  */
 enum dpo_status dpo_train_new(struct dpo_train **train, const struct dpo_recipe *recipe, struct dpo_model *model,
 	struct dpo_rowset *data, struct dpo_rowset *eval, int threads, struct dpo_error *err) DPO_MUST_CHECK;
@@ -44,6 +44,8 @@ enum dpo_status dpo_train_step(struct dpo_train *train, dpo_train_tick *tick, vo
 uint64_t dpo_train_done(const struct dpo_train *train);		/* steps */
 uint64_t dpo_train_total(const struct dpo_train *train);
 uint64_t dpo_train_rows(const struct dpo_train *train, uint64_t steps);	/* rows in the first `steps` steps */
+/* The weights of the reference as it is now, where the recipe moves it; else NULL. Borrowed. */
+float *dpo_train_reference(const struct dpo_train *train);
 /* The log so far, one JSON object a line. Borrowed. */
 const struct dpo_buffer *dpo_train_log(const struct dpo_train *train);
 /* Loss of the last step. */

@@ -11,12 +11,12 @@ need() { # an asset, or skip by name
 	[ -e "$assets/$1" ] || skip "no asset $1"
 }
 
-train() { # CASE: make its inputs and run the pipeline in the current directory
+train() { # CASE [OPTIONS OF DPO-TRAIN]: make its inputs and run the pipeline in the current directory
 	python3 "$peers/cases.py" "$1" "$assets" .
 	python3 "$peers/cases.py" "$1" --arguments > arguments
 	"$bin/dpo-tok" $(sed -n 1p arguments) -m model -o train.tok train.jsonl
 	"$bin/dpo-reflogp" -q -m model -o train.ref train.tok
-	"$bin/dpo-train" -q $(sed -n 2p arguments) -m model --log log.jsonl \
+	"$bin/dpo-train" -q $(sed -n 2p arguments) -m model --log log.jsonl $2 \
 		-o policy.dpo train.ref
 	"$bin/dpo-export" -f safetensors -o policy.safetensors policy.dpo
 }
@@ -40,6 +40,15 @@ compare() { # CASE
 @test "C: GPT-2 with its real tokenizer: every step and the weights" {
 	need tokenizers/gpt2
 	compare C
+}
+
+@test "S: TR-DPO, the reference moved every 2 of 6 steps, evaluated every 3: every line of the log and the weights" {
+	need models/stories260k
+	cd "$BATS_TEST_TMPDIR"
+	python3 "$peers/cases.py" S "$assets" held
+	"$bin/dpo-tok" -q --max-length 512 -m held/model held/eval.jsonl | "$bin/dpo-reflogp" -q -m held/model -o eval.ref
+	train S "--eval eval.ref"
+	python3 "$peers/compare_trl.py" "$golden/S.json" log.jsonl --weights policy.safetensors
 }
 
 @test "learning on real weights: eval loss at most 0.44, accuracy at least 0.82" {

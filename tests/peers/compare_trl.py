@@ -23,12 +23,13 @@ TOLERANCES = [
     ("epoch", 1e-6, False), ("num_tokens", 0, False), ("step", 0, False),
 ]
 WEIGHTS = 1e-5
+UNCOMPARED = {"eval_num_tokens"}    # TRL's count of training tokens, once more
 
 
 def tolerance(metric):
     """(tolerance, relative) of a metric."""
     for start, allowed, relative in TOLERANCES:
-        if metric.startswith(start):
+        if metric.removeprefix("eval_").startswith(start):
             return allowed, relative
     raise SystemExit(f"no tolerance is known for the metric {metric}")
 
@@ -64,28 +65,34 @@ class Verdict:
         return well
 
 
+def place(entry):
+    """What a line of a log is about."""
+    return f"evaluation after step {entry.get('step')}" if "eval_loss" in entry else f"step {entry.get('step')}"
+
+
 def compare_logs(verdict, ours, theirs):
-    """Every metric of every step of TRL's log; the loss of our log decides what a step is."""
-    steps = {}
+    """Every metric of every line of TRL's log, steps and evaluations."""
+    lines = {}
     for entry in ours:
-        if "loss" in entry:
-            if entry.get("step") in steps:
-                verdict.faults.append(f"step {entry.get('step')} is logged twice")
-            steps[entry.get("step")] = entry
+        if place(entry) in lines:
+            verdict.faults.append(f"{place(entry)} is logged twice")
+        lines[place(entry)] = entry
     for entry in theirs:
-        found = steps.pop(entry["step"], None)
+        found = lines.pop(place(entry), None)
         if found is None:
-            verdict.faults.append(f"step {entry['step']} is missing")
+            verdict.faults.append(f"{place(entry)} is missing")
             continue
         for metric, value in entry.items():
+            if metric in UNCOMPARED:
+                continue
             if metric not in found:
-                verdict.faults.append(f"step {entry['step']}: {metric} is missing")
+                verdict.faults.append(f"{place(entry)}: {metric} is missing")
                 continue
             allowed, relative = tolerance(metric)
             verdict.see(metric, deviation(found[metric], value, relative), allowed,
-                        f"step {entry['step']}", " relative" if relative else "")
-    for step in steps:
-        verdict.faults.append(f"step {step} is too many")
+                        place(entry), " relative" if relative else "")
+    for line in lines:
+        verdict.faults.append(f"{line} is too many")
 
 
 def compare_samples(verdict, ours, kept):

@@ -24,9 +24,11 @@ import datasets
 import torch
 import transformers
 import trl
-from tokenizers import Tokenizer
+from tokenizers import Tokenizer, models
 
 import cases
+
+CLOCKS = ("eval_runtime", "eval_samples_per_second", "eval_steps_per_second")
 
 
 def read_rows(path):
@@ -34,6 +36,20 @@ def read_rows(path):
     with open(path, encoding="utf-8") as file:
         rows = [json.loads(line) for line in file]
     return [{key: row[key] for key in ("prompt", "chosen", "rejected") if key in row} for row in rows]
+
+
+class IdTrainer(trl.DPOTrainer):
+    """A DPOTrainer for rows that are token ids."""
+
+    def _prepare_dataset(self, dataset, *arguments, **more):
+        return dataset.rename_columns({key: f"{key}_ids" for key in ("prompt", "chosen", "rejected")})
+
+
+def id_tokenizer(model):
+    """A tokenizer that is asked for nothing but its padding."""
+    vocab = {f"t{i}": i for i in range(json.loads((model / "config.json").read_text())["vocab_size"])}
+    return transformers.PreTrainedTokenizerFast(
+        tokenizer_object=Tokenizer(models.WordLevel(vocab, unk_token="t0")), pad_token="t0", eos_token="t1")
 
 
 def load_tokenizer(model, rows):
@@ -63,8 +79,10 @@ def make_trainer(inputs, settings, given, scratch):
         train_sampling_strategy="sequential", per_device_eval_batch_size=8)
     model = transformers.AutoModelForCausalLM.from_pretrained(
         inputs / "model", dtype=torch.float32, attn_implementation=given.attention)
-    return trl.DPOTrainer(
-        model=model, args=config, processing_class=load_tokenizer(inputs / "model", train),
+    ids = isinstance(train[0]["prompt"], list)
+    tokenizer = id_tokenizer(inputs / "model") if ids else load_tokenizer(inputs / "model", train)
+    return (IdTrainer if ids else trl.DPOTrainer)(
+        model=model, args=config, processing_class=tokenizer,
         train_dataset=datasets.Dataset.from_list(train),
         eval_dataset=datasets.Dataset.from_list(held_out) if held_out else None)
 
@@ -90,9 +108,10 @@ def main():
         trainer = make_trainer(given.inputs, settings, given, scratch)
         print(f"rows after dropping: {len(trainer.train_dataset)}")
         trainer.train()
-        log = [entry for entry in trainer.state.log_history if "loss" in entry]
+        log = [{key: entry[key] for key in entry if key not in CLOCKS}
+               for entry in trainer.state.log_history if "loss" in entry or "eval_loss" in entry]
         (out / "log.jsonl").write_text("".join(json.dumps(entry) + "\n" for entry in log))
-        if trainer.eval_dataset is not None:
+        if given.case == "D":
             (out / "eval.json").write_text(json.dumps(trainer.evaluate(), indent=1) + "\n")
         trainer.model.save_pretrained(out / "trained")
         os.replace(out / "trained" / "model.safetensors", out / "model.safetensors")

@@ -36,18 +36,18 @@ fill(float *block, float start)
 		block[i < 6 ? i : 10 + i] = start + (float)i;
 }
 
-/* A checkpoint at directory/c with a log of n bytes. */
+/* A checkpoint at path with a log of n bytes, and a block for the reference or none. */
 static void
-write_one(const char *path, size_t n)
+write_one(const char *path, size_t n, bool reference)
 {
-	float blocks[3][32] = { { 0 } };
-	const float *const all[] = { blocks[0], blocks[1], blocks[2] };
+	float blocks[DPO_CHECKPOINT_BLOCKS][32] = { { 0 } };
+	const float *const all[] = { blocks[0], blocks[1], blocks[2], reference ? blocks[3] : NULL };
 	struct dpo_buffer state = { 0 }, log = { 0 };
 	cJSON *run = json("{\"beta\":0.1,\"model\":\"ab\",\"nested\":{\"x\":1},\"kernel\":\"K\"}");
 	struct dpo_error err;
 	struct dpo_out out;
 
-	for (size_t b = 0; b < 3; b++)
+	for (size_t b = 0; b < DPO_CHECKPOINT_BLOCKS; b++)
 		fill(blocks[b], 100 * (float)b);
 	dpo_buffer_string(&state, "{\"step\":3}");
 	for (size_t i = 0; i < n; i++)
@@ -61,9 +61,9 @@ write_one(const char *path, size_t n)
 }
 
 static enum dpo_status
-read_back(const char *path, float blocks[3][32], struct dpo_buffer *state, struct dpo_buffer *log)
+read_back(const char *path, float blocks[][32], bool reference, struct dpo_buffer *state, struct dpo_buffer *log)
 {
-	float *const all[] = { blocks[0], blocks[1], blocks[2] };
+	float *const all[] = { blocks[0], blocks[1], blocks[2], reference ? blocks[3] : NULL };
 	struct dpo_checkpoint *checkpoint;
 	struct dpo_error err;
 	enum dpo_status status = dpo_checkpoint_open(&checkpoint, path, &err);
@@ -78,25 +78,42 @@ static void
 what_goes_in_comes_out(void **unused)
 {
 	static const size_t lengths[] = { 0, 1, 5000, (4 << 20) + 17 };
-	float blocks[3][32] = { { 0 } }, want[32] = { 0 };
+	float blocks[DPO_CHECKPOINT_BLOCKS][32] = { { 0 } }, want[32] = { 0 };
 	char path[512];
 
 	(void)unused;
 	for (size_t i = 0; i < sizeof lengths / sizeof *lengths; i++) {
 		struct dpo_buffer state = { 0 }, log = { 0 };
+		bool reference = i % 2;
 
-		write_one(fixture_path(path, directory, "c"), lengths[i]);
-		assert_int_equal(read_back(path, blocks, &state, &log), DPO_OK);
+		write_one(fixture_path(path, directory, "c"), lengths[i], reference);
+		assert_int_equal(read_back(path, blocks, reference, &state, &log), DPO_OK);
 		assert_string_equal(dpo_buffer_text(&state), "{\"step\":3}");
 		assert_int_equal(log.len, lengths[i]);
 		assert_true(lengths[i] == 0 || log.data[lengths[i] - 1] == 'a' + (lengths[i] - 1) % 26);
-		for (size_t b = 0; b < 3; b++) {
+		for (size_t b = 0; b < 3 + (size_t)reference; b++) {
 			fill(want, 100 * (float)b);
 			assert_memory_equal(blocks[b], want, sizeof want);
 		}
 		dpo_buffer_free(&state);
 		dpo_buffer_free(&log);
 	}
+}
+
+static void
+a_block_too_few_or_too_many_is_refused(void **unused)
+{
+	float blocks[DPO_CHECKPOINT_BLOCKS][32];
+	struct dpo_buffer state = { 0 }, log = { 0 };
+	char path[512];
+
+	(void)unused;
+	for (int written = 0; written < 2; written++) {
+		write_one(fixture_path(path, directory, "c"), 3, written);
+		assert_int_equal(read_back(path, blocks, !written, &state, &log), DPO_FORMAT);
+	}
+	dpo_buffer_free(&state);
+	dpo_buffer_free(&log);
 }
 
 static void
@@ -115,7 +132,7 @@ another_run_is_refused_by_name(void **unused)
 	char path[512];
 
 	(void)unused;
-	write_one(fixture_path(path, directory, "c"), 3);
+	write_one(fixture_path(path, directory, "c"), 3, false);
 	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
 		cJSON *run = json(cases[i].run);
 
@@ -130,7 +147,7 @@ another_run_is_refused_by_name(void **unused)
 static void
 absent_damaged_and_short_files(void **unused)
 {
-	float blocks[3][32];
+	float blocks[DPO_CHECKPOINT_BLOCKS][32];
 	struct dpo_buffer state = { 0 }, log = { 0 };
 	struct dpo_checkpoint *checkpoint;
 	char path[512];
@@ -140,11 +157,11 @@ absent_damaged_and_short_files(void **unused)
 	(void)unused;
 	assert_int_equal(dpo_checkpoint_open(&checkpoint, fixture_path(path, directory, "none"), NULL), DPO_OK);
 	assert_null(checkpoint);
-	write_one(fixture_path(path, directory, "c"), 3);
+	write_one(fixture_path(path, directory, "c"), 3, false);
 	bytes = fixture_read(directory, "c", &n);
 	for (size_t cut = 0; cut < n; cut += 7) {
 		fixture_write(directory, "c", bytes, cut);
-		assert_true(read_back(path, blocks, &state, &log) >= DPO_CORRUPT);
+		assert_true(read_back(path, blocks, false, &state, &log) >= DPO_CORRUPT);
 	}
 	/* A flipped bit is refused, or the compression has no use for it and the content is the same. */
 	for (size_t at = 0; at < n; at++) {
@@ -154,7 +171,7 @@ absent_damaged_and_short_files(void **unused)
 		dpo_buffer_clear(&state);
 		bytes[at] = (char)(bytes[at] ^ 16);
 		fixture_write(directory, "c", bytes, n);
-		if (read_back(path, blocks, &state, &log) < DPO_CORRUPT) {
+		if (read_back(path, blocks, false, &state, &log) < DPO_CORRUPT) {
 			assert_string_equal(dpo_buffer_text(&state), "{\"step\":3}");
 			fill(want, 200);
 			assert_memory_equal(blocks[2], want, sizeof want);
@@ -190,6 +207,7 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(what_goes_in_comes_out),
+		cmocka_unit_test(a_block_too_few_or_too_many_is_refused),
 		cmocka_unit_test(another_run_is_refused_by_name),
 		cmocka_unit_test(absent_damaged_and_short_files),
 		cmocka_unit_test(left_over_files_are_swept),
