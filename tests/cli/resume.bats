@@ -67,7 +67,7 @@ same_as() { # want|long|brief: the finished run in work, and nothing left over
 		status=0
 		wait $pid 2> /dev/null || status=$?
 		rm -f work/pipe
-		from=$(grep -oE 'after step [0-9]+ of' work/note | grep -oE '[0-9]+' || echo 0)
+		from=$(grep -oE 'after step [0-9]+ of' work/note | grep -oE '[0-9]+' || last) # killed before that: the log is as it was
 		[ $before -eq 0 ] || [ $((before - from)) -le 7 ]
 		[ $status -ne 0 ] || { rm -f work/policy work/log; continue; }
 		killed=$((killed + 1))
