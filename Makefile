@@ -28,7 +28,8 @@ endif
 
 all: $(programs) ## build the programs into bin/
 
-$(BIN)/dpo-train: $(BIN)/obj/training.o
+$(BIN)/dpo-train: $(BIN)/obj/training.o $(BIN)/obj/lossopts.o
+$(BIN)/dpo-eval: $(BIN)/obj/lossopts.o
 
 $(BIN)/dpo-%: $(BIN)/obj/dpo-%.o $(cli) $(BIN)/libdpo.a
 	$(call say,LINK)$(CC) $(FLAGS) $(LDFLAGS) -o $@ $(filter %.o,$^) $(BIN)/libdpo.a $(LIBS)

@@ -81,6 +81,9 @@ struct cli_program {
  */
 size_t cli_parse(const struct cli_program *program, void *options, int argc, char **argv, char ***operands);
 
+/* Whether the option of that long name was given, after cli_parse. */
+bool cli_given(const char *name);
+
 /* ------------------------------------------------------------------ ending */
 
 /* Print "program: err->text", remove unfinished output, and exit with the code of err's status. */

@@ -10,7 +10,9 @@
 #include "eval.h"
 #include "json.h"
 #include "lineage.h"
+#include "lossopts.h"
 #include "model.h"
+#include "rowset.h"
 #include "size.h"
 #include "stream.h"
 
@@ -20,8 +22,8 @@
 
 struct options {
 	struct cli_common common;
-	const char *model, *format, *loss;
-	double beta;
+	const char *model, *format;
+	struct loss_options loss;
 };
 
 static const char *const formats[] = { "text", "json", "tsv", NULL };
@@ -29,9 +31,7 @@ static const char *const formats[] = { "text", "json", "tsv", NULL };
 static const struct cli_option table[] = {
 	{ "model", 'm', CLI_TEXT, offsetof(struct options, model), "POLICY", "the policy: a model stream or directory", 0, 0, NULL },
 	{ "format", 0, CLI_CHOICE, offsetof(struct options, format), "FORMAT", "how to print", 0, 0, formats },
-	{ "beta", 0, CLI_NUMBER, offsetof(struct options, beta), "B", "scale of the rewards", 0, 1e6, NULL },
-	{ "loss-type", 0, CLI_CHOICE, offsetof(struct options, loss), "NAME",
-	  "the loss; without it sigmoid for pairs, sft for supervised rows", 0, 0, dpo_loss_names },
+	CLI_LOSS(struct options),
 	CLI_COMMON(struct options),
 };
 
@@ -46,12 +46,21 @@ struct job {
 	struct dpo_value *values;
 	struct dpo_model model;
 	struct dpo_scorer *scorer;
-	const struct dpo_loss *loss;
-	struct dpo_loss_settings settings;
+	struct dpo_objective objective;
 	struct dpo_eval eval;
 };
 
 /* ------------------------------------------------------------------ input */
+
+/* Without --loss-type supervised rows are measured by sft. */
+static struct dpo_objective
+supervised(const struct options *options)
+{
+	struct loss_options loss = options->loss;
+
+	loss.types = "sft";
+	return loss_objective(&loss);
+}
 
 static void
 open_input(struct job *job, const struct options *options, const char *path)
@@ -63,12 +72,15 @@ open_input(struct job *job, const struct options *options, const char *path)
 	cli_check(dpo_reader_open(&job->reader, cli_input(path), name, &err), &err);
 	if (dpo_columns_find(&job->columns, dpo_reader_header(job->reader), &err) != DPO_OK)
 		cli_fail_at(&err, name);
-	job->loss = dpo_loss_find(options->loss ? options->loss : job->columns.answers == 2 ? "sigmoid" : "sft");
-	job->settings.beta = options->beta;
-	status = DPO_OK;
-	if (job->loss->pair && job->columns.answers < 2)
-		status = dpo_fail(&err, DPO_FORMAT, "supervised rows; the loss %s needs pairs", job->loss->name);
-	else if (job->loss->reference && !job->columns.reference)
+	if (!cli_given("loss-type") && job->columns.answers == 1)
+		job->objective = supervised(options);
+	status = dpo_columns_objectives(&job->columns, dpo_reader_header(job->reader), job->objective.columns,
+	    job->objective.n_columns, &err);
+	if (status != DPO_OK)
+		cli_fail_at(&err, name);
+	if (job->objective.pair && job->columns.answers < 2)
+		status = dpo_fail(&err, DPO_FORMAT, "supervised rows; the loss needs pairs");
+	else if (job->objective.reference && !job->columns.reference)
 		status = dpo_fail(&err, DPO_FORMAT, "no \"%s\": run dpo-reflogp on it first", dpo_columns_ref_names[0]);
 	if (status != DPO_OK)
 		cli_fail_at(&err, name);
@@ -115,6 +127,14 @@ open_model(struct job *job, const struct options *options)
 	    &err), &err);
 }
 
+static enum dpo_status
+suits(const struct job *job, const struct dpo_row *row, struct dpo_error *err)
+{
+	enum dpo_status status = dpo_rowset_suits(&job->objective, row, err);
+
+	return status == DPO_OK ? DPO_OK : dpo_columns_blame(row, err);
+}
+
 static void
 score_all(struct job *job, uint64_t total)
 {
@@ -128,14 +148,17 @@ score_all(struct job *job, uint64_t total)
 	cli_progress_start(&progress, "rows", 0, total);
 	while ((status = dpo_reader_next(job->reader, job->values, &err)) == DPO_OK) {
 		if (dpo_columns_row(&job->columns, job->values, &row, &err) != DPO_OK ||
-		    dpo_outcome_score(&outcome, &tokens, job->scorer, &row, job->loss, &job->settings, &err) != DPO_OK)
+		    suits(job, &row, &err) != DPO_OK ||
+		    dpo_outcome_score(&outcome, &tokens, job->scorer, &row, &job->objective, &err) != DPO_OK)
 			cli_fail_at(&err, dpo_reader_name(job->reader));
-		dpo_eval_add(&job->eval, &outcome, job->settings.beta);
+		cli_check(dpo_eval_add(&job->eval, &outcome, &job->objective, &err), &err);
 		cli_progress_show(&progress, dpo_reader_records(job->reader), NULL);
 	}
 	cli_progress_end(&progress);
 	cli_check(status, &err);
 	dpo_tokens_free(&tokens);
+	if (dpo_eval_finish(&job->eval, &job->objective, &err) != DPO_OK)
+		cli_fail_at(&err, dpo_reader_name(job->reader));
 	if (job->eval.metrics.rows == 0) {
 		(void)dpo_fail(&err, DPO_FORMAT, "no rows");
 		cli_fail_at(&err, dpo_reader_name(job->reader));
@@ -185,7 +208,7 @@ put_all(struct report *report, const struct job *job)
 	double rows = (double)metrics->rows;
 	struct dpo_metric_values values;
 
-	dpo_metrics_mean(metrics, job->loss, &values);
+	dpo_metrics_mean(metrics, &job->objective, &values);
 	put(report, "rows", rows, true);
 	for (int i = 0; i < DPO_METRICS; i++)
 		if (values.present[i])
@@ -196,7 +219,7 @@ put_all(struct report *report, const struct job *job)
 		put(report, "log_ratios/chosen", job->eval.ratio[0] / rows, false);
 	if (metrics->reference && metrics->answers == 2)
 		put(report, "log_ratios/rejected", job->eval.ratio[1] / rows, false);
-	if (job->loss->per_token)
+	if (job->objective.per_token)
 		put(report, "perplexity", exp(-metrics->logp[0] / (metrics->scored[0] ? (double)metrics->scored[0] : 1)), false);
 	if (strcmp(report->format, "json") == 0)
 		dpo_buffer_string(&report->text, "}\n");
@@ -221,7 +244,7 @@ write_report(const struct job *job, const struct options *options)
 int
 main(int argc, char **argv)
 {
-	struct options options = { .format = "text", .beta = 0.1 };
+	struct options options = { .format = "text", .loss = LOSS_DEFAULTS };
 	struct job job = { 0 };
 	struct dpo_error err;
 	char **operands;
@@ -229,6 +252,7 @@ main(int argc, char **argv)
 	size_t n = cli_parse(&program, &options, argc, argv, &operands);
 	const char *path = n ? operands[0] : "-";
 
+	job.objective = loss_objective(&options.loss);
 	if (!options.model)
 		cli_usage("-m POLICY is missing");
 	if (strcmp(options.model, "-") == 0 && strcmp(path, "-") == 0)
@@ -239,6 +263,7 @@ main(int argc, char **argv)
 	score_all(&job, total);
 	write_report(&job, &options);
 
+	dpo_eval_free(&job.eval);
 	dpo_reader_close(job.reader);
 	dpo_scorer_free(job.scorer);
 	dpo_model_free(&job.model);

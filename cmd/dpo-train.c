@@ -12,7 +12,7 @@
 #include <string.h>
 
 static const struct training_options defaults = {
-	.loss = "sigmoid", .schedule = "linear", .order = "shuffle", .beta = 0.1, .learning_rate = 1e-6, .beta1 = 0.9,
+	.loss = LOSS_DEFAULTS, .schedule = "linear", .order = "shuffle", .learning_rate = 1e-6, .beta1 = 0.9,
 	.beta2 = 0.999, .epsilon = 1e-8, .max_grad_norm = 1, .epochs = 3, .max_steps = -1, .batch_size = 8,
 	.accumulation = 1, .grad_slots = 1, .seed = 42, .logging_steps = 10, .save_steps = 500, .mixup_alpha = 0.6,
 	.sync_steps = 512,
@@ -27,8 +27,7 @@ static const char *const orders[] = { "shuffle", "sequential", NULL };
 static const struct cli_option table[] = {
 	{ "model", 'm', CLI_TEXT, AT(model), "MODEL", "the model to train: a directory or a stream", 0, 0, NULL },
 	{ "init", 0, CLI_TEXT, AT(init), "CONFIG", "start from random weights for this config.json", 0, 0, NULL },
-	{ "loss-type", 0, CLI_CHOICE, AT(loss), "NAME", "the loss", 0, 0, dpo_loss_names },
-	{ "beta", 0, CLI_NUMBER, AT(beta), "B", "strength of the pull to the reference", 0, 1e6, NULL },
+	CLI_LOSS(struct training_options),
 	{ "learning-rate", 0, CLI_NUMBER, AT(learning_rate), "RATE", "peak learning rate of AdamW", 0, 1e6, NULL },
 	{ "lr-scheduler-type", 0, CLI_CHOICE, AT(schedule), "NAME", "how the learning rate goes", 0, 0, dpo_schedule_names },
 	{ "warmup-steps", 0, CLI_NUMBER, AT(warmup_steps), "N", "steps of warm-up; below 1 a share of all steps", 0, HUGE_COUNT, NULL },
@@ -68,7 +67,7 @@ static const struct cli_program program = {
 /* ------------------------------------------------------------------ options */
 
 static void
-check_options(const struct training_options *options, const char *path)
+check_options(const struct training_options *options, const struct dpo_objective *objective, const char *path)
 {
 	if (!options->model == !options->init)
 		cli_usage("one of -m MODEL and --init CONFIG must be there");
@@ -84,11 +83,10 @@ check_options(const struct training_options *options, const char *path)
 		cli_usage("--eval-steps without --eval");
 	if (!options->checkpoint && (options->max_time > 0 || options->restart))
 		cli_usage("--max-time and --restart need --checkpoint");
-	if (!options->sync_ref &&
-	    (options->mixup_alpha != defaults.mixup_alpha || options->sync_steps != defaults.sync_steps))
+	if (!options->sync_ref && (cli_given("ref-model-mixup-alpha") || cli_given("ref-model-sync-steps")))
 		cli_usage("--ref-model-mixup-alpha and --ref-model-sync-steps need --sync-ref-model");
-	if (options->sync_ref && !dpo_loss_find(options->loss)->reference)
-		cli_usage("--sync-ref-model: the loss %s reads no reference", options->loss);
+	if (options->sync_ref && !objective->reference)
+		cli_usage("--sync-ref-model: the loss reads no reference");
 	if (options->log && strcmp(options->log, "-") == 0)
 		cli_usage("--log: standard output is for the policy");
 }
@@ -112,7 +110,7 @@ static struct dpo_recipe
 make_recipe(const struct training_options *options)
 {
 	return (struct dpo_recipe){
-		.loss = dpo_loss_find(options->loss), .loss_settings = { .beta = options->beta },
+		.objective = loss_objective(&options->loss),
 		.optim = { options->beta1, options->beta2, options->epsilon, options->weight_decay },
 		.learning_rate = options->learning_rate, .schedule = dpo_schedule_find(options->schedule),
 		.warmup_steps = options->warmup_steps, .max_grad_norm = options->max_grad_norm, .epochs = options->epochs,
@@ -148,8 +146,8 @@ main(int argc, char **argv)
 	size_t n = cli_parse(&program, &options, argc, argv, &operands);
 	const char *path = n ? operands[0] : "-";
 
-	check_options(&options, path);
 	training.recipe = make_recipe(&options);
+	check_options(&options, &training.recipe.objective, path);
 	training.deadline = options.max_time > 0 ? started + options.max_time : 0;
 	training_open(&training, path);
 	check_outputs(&options);

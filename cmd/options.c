@@ -14,7 +14,11 @@
 #include <string.h>
 #include <zstd.h>
 
-enum { FIRST_LONG = 256 };
+enum { FIRST_LONG = 256, OPTIONS_MAX = 128 };
+
+/* The program's table, and which of its rows the command line has. */
+static const struct cli_program *parsed;
+static bool given[OPTIONS_MAX];
 
 static bool
 takes_argument(const struct cli_option *option)
@@ -198,16 +202,26 @@ by_code(const struct cli_program *program, int code)
 	return NULL;
 }
 
+bool
+cli_given(const char *name)
+{
+	for (size_t i = 0; i < parsed->n_options; i++)
+		if (strcmp(parsed->options[i].name, name) == 0)
+			return given[i];
+	return false;
+}
+
 size_t
 cli_parse(const struct cli_program *program, void *options, int argc, char **argv, char ***operands)
 {
 	struct cli_common *common = options;
-	struct option longs[128] = { 0 };
+	struct option longs[OPTIONS_MAX] = { 0 };
 	char shorts[256];
 	size_t count;
 	int code;
 
 	cli_start(program);
+	parsed = program;
 	if (sodium_init() < 0)
 		cli_usage("libsodium does not start");
 	make_tables(program, longs, shorts);
@@ -218,6 +232,7 @@ cli_parse(const struct cli_program *program, void *options, int argc, char **arg
 			cli_print_usage(program, stderr);
 			exit(2);
 		}
+		given[option - program->options] = true;
 		set(program, option, options, optarg);
 	}
 	count = (size_t)(argc - optind);

@@ -63,7 +63,7 @@ static enum dpo_status
 check_header(const struct training *training, const struct data *data, struct dpo_error *err)
 {
 	const struct dpo_header *header = dpo_reader_header(data->reader);
-	const struct dpo_loss *loss = training->recipe.loss;
+	const struct dpo_objective *objective = &training->recipe.objective;
 	struct dpo_columns columns;
 	enum dpo_status status;
 	bool known;
@@ -73,11 +73,11 @@ check_header(const struct training *training, const struct data *data, struct dp
 		return status;
 	if (!known)
 		cli_warn("%s: cannot tell whether its tokens are this model's: no tokenizer id", dpo_reader_name(data->reader));
-	if (loss->pair && columns.answers < 2)
-		return dpo_fail(err, DPO_FORMAT, "supervised rows; the loss %s needs pairs", loss->name);
-	if (loss->reference && !columns.reference)
+	if (objective->pair && columns.answers < 2)
+		return dpo_fail(err, DPO_FORMAT, "supervised rows; the loss needs pairs");
+	if (objective->reference && !columns.reference)
 		return dpo_fail(err, DPO_FORMAT, "no \"%s\": run dpo-reflogp on it first", dpo_columns_ref_names[0]);
-	return loss->reference ? check_reference(training, header, err) : DPO_OK;
+	return objective->reference ? check_reference(training, header, err) : DPO_OK;
 }
 
 static void
@@ -91,7 +91,7 @@ load(struct training *training, struct data *data, const char *path)
 		cli_fail_at(&err, name);
 	cli_check(dpo_spool_load(&data->spool, data->reader, &err), &err);
 	cli_check(dpo_rowset_init(&data->rows, data->spool, dpo_reader_header(data->reader), &training->model.config,
-	    training->recipe.loss->difference, name, &err), &err);
+	    &training->recipe.objective, name, &err), &err);
 }
 
 void
@@ -170,7 +170,7 @@ make_stages(const struct training *training, struct dpo_header *header, struct d
 		return status;
 	stage = cJSON_GetArrayItem(stages, cJSON_GetArraySize(stages) - 1);
 	if (!add_tip(stage, "data", &training->data) ||
-	    (training->recipe.loss->reference && !cJSON_AddStringToObject(stage, "reference", reference ? reference : "")))
+	    (training->recipe.objective.reference && !cJSON_AddStringToObject(stage, "reference", reference ? reference : "")))
 		return dpo_fail_memory(err);
 	return add_synced_reference(training, stage, err);
 }

@@ -9,6 +9,7 @@
 
 #include "cli.h"
 #include "file.h"
+#include "lossopts.h"
 #include "spool.h"
 #include "train.h"
 
@@ -18,8 +19,9 @@
 struct training_options {
 	struct cli_common common;
 	const char *model, *init;
-	const char *loss, *schedule, *order;
-	double beta, learning_rate, warmup_steps, weight_decay, beta1, beta2, epsilon, max_grad_norm, epochs, max_time;
+	struct loss_options loss;
+	const char *schedule, *order;
+	double learning_rate, warmup_steps, weight_decay, beta1, beta2, epsilon, max_grad_norm, epochs, max_time;
 	int64_t max_steps, batch_size, accumulation, grad_slots, seed, logging_steps, eval_steps, save_steps;
 	const char *log, *eval, *checkpoint;
 	bool restart, other_reference, sync_ref;

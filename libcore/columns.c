@@ -57,6 +57,19 @@ dpo_columns_find(struct dpo_columns *columns, const struct dpo_header *header, s
 }
 
 enum dpo_status
+dpo_columns_objectives(struct dpo_columns *columns, const struct dpo_header *header, const char *const *names, size_t n,
+    struct dpo_error *err)
+{
+	enum dpo_status status = DPO_OK;
+
+	for (size_t k = 0; k < n && status == DPO_OK; k++)
+		if ((status = dpo_header_need(header, names[k], DPO_F32, &columns->objectives[k], err)) != DPO_OK)
+			(void)dpo_error_prefix(err, "--objective %s (dpo-tok keeps it with --keep %s:f32)", names[k], names[k]);
+	columns->n_objectives = n;
+	return status;
+}
+
+enum dpo_status
 dpo_columns_blame(const struct dpo_row *row, struct dpo_error *err)
 {
 	int shown = row->id_bytes < 80 ? (int)row->id_bytes : 80;
@@ -112,6 +125,11 @@ read_numbers(const struct dpo_columns *columns, const struct dpo_value *values, 
 		return dpo_fail(err, DPO_FORMAT, "\"margin\" is %g", row->margin);
 	if (!(row->label_prob >= 0 && row->label_prob <= 1))
 		return dpo_fail(err, DPO_FORMAT, "\"label_prob\" is %g", row->label_prob);
+	for (size_t k = 0; k < columns->n_objectives; k++) {
+		row->objectives[k] = (double)values[columns->objectives[k]].f32;
+		if (!isfinite(row->objectives[k]))
+			return dpo_fail(err, DPO_FORMAT, "objective %zu is %g", k + 1, row->objectives[k]);
+	}
 	return DPO_OK;
 }
 

@@ -1,6 +1,6 @@
 /*
  * columns - the columns of pairs and sft streams by name, and one record as an example to score. Layer 10; uses error,
- * file, header, stream, score.
+ * file, header, stream, objective, score.
  *
  * kind "pairs": id (str), prompt, chosen, rejected (i32[]); kind "sft": id, prompt, chosen. Numbers weight, margin,
  * label_prob (f32) are 1, 0 and 1 where the stream has no such column. dpo-reflogp adds ref_chosen_logps and
@@ -11,6 +11,7 @@
 
 #include "error.h"
 #include "header.h"
+#include "objective.h"
 #include "score.h"
 
 struct dpo_columns {
@@ -19,6 +20,7 @@ struct dpo_columns {
 	size_t id, prompt, answer[DPO_ANSWERS];
 	size_t ref[DPO_ANSWERS];	/* only with `reference` */
 	size_t weight, margin, label_prob;	/* n_columns where absent */
+	size_t objectives[DPO_OBJECTIVE_COLUMNS], n_objectives;
 	size_t n_columns;
 };
 
@@ -29,6 +31,7 @@ struct dpo_row {
 	struct dpo_example example;
 	const float *ref[DPO_ANSWERS];	/* n_answer each; NULL without reference */
 	double weight, margin, label_prob;
+	double objectives[DPO_OBJECTIVE_COLUMNS];	/* n_objectives of the columns */
 };
 
 /* The names of the reference's columns, by answer. */
@@ -37,6 +40,13 @@ extern const char *const dpo_columns_ref_names[DPO_ANSWERS];
 /* Find the columns. Another kind, or a column missing or of another type, is DPO_FORMAT naming it. */
 enum dpo_status dpo_columns_find(struct dpo_columns *columns, const struct dpo_header *header, struct dpo_error *err)
 	DPO_MUST_CHECK;
+
+/*
+ * Find further columns of numbers (f32), which dpo_columns_row then puts into row->objectives in this order. n is at most
+ * DPO_OBJECTIVE_COLUMNS. A column missing or of another type is DPO_FORMAT naming it.
+ */
+enum dpo_status dpo_columns_objectives(struct dpo_columns *columns, const struct dpo_header *header,
+	const char *const *names, size_t n, struct dpo_error *err) DPO_MUST_CHECK;
 
 /*
  * One record as a row. DPO_FORMAT, with the record's id in front: an empty answer, reference log-probs that are not one

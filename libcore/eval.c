@@ -1,14 +1,53 @@
 #include "eval.h"
 
-#include <math.h>
+#include "size.h"
 
-void
-dpo_eval_add(struct dpo_eval *eval, const struct dpo_outcome *outcome, double beta)
+#include <math.h>
+#include <stdlib.h>
+
+enum dpo_status
+dpo_eval_add(struct dpo_eval *eval, const struct dpo_outcome *outcome, const struct dpo_objective *objective,
+    struct dpo_error *err)
 {
-	dpo_metrics_add(&eval->metrics, outcome, beta);
+	void *inputs = eval->inputs;
+
+	if (objective->whole_batch) {
+		if (!dpo_size_grow(&inputs, &eval->capacity, eval->metrics.rows + 1, sizeof *eval->inputs))
+			return dpo_fail_memory(err);
+		eval->inputs = inputs;
+		eval->inputs[eval->metrics.rows] = outcome->input;
+	}
+	dpo_metrics_add(&eval->metrics, outcome, objective->settings.beta);
 	for (size_t a = 0; a < outcome->answers; a++)
 		eval->ratio[a] += outcome->input.ratio[a];
 	eval->wins += outcome->answers == 2 && outcome->input.logp[0] > outcome->input.logp[1];
+	return DPO_OK;
+}
+
+enum dpo_status
+dpo_eval_finish(struct dpo_eval *eval, const struct dpo_objective *objective, struct dpo_error *err)
+{
+	struct dpo_metrics *metrics = &eval->metrics;
+	struct dpo_objective_result *results;
+	enum dpo_status status;
+
+	if (!objective->whole_batch || metrics->rows == 0)
+		return DPO_OK;
+	if (!(results = dpo_alloc(metrics->rows, sizeof *results)))
+		return dpo_fail_memory(err);
+	status = dpo_objective_batch(objective, metrics->rows, eval->inputs, results, err);
+	for (size_t i = 0; i < metrics->rows && status == DPO_OK; i++)
+		for (size_t k = 0; k < objective->n; k++)
+			metrics->loss[k] += results[i].value[k];
+	free(results);
+	return status;
+}
+
+void
+dpo_eval_free(struct dpo_eval *eval)
+{
+	free(eval->inputs);
+	*eval = (struct dpo_eval){ 0 };
 }
 
 struct dpo_share

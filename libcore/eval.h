@@ -1,8 +1,9 @@
 /*
- * eval - a policy on held-out rows. Layer 13; uses loss, outcome, metrics.
+ * eval - a policy on held-out rows. Layer 13; uses error, size, objective, outcome, metrics.
  *
  * All means are over rows or over scored tokens of the whole set. (TRL averages over evaluation batches, which differs
- * in token means, and where the last batch is smaller.)
+ * in token means, and where the last batch is smaller.) A loss of the whole batch sorts the whole set: its inputs are
+ * kept until dpo_eval_finish, some 300 bytes a row.
  */
 #ifndef DPO_EVAL_H
 #define DPO_EVAL_H
@@ -14,9 +15,16 @@ struct dpo_eval {
 	struct dpo_metrics metrics;
 	double ratio[DPO_ANSWERS];	/* log-ratios to the reference, nats */
 	size_t wins;			/* pairs with log p(chosen) > log p(rejected) */
+	struct dpo_loss_input *inputs;	/* owned; of each row, where the objective sorts them */
+	size_t capacity;
 };
 
-void dpo_eval_add(struct dpo_eval *eval, const struct dpo_outcome *outcome, double beta);
+enum dpo_status dpo_eval_add(struct dpo_eval *eval, const struct dpo_outcome *outcome,
+	const struct dpo_objective *objective, struct dpo_error *err) DPO_MUST_CHECK;
+/* After the last row: the losses of the whole batch. */
+enum dpo_status dpo_eval_finish(struct dpo_eval *eval, const struct dpo_objective *objective, struct dpo_error *err)
+	DPO_MUST_CHECK;
+void dpo_eval_free(struct dpo_eval *eval);
 
 /* A share with its interval. */
 struct dpo_share {

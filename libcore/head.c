@@ -104,7 +104,7 @@ look(void *context, size_t item)
 	const float *z = w->logits + item * vocab;
 	struct dpo_head_row *r = &w->results[row];
 	float e[RUN], shifted[RUN];
-	double sum = 0.0, weighted = 0.0, total = 0.0;
+	double sum = 0.0, weighted = 0.0, total = 0.0, squares = 0.0;
 
 	r->most = dpo_vector_max(z, vocab);
 	r->best = find(z, r->most, vocab);
@@ -114,10 +114,12 @@ look(void *context, size_t item)
 		dpo_vector_exp(e, shifted, 0.0f, n);
 		sum += dpo_vector_sum(e, n);
 		weighted += dpo_vector_dot(e, shifted, n);
+		squares += dpo_vector_dot(e, e, n);
 		total += dpo_vector_sum(z + i, n);
 	}
 	r->sum = sum;
 	r->entropy = log(sum) - weighted / sum;
+	r->log_squares = log(squares) - 2.0 * log(sum);
 	r->mean = total / (double)vocab;
 	for (size_t a = 0; a < DPO_ANSWERS; a++) {
 		int32_t target = w->targets[row * DPO_ANSWERS + a];

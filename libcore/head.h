@@ -24,6 +24,7 @@ struct dpo_head_row {
 	float most;		/* the largest logit */
 	double sum;		/* sum_v exp(z_v - most) */
 	double entropy;		/* nats */
+	double log_squares;	/* log sum_v p_v^2, nats */
 	double mean;		/* of the logits */
 	size_t best;		/* the token of the largest logit, ties to the lowest */
 };

@@ -34,7 +34,8 @@ dpo_metrics_add(struct dpo_metrics *metrics, const struct dpo_outcome *outcome, 
 	metrics->rows++;
 	metrics->answers = outcome->answers;
 	metrics->reference = outcome->reference;
-	metrics->loss += outcome->weight * outcome->loss;
+	for (size_t k = 0; k < DPO_OBJECTIVE_LOSSES; k++)
+		metrics->loss[k] += outcome->weight * outcome->result.value[k];
 	metrics->margin += reward[0] - reward[1];
 	metrics->accurate += reward[0] > reward[1];
 	metrics->correct += outcome->sums[0].correct;
@@ -55,14 +56,6 @@ ratio(double sum, size_t n)
 	return n ? sum / (double)n : 0.0;
 }
 
-double
-dpo_metrics_divisor(const struct dpo_metrics *metrics, const struct dpo_loss *loss)
-{
-	size_t n = loss->per_token ? metrics->scored[0] : metrics->rows;
-
-	return n ? (double)n : 1.0;
-}
-
 static void
 put(struct dpo_metric_values *values, enum dpo_metric metric, bool present, double value)
 {
@@ -71,13 +64,14 @@ put(struct dpo_metric_values *values, enum dpo_metric metric, bool present, doub
 }
 
 void
-dpo_metrics_mean(const struct dpo_metrics *metrics, const struct dpo_loss *loss, struct dpo_metric_values *values)
+dpo_metrics_mean(const struct dpo_metrics *metrics, const struct dpo_objective *objective,
+    struct dpo_metric_values *values)
 {
 	const struct dpo_metrics *m = metrics;
 	bool two = m->answers == 2;
 
 	*values = (struct dpo_metric_values){ 0 };
-	put(values, DPO_METRIC_LOSS, true, m->loss / dpo_metrics_divisor(m, loss));
+	put(values, DPO_METRIC_LOSS, true, dpo_objective_total(objective, m->loss, m->rows, m->scored[0]));
 	put(values, DPO_METRIC_REWARDS_CHOSEN, m->reference, ratio(m->reward[0], m->rows));
 	put(values, DPO_METRIC_REWARDS_REJECTED, m->reference && two, ratio(m->reward[1], m->rows));
 	put(values, DPO_METRIC_REWARDS_ACCURACIES, m->reference && two, ratio((double)m->accurate, m->rows));

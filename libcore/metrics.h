@@ -39,7 +39,7 @@ struct dpo_metrics {
 	size_t rows;
 	size_t answers;			/* of each row */
 	bool reference;
-	double loss;			/* of weight * loss */
+	double loss[DPO_OBJECTIVE_LOSSES];	/* by loss, of weight times its value */
 	double reward[DPO_ANSWERS], margin, logp[DPO_ANSWERS];
 	size_t accurate, correct;
 	size_t scored[DPO_ANSWERS];
@@ -49,15 +49,13 @@ struct dpo_metrics {
 
 void dpo_metrics_add(struct dpo_metrics *metrics, const struct dpo_outcome *outcome, double beta);
 
-/* What loss.h calls the divisor of a batch: rows, or scored chosen tokens. At least 1. */
-double dpo_metrics_divisor(const struct dpo_metrics *metrics, const struct dpo_loss *loss);
-
 /* Means of a batch, and which of them exist. grad_norm and learning_rate are for the caller to fill in. */
 struct dpo_metric_values {
 	double value[DPO_METRICS];
 	bool present[DPO_METRICS];
 };
-void dpo_metrics_mean(const struct dpo_metrics *metrics, const struct dpo_loss *loss, struct dpo_metric_values *values);
+void dpo_metrics_mean(const struct dpo_metrics *metrics, const struct dpo_objective *objective,
+	struct dpo_metric_values *values);
 
 /*
  * A window of steps: the unweighted mean over steps of each metric, but for grad_norm and learning_rate, which are those

@@ -1,30 +1,102 @@
 #include "recipe.h"
 
+#include "buffer.h"
+#include "json.h"
+
+#include <string.h>
+
+struct number {
+	const char *name;
+	double value;
+	bool present;
+};
+
+static bool
+add_numbers(cJSON *object, const struct number *numbers, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		if (numbers[i].present && !cJSON_AddNumberToObject(object, numbers[i].name, numbers[i].value))
+			return false;
+	return true;
+}
+
+/* "sigmoid", or "sigmoid,sft" with their weights "0.8,1". */
+static bool
+add_losses(cJSON *object, const struct dpo_objective *o)
+{
+	struct dpo_buffer names = { 0 }, weights = { 0 };
+	bool good;
+
+	for (size_t k = 0; k < o->n; k++) {
+		dpo_buffer_printf(&names, "%s%s", k ? "," : "", o->losses[k]->name);
+		dpo_buffer_string(&weights, k ? "," : "");
+		dpo_json_put_number(&weights, o->weights[k]);
+	}
+	good = !names.failed && !weights.failed &&
+	    cJSON_AddStringToObject(object, "loss_type", dpo_buffer_text(&names)) &&
+	    (strcmp(dpo_buffer_text(&weights), "1") == 0 ||
+	    cJSON_AddStringToObject(object, "loss_weights", dpo_buffer_text(&weights)));
+	dpo_buffer_free(&names);
+	dpo_buffer_free(&weights);
+	return good;
+}
+
+static bool
+add_columns(cJSON *object, const struct dpo_objective *o)
+{
+	cJSON *columns = o->n_columns ? cJSON_AddObjectToObject(object, "objectives") : NULL;
+
+	for (size_t k = 0; k < o->n_columns; k++)
+		if (!columns || !cJSON_AddNumberToObject(columns, o->columns[k], o->column_weights[k]))
+			return false;
+	return true;
+}
+
+/* The objective: what its losses do not take is left out. */
+static bool
+add_objective(cJSON *object, const struct dpo_objective *o)
+{
+	bool divergence = o->divergence != &dpo_divergences[0];
+	const struct number numbers[] = {
+		{ "beta", o->settings.beta, true },
+		{ "label_smoothing", o->settings.label_smoothing, o->takes & DPO_TAKES_SMOOTHING },
+		{ "discopop_tau", o->settings.discopop_tau, o->takes & DPO_TAKES_DISCOPOP_TAU },
+		{ "dpop_lambda", o->settings.dpop_lambda, o->takes & DPO_TAKES_DPOP_LAMBDA },
+		{ "simpo_gamma", o->settings.simpo_gamma, o->takes & DPO_TAKES_SIMPO_GAMMA },
+		{ "odpo_alpha", o->settings.odpo_alpha, o->takes & DPO_TAKES_ODPO_ALPHA },
+		{ "f_alpha_divergence_coef", o->alpha_coef, divergence && strcmp(o->divergence->name, "alpha_divergence") == 0 },
+		{ "ld_alpha", o->ld_alpha, o->use_ld_alpha },
+	};
+
+	return add_losses(object, o) && add_numbers(object, numbers, sizeof numbers / sizeof *numbers) &&
+	    (!divergence || cJSON_AddStringToObject(object, "f_divergence_type", o->divergence->name)) &&
+	    (!o->use_weighting || cJSON_AddTrueToObject(object, "use_weighting")) &&
+	    (!o->reference_free || cJSON_AddTrueToObject(object, "reference_free")) && add_columns(object, o);
+}
+
 cJSON *
 dpo_recipe_json(const struct dpo_recipe *recipe)
 {
-	const struct { const char *name; double value; } numbers[] = {
-		{ "beta", recipe->loss_settings.beta },
-		{ "learning_rate", recipe->learning_rate },
-		{ "warmup_steps", recipe->warmup_steps },
-		{ "weight_decay", recipe->optim.weight_decay },
-		{ "adam_beta1", recipe->optim.beta1 },
-		{ "adam_beta2", recipe->optim.beta2 },
-		{ "adam_epsilon", recipe->optim.epsilon },
-		{ "max_grad_norm", recipe->max_grad_norm },
-		{ "num_train_epochs", recipe->epochs },
-		{ "max_steps", recipe->max_steps ? (double)recipe->max_steps : -1 },
-		{ "batch_size", (double)recipe->batch_size },
-		{ "grad_slots", (double)recipe->grad_slots },
-		{ "seed", (double)recipe->seed },
+	const struct number numbers[] = {
+		{ "learning_rate", recipe->learning_rate, true },
+		{ "warmup_steps", recipe->warmup_steps, true },
+		{ "weight_decay", recipe->optim.weight_decay, true },
+		{ "adam_beta1", recipe->optim.beta1, true },
+		{ "adam_beta2", recipe->optim.beta2, true },
+		{ "adam_epsilon", recipe->optim.epsilon, true },
+		{ "max_grad_norm", recipe->max_grad_norm, true },
+		{ "num_train_epochs", recipe->epochs, true },
+		{ "max_steps", recipe->max_steps ? (double)recipe->max_steps : -1, true },
+		{ "batch_size", (double)recipe->batch_size, true },
+		{ "grad_slots", (double)recipe->grad_slots, true },
+		{ "seed", (double)recipe->seed, true },
 	};
 	cJSON *object = cJSON_CreateObject();
-	bool good = object && cJSON_AddStringToObject(object, "loss_type", recipe->loss->name) &&
+	bool good = object && add_objective(object, &recipe->objective) &&
 	    cJSON_AddStringToObject(object, "lr_scheduler_type", dpo_schedule_names[recipe->schedule]) &&
-	    cJSON_AddStringToObject(object, "order", recipe->shuffle ? "shuffle" : "sequential");
+	    cJSON_AddStringToObject(object, "order", recipe->shuffle ? "shuffle" : "sequential") &&
+	    add_numbers(object, numbers, sizeof numbers / sizeof *numbers);
 
-	for (size_t i = 0; i < sizeof numbers / sizeof *numbers && good; i++)
-		good = cJSON_AddNumberToObject(object, numbers[i].name, numbers[i].value) != NULL;
 	if (good && recipe->ref_sync_steps)
 		good = cJSON_AddTrueToObject(object, "sync_ref_model") &&
 		    cJSON_AddNumberToObject(object, "ref_model_mixup_alpha", recipe->ref_mixup_alpha) &&

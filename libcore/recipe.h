@@ -1,18 +1,17 @@
 /*
- * recipe - the settings of a training run, with TRL's names. Layer 7; uses json, loss, schedule, optim.
+ * recipe - the settings of a training run, with TRL's names. Layer 7; uses buffer, json, objective, schedule, optim.
  */
 #ifndef DPO_RECIPE_H
 #define DPO_RECIPE_H
 
-#include "loss.h"
+#include "objective.h"
 #include "optim.h"
 #include "schedule.h"
 
 #include <cjson/cJSON.h>
 
 struct dpo_recipe {
-	const struct dpo_loss *loss;
-	struct dpo_loss_settings loss_settings;
+	struct dpo_objective objective;
 	struct dpo_optim_settings optim;
 	double learning_rate;		/* the peak */
 	enum dpo_schedule schedule;

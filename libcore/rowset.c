@@ -34,9 +34,20 @@ check_tokens(const struct dpo_config *config, const struct dpo_example *example,
 	return DPO_OK;
 }
 
+enum dpo_status
+dpo_rowset_suits(const struct dpo_objective *objective, const struct dpo_row *row, struct dpo_error *err)
+{
+	if (row->label_prob != 1 && !objective->difference)
+		return dpo_fail(err, DPO_UNSUPPORTED, "\"label_prob\" is %g, which the loss cannot use", row->label_prob);
+	if (row->weight != 1 && objective->whole_batch)
+		return dpo_fail(err, DPO_UNSUPPORTED, "\"weight\" is %g, but the loss sorts pairs against each other",
+		    row->weight);
+	return DPO_OK;
+}
+
 static enum dpo_status
-check_row(struct dpo_rowset *set, size_t index, const struct dpo_config *config, bool label_probs,
-    struct dpo_error *err)
+check_row(struct dpo_rowset *set, size_t index, const struct dpo_config *config, const struct dpo_objective *objective,
+    bool *margins, struct dpo_error *err)
 {
 	struct dpo_row row;
 	enum dpo_status status = dpo_rowset_get(set, index, &row, err);
@@ -44,20 +55,24 @@ check_row(struct dpo_rowset *set, size_t index, const struct dpo_config *config,
 	if (status != DPO_OK)
 		return status;
 	status = check_tokens(config, &row.example, err);
-	if (status == DPO_OK && row.label_prob != 1 && !label_probs)
-		status = dpo_fail(err, DPO_UNSUPPORTED, "\"label_prob\" is %g, which this loss cannot use", row.label_prob);
+	if (status == DPO_OK)
+		status = dpo_rowset_suits(objective, &row, err);
+	*margins |= row.margin != 0;
 	set->scored[index] = (uint32_t)dpo_columns_scored(&row.example, 0);
 	return status == DPO_OK ? DPO_OK : dpo_columns_blame(&row, err);
 }
 
 enum dpo_status
 dpo_rowset_init(struct dpo_rowset *set, struct dpo_spool *spool, const struct dpo_header *header,
-    const struct dpo_config *config, bool label_probs, const char *name, struct dpo_error *err)
+    const struct dpo_config *config, const struct dpo_objective *objective, const char *name, struct dpo_error *err)
 {
 	enum dpo_status status;
+	bool margins = false;
 
 	*set = (struct dpo_rowset){ .spool = spool, .rows = dpo_spool_count(spool) };
 	status = dpo_columns_find(&set->columns, header, err);
+	if (status == DPO_OK)
+		status = dpo_columns_objectives(&set->columns, header, objective->columns, objective->n_columns, err);
 	if (status == DPO_OK && set->rows == 0)
 		status = dpo_fail(err, DPO_FORMAT, "no rows");
 	if (status == DPO_OK && set->rows >= UINT32_MAX)
@@ -69,7 +84,9 @@ dpo_rowset_init(struct dpo_rowset *set, struct dpo_spool *spool, const struct dp
 	if (!set->values || !set->scored)
 		return dpo_fail_memory(err);
 	for (size_t i = 0; i < set->rows && status == DPO_OK; i++)
-		status = check_row(set, i, config, label_probs, err);
+		status = check_row(set, i, config, objective, &margins, err);
+	if (status == DPO_OK && !margins && (objective->takes & DPO_TAKES_ODPO_ALPHA))
+		status = dpo_fail(err, DPO_FORMAT, "no row has a \"margin\", which the loss odpo is about");
 	return status == DPO_OK ? DPO_OK : dpo_error_prefix(err, "%s", name);
 }
 

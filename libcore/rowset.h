@@ -1,6 +1,6 @@
 /*
  * rowset - the rows of a spooled stream by number, and which of them make a step. Layer 11; uses error, size, random,
- * spool, columns.
+ * objective, spool, columns.
  */
 #ifndef DPO_ROWSET_H
 #define DPO_ROWSET_H
@@ -8,6 +8,7 @@
 #include "columns.h"
 #include "config.h"
 #include "error.h"
+#include "objective.h"
 #include "spool.h"
 
 struct dpo_rowset {
@@ -21,11 +22,20 @@ struct dpo_rowset {
 /*
  * Look at every row once, so that a bad one is found before training and not hours later: what dpo_columns_row refuses;
  * DPO_FORMAT for a token outside the vocabulary, a sequence longer than the model's positions, or no rows at all;
- * DPO_UNSUPPORTED for a label_prob other than 1 unless `label_probs`. Errors begin with `name`. Free in any case.
+ * what dpo_rowset_suits refuses; DPO_FORMAT if the objective reads margins and no row has one. Errors begin with `name`.
+ * Free in any case.
  */
 enum dpo_status dpo_rowset_init(struct dpo_rowset *set, struct dpo_spool *spool, const struct dpo_header *header,
-	const struct dpo_config *config, bool label_probs, const char *name, struct dpo_error *err) DPO_MUST_CHECK;
+	const struct dpo_config *config, const struct dpo_objective *objective, const char *name, struct dpo_error *err)
+	DPO_MUST_CHECK;
 void dpo_rowset_free(struct dpo_rowset *set);
+
+/*
+ * Whether the objective can use the row: DPO_UNSUPPORTED for a label_prob other than 1 unless every loss is of a
+ * difference, and for a weight other than 1 where the batch is sorted.
+ */
+enum dpo_status dpo_rowset_suits(const struct dpo_objective *objective, const struct dpo_row *row,
+	struct dpo_error *err) DPO_MUST_CHECK;
 
 /* Row `index`, good until the next call. */
 enum dpo_status dpo_rowset_get(struct dpo_rowset *set, size_t index, struct dpo_row *row, struct dpo_error *err)

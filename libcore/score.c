@@ -115,6 +115,7 @@ gather(const struct dpo_scorer *s, size_t answer, float *logps, struct dpo_answe
 		sums->scored++;
 		sums->logps += (double)logps[t];
 		sums->entropy += s->rows[row].entropy;
+		sums->log_squares += s->rows[row].log_squares;
 		sums->logits += s->rows[row].mean;
 		sums->correct += s->rows[row].best == (size_t)q->targets[row * DPO_ANSWERS +
 		    answer];

@@ -25,6 +25,7 @@ struct dpo_answer_sums {
 	size_t scored;		/* tokens */
 	double logps;		/* nats: sum of log-probs */
 	double entropy;		/* nats: sum over tokens of -sum_v p_v log p_v */
+	double log_squares;	/* nats: sum over tokens of log sum_v p_v^2 */
 	double logits;		/* sum over tokens of the mean over the vocabulary of the logits */
 	size_t correct;		/* tokens that are the argmax, ties to the lowest id */
 };

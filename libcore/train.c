@@ -42,8 +42,9 @@ struct dpo_train {
 struct batch {
 	const uint32_t *rows;
 	size_t n;
+	size_t tokens;			/* scored tokens of the chosen answers */
 	size_t ticked;
-	double divisor;
+	struct dpo_outcome *outcomes;	/* owned; of each row, if a loss sorts the batch, else NULL */
 	struct dpo_metrics metrics;
 };
 
@@ -129,12 +130,50 @@ get_row(struct dpo_train *train, struct dpo_rowset *set, size_t index, struct dp
 	return status != DPO_OK || !train->reference ? status : dpo_reference_row(train->reference, set, index, row, err);
 }
 
+static enum dpo_status
+score_row(struct dpo_train *train, struct dpo_rowset *set, size_t index, struct dpo_row *row,
+    struct dpo_outcome *outcome, struct dpo_error *err)
+{
+	enum dpo_status status = get_row(train, set, index, row, err);
+
+	return status != DPO_OK ? status :
+	    dpo_outcome_score(outcome, &train->tokens, train->scorer, row, &train->recipe.objective, err);
+}
+
+/* For losses that sort the batch: every row forward once, so that the losses of all are known before the first gradient. */
+static enum dpo_status
+look_ahead(struct dpo_train *train, struct batch *batch, struct dpo_error *err)
+{
+	struct dpo_objective_result *results = dpo_alloc(batch->n, sizeof *results);
+	struct dpo_loss_input *inputs = dpo_alloc(batch->n, sizeof *inputs);
+	struct dpo_row row;
+	enum dpo_status status = DPO_OK;
+
+	batch->outcomes = dpo_alloc(batch->n, sizeof *batch->outcomes);
+	if (!results || !inputs || !batch->outcomes)
+		status = dpo_fail_memory(err);
+	for (size_t i = 0; i < batch->n && status == DPO_OK && !train->stopped; i++) {
+		if ((train->stopped = train->tick && train->tick(train->context, 0, false)))
+			break;
+		status = score_row(train, train->data, batch->rows[i], &row, &batch->outcomes[i], err);
+		inputs[i] = batch->outcomes[i].input;
+		results[i] = batch->outcomes[i].result;
+	}
+	if (status == DPO_OK && !train->stopped)
+		status = dpo_objective_batch(&train->recipe.objective, batch->n, inputs, results, err);
+	for (size_t i = 0; i < batch->n && status == DPO_OK; i++)
+		batch->outcomes[i].result = results[i];
+	free(results);
+	free(inputs);
+	return status;
+}
+
 /* Rows begin to end - 1 of the batch, in order, added to gradients. */
 static enum dpo_status
 sum_rows(struct dpo_train *train, struct batch *batch, size_t begin, size_t end, float *gradients,
     struct dpo_error *err)
 {
-	const struct dpo_recipe *recipe = &train->recipe;
+	const struct dpo_objective *objective = &train->recipe.objective;
 	struct dpo_outcome outcome;
 	struct dpo_row row;
 	enum dpo_status status = DPO_OK;
@@ -142,15 +181,13 @@ sum_rows(struct dpo_train *train, struct batch *batch, size_t begin, size_t end,
 	for (size_t i = begin; i < end && status == DPO_OK; i++) {
 		if ((train->stopped = train->tick && train->tick(train->context, batch->ticked++, false)))
 			return DPO_OK;
-		if ((status = get_row(train, train->data, batch->rows[i], &row, err)) != DPO_OK)
+		if ((status = score_row(train, train->data, batch->rows[i], &row, &outcome, err)) != DPO_OK)
 			return status;
-		status = dpo_outcome_score(&outcome, &train->tokens, train->scorer, &row, recipe->loss,
-		    &recipe->loss_settings, err);
-		if (status != DPO_OK)
-			return status;
-		dpo_metrics_add(&batch->metrics, &outcome, recipe->loss_settings.beta);
-		status = dpo_outcome_backward(&outcome, &train->tokens, train->scorer, &row,
-		    row.weight / batch->divisor, gradients, err);
+		if (batch->outcomes)
+			outcome.result = batch->outcomes[i].result;
+		dpo_metrics_add(&batch->metrics, &outcome, objective->settings.beta);
+		status = dpo_outcome_backward(&outcome, &train->tokens, train->scorer, &row, objective, batch->n,
+		    batch->tokens, gradients, err);
 	}
 	return status;
 }
@@ -188,15 +225,13 @@ take_batch(struct dpo_train *train, struct batch *batch, struct dpo_error *err)
 	uint64_t epoch = train->done / train->steps_per_epoch;
 	uint64_t size = train->recipe.batch_size, first = train->done % train->steps_per_epoch * size;
 	uint64_t left = train->data->rows - first;
-	size_t tokens = 0;
 	enum dpo_status status;
 
 	if ((status = dpo_order_set(&train->order, epoch, err)) != DPO_OK)
 		return status;
 	*batch = (struct batch){ .rows = train->order.index + first, .n = (size_t)(left < size ? left : size) };
 	for (size_t i = 0; i < batch->n; i++)
-		tokens += train->data->scored[batch->rows[i]];
-	batch->divisor = train->recipe.loss->per_token ? (tokens ? (double)tokens : 1.0) : (double)batch->n;
+		batch->tokens += train->data->scored[batch->rows[i]];
 	return DPO_OK;
 }
 
@@ -237,7 +272,7 @@ update(struct dpo_train *train, struct batch *batch, struct dpo_error *err)
 	    dpo_optim_clip(norm, recipe->max_grad_norm));
 	if (train->reference)
 		dpo_reference_sync(train->reference, train->done);
-	dpo_metrics_mean(&batch->metrics, recipe->loss, &values);
+	dpo_metrics_mean(&batch->metrics, &recipe->objective, &values);
 	values.value[DPO_METRIC_GRAD_NORM] = norm;
 	values.value[DPO_METRIC_LEARNING_RATE] = lr;
 	values.present[DPO_METRIC_GRAD_NORM] = values.present[DPO_METRIC_LEARNING_RATE] = true;
@@ -261,11 +296,14 @@ log_step(struct dpo_train *train, struct dpo_error *err)
 static enum dpo_status
 optimize(struct dpo_train *train, struct dpo_error *err)
 {
-	struct batch batch;
+	struct batch batch = { 0 };
 	enum dpo_status status = take_batch(train, &batch, err);
 
-	if (status == DPO_OK)
+	if (status == DPO_OK && train->recipe.objective.whole_batch)
+		status = look_ahead(train, &batch, err);
+	if (status == DPO_OK && !train->stopped)
 		status = sum_slots(train, &batch, 0, (size_t)train->recipe.grad_slots, 0, err);
+	free(batch.outcomes);
 	if (status == DPO_OK && train->stopped)
 		clear_gradients(train);
 	else if (status == DPO_OK && (status = update(train, &batch, err)) == DPO_OK)
@@ -285,26 +323,36 @@ evaluation_is_due(const struct dpo_train *train)
 }
 
 static enum dpo_status
-evaluate(struct dpo_train *train, struct dpo_error *err)
+score_eval(struct dpo_train *train, struct dpo_eval *eval, struct dpo_error *err)
 {
-	const struct dpo_recipe *recipe = &train->recipe;
-	struct dpo_metric_window window = { 0 };
-	struct dpo_metric_values values;
+	const struct dpo_objective *objective = &train->recipe.objective;
 	struct dpo_outcome outcome;
-	struct dpo_eval eval = { 0 };
 	struct dpo_row row;
-	enum dpo_status status;
+	enum dpo_status status = DPO_OK;
 
-	for (size_t i = 0; i < train->eval->rows; i++) {
+	for (size_t i = 0; i < train->eval->rows && status == DPO_OK; i++) {
 		if ((train->stopped = train->tick && train->tick(train->context, i, true)))
 			return DPO_OK;
-		if ((status = get_row(train, train->eval, i, &row, err)) != DPO_OK ||
-		    (status = dpo_outcome_score(&outcome, &train->tokens, train->scorer, &row, recipe->loss,
-		    &recipe->loss_settings, err)) != DPO_OK)
-			return dpo_error_prefix(err, "evaluation after step %" PRIu64, train->done);
-		dpo_eval_add(&eval, &outcome, recipe->loss_settings.beta);
+		if ((status = score_row(train, train->eval, i, &row, &outcome, err)) == DPO_OK)
+			status = dpo_eval_add(eval, &outcome, objective, err);
 	}
-	dpo_metrics_mean(&eval.metrics, recipe->loss, &values);
+	if (status == DPO_OK)
+		status = dpo_eval_finish(eval, objective, err);
+	return status == DPO_OK ? DPO_OK : dpo_error_prefix(err, "evaluation after step %" PRIu64, train->done);
+}
+
+static enum dpo_status
+evaluate(struct dpo_train *train, struct dpo_error *err)
+{
+	struct dpo_metric_window window = { 0 };
+	struct dpo_metric_values values;
+	struct dpo_eval eval = { 0 };
+	enum dpo_status status = score_eval(train, &eval, err);
+
+	dpo_metrics_mean(&eval.metrics, &train->recipe.objective, &values);
+	dpo_eval_free(&eval);
+	if (status != DPO_OK || train->stopped)
+		return status;
 	dpo_metrics_window_add(&window, &values);
 	dpo_metrics_line(&train->log, &window, "eval_", 0, epochs_after(train, train->done), train->done);
 	train->evaluated = train->done;

@@ -10,12 +10,19 @@
 
 #include <cmocka.h>
 
-static const struct dpo_outcome first = { .answers = 2, .reference = true, .weight = 1, .loss = 0.5,
+static const struct dpo_outcome first = { .answers = 2, .reference = true, .weight = 1, .result = { .value = { 0.5 } },
 	.input = { .logp = { -10, -12 }, .ratio = { 2, -1 } }, .tokens = 30,
 	.sums = { { .scored = 4, .entropy = 2, .logits = -8, .correct = 3 }, { .scored = 6, .entropy = 3, .logits = -6, .correct = 1 } } };
-static const struct dpo_outcome second = { .answers = 2, .reference = true, .weight = 2, .loss = 1,
+static const struct dpo_outcome second = { .answers = 2, .reference = true, .weight = 2, .result = { .value = { 1 } },
 	.input = { .logp = { -20, -18 }, .ratio = { -1, -1 } }, .tokens = 20,
 	.sums = { { .scored = 6, .entropy = 1, .logits = -2, .correct = 2 }, { .scored = 4, .entropy = 4, .logits = -4, .correct = 4 } } };
+
+static struct dpo_objective
+only(const char *name)
+{
+	return (struct dpo_objective){ .losses = { dpo_loss_find(name) }, .weights = { 1 }, .n = 1,
+		.settings = { .beta = 0.1 } };
+}
 
 static bool
 near(double a, double b)
@@ -36,11 +43,12 @@ both(void)
 static void
 means_are_over_pairs_or_tokens(void **unused)
 {
+	const struct dpo_objective sigmoid = only("sigmoid"), sft = only("sft");
 	struct dpo_metrics metrics = both();
 	struct dpo_metric_values v;
 
 	(void)unused;
-	dpo_metrics_mean(&metrics, dpo_loss_find("sigmoid"), &v);
+	dpo_metrics_mean(&metrics, &sigmoid, &v);
 	assert_true(near(v.value[DPO_METRIC_LOSS], (0.5 + 2 * 1) / 2));
 	assert_true(near(v.value[DPO_METRIC_REWARDS_CHOSEN], 0.05));
 	assert_true(near(v.value[DPO_METRIC_REWARDS_REJECTED], -0.1));
@@ -51,7 +59,7 @@ means_are_over_pairs_or_tokens(void **unused)
 	assert_true(near(v.value[DPO_METRIC_ENTROPY], 0.5));
 	assert_true(near(v.value[DPO_METRIC_MEAN_TOKEN_ACCURACY], 0.5));
 	assert_int_equal(metrics.tokens, 50);
-	dpo_metrics_mean(&metrics, dpo_loss_find("sft"), &v);
+	dpo_metrics_mean(&metrics, &sft, &v);
 	assert_true(near(v.value[DPO_METRIC_LOSS], 2.5 / 10));	/* per scored chosen token */
 	assert_false(v.present[DPO_METRIC_GRAD_NORM]);
 }
@@ -59,8 +67,9 @@ means_are_over_pairs_or_tokens(void **unused)
 static void
 what_does_not_exist_is_left_out(void **unused)
 {
-	struct dpo_outcome alone = { .answers = 1, .weight = 1, .loss = 12, .input = { .logp = { -12 } }, .tokens = 9,
+	struct dpo_outcome alone = { .answers = 1, .weight = 1, .result = { .value = { 12 } }, .input = { .logp = { -12 } }, .tokens = 9,
 		.sums = { { .scored = 6, .correct = 3 } } };
+	const struct dpo_objective sft = only("sft");
 	struct dpo_metric_window window = { 0 };
 	struct dpo_metrics metrics = { 0 };
 	struct dpo_metric_values v;
@@ -68,7 +77,7 @@ what_does_not_exist_is_left_out(void **unused)
 
 	(void)unused;
 	dpo_metrics_add(&metrics, &alone, 0.1);
-	dpo_metrics_mean(&metrics, dpo_loss_find("sft"), &v);
+	dpo_metrics_mean(&metrics, &sft, &v);
 	dpo_metrics_window_add(&window, &v);
 	dpo_metrics_line(&line, &window, "eval_", 0, 1.5, 3);
 	assert_string_equal(dpo_buffer_text(&line), "{\"eval_loss\":2,\"eval_logps/chosen\":-12,\"eval_logits/chosen\":0,"
@@ -103,11 +112,13 @@ a_window_averages_steps(void **unused)
 static void
 evaluation_counts_wins_and_ratios(void **unused)
 {
+	const struct dpo_objective sigmoid = only("sigmoid");
 	struct dpo_eval eval = { 0 };
+	struct dpo_error err;
 
 	(void)unused;
-	dpo_eval_add(&eval, &first, 0.1);
-	dpo_eval_add(&eval, &second, 0.1);
+	assert_int_equal(dpo_eval_add(&eval, &first, &sigmoid, &err), DPO_OK);
+	assert_int_equal(dpo_eval_add(&eval, &second, &sigmoid, &err), DPO_OK);
 	assert_int_equal(eval.wins, 1);
 	assert_true(eval.ratio[0] == 1 && eval.ratio[1] == -2);
 }
