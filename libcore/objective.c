@@ -82,6 +82,7 @@ check_options(const struct dpo_objective *o, unsigned given, struct dpo_error *e
 static enum dpo_status
 check_numbers(const struct dpo_objective *o, struct dpo_error *err)
 {
+	static const char *const divided[] = { "ipo", "ipo_sum", "sppo_hard" };
 	double e = o->settings.label_smoothing;
 	bool reads = false;
 
@@ -94,8 +95,9 @@ check_numbers(const struct dpo_objective *o, struct dpo_error *err)
 		return dpo_fail(err, DPO_USAGE, "--label-smoothing is %g; exo_pair needs it above 0 and below 1", e);
 	if (has(o, "robust") && !(e < 0.5))
 		return dpo_fail(err, DPO_USAGE, "--label-smoothing is %g; robust needs it below 0.5", e);
-	if (o->settings.beta <= 0 && (has(o, "ipo") || has(o, "ipo_sum") || has(o, "sppo_hard")))
-		return dpo_fail(err, DPO_USAGE, "--beta is 0; the loss divides by it");
+	for (size_t i = 0; i < 3 && o->settings.beta <= 0; i++)
+		if (has(o, divided[i]))
+			return dpo_fail(err, DPO_USAGE, "--beta is 0; the loss %s divides by it", divided[i]);
 	return DPO_OK;
 }
 
@@ -112,7 +114,7 @@ check_columns(struct dpo_objective *o, struct dpo_error *err)
 	if (o->n_columns == 0)
 		return dpo_fail(err, DPO_USAGE, "modpo needs --objective NAME=WEIGHT");
 	if (!(rest > 1e-9))
-		return dpo_fail(err, DPO_USAGE, "--objective: the weights sum to %g and leave nothing for the preference itself",
+		return dpo_fail(err, DPO_USAGE, "--objective: the weights sum to %g; modpo has nothing left for the preference itself",
 		    1.0 - rest);
 	return DPO_OK;
 }
