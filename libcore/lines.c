@@ -34,6 +34,22 @@ dpo_lines_open(struct dpo_lines **lines, int fd, const char *name, struct dpo_er
 	return DPO_OK;
 }
 
+enum dpo_status
+dpo_lines_open_after(struct dpo_lines **lines, int fd, const void *head, size_t n_head, const char *name,
+    struct dpo_error *err)
+{
+	enum dpo_status status = dpo_lines_open(lines, fd, name, err);
+
+	if (status != DPO_OK)
+		return status;
+	dpo_buffer_append(&(*lines)->bytes, head, n_head);
+	if (!(*lines)->bytes.failed)
+		return DPO_OK;
+	dpo_lines_close(*lines);
+	*lines = NULL;
+	return dpo_fail_memory(err);
+}
+
 void
 dpo_lines_close(struct dpo_lines *lines)
 {

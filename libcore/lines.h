@@ -21,6 +21,10 @@ struct dpo_lines;
 enum dpo_status dpo_lines_open(struct dpo_lines **lines, int fd, const char *name, struct dpo_error *err)
 	DPO_MUST_CHECK;
 
+/* The same, after n_head bytes that the caller has already taken from fd, at head. */
+enum dpo_status dpo_lines_open_after(struct dpo_lines **lines, int fd, const void *head, size_t n_head, const char *name,
+	struct dpo_error *err) DPO_MUST_CHECK;
+
 /*
  * The next line that is not blank, without its end, into *line and *n, good until the next call; DPO_END after the last. Returns as
  * soon as a line is there: it does not wait for a full buffer. Errors name file and line; a line of more than DPO_LINE_MAX

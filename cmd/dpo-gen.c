@@ -1,0 +1,311 @@
+/* dpo-gen - continue prompts with a policy
+ *
+ * Reads prompts as JSON Lines (or those of a pairs stream) and writes each row with a completion: its text, its token ids,
+ * their log-probs under the policy and, with -r, under a reference. Many prompts are at work at once, rows come out in
+ * order. A sample depends on the model, the options, its row's id and its number alone.
+ *
+ *	dpo-gen -m policy.dpo --temperature 0 prompts.jsonl
+ */
+#include "cli.h"
+#include "generate.h"
+#include "json.h"
+#include "lineage.h"
+#include "model.h"
+#include "prompts.h"
+#include "score.h"
+#include "stops.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+struct options {
+	struct cli_common common;
+	const char *model, *reference;
+	struct cli_list stop;
+	int64_t samples, max_new_tokens, batch_size, seed, top_k;
+	double temperature, top_p, min_p, repetition_penalty;
+};
+
+static const struct cli_option table[] = {
+	{ "model", 'm', CLI_TEXT, offsetof(struct options, model), "POLICY", "the policy: a model stream or directory", 0, 0, NULL },
+	{ "reference", 'r', CLI_TEXT, offsetof(struct options, reference), "REF",
+	    "give the log-probs of completions under this model too", 0, 0, NULL },
+	{ "num-samples", 'n', CLI_INTEGER, offsetof(struct options, samples), "N", "completions of each prompt", 1, 1 << 20, NULL },
+	{ "max-new-tokens", 0, CLI_INTEGER, offsetof(struct options, max_new_tokens), "N", "tokens of a completion at most", 1,
+	    1 << 24, NULL },
+	{ "temperature", 0, CLI_NUMBER, offsetof(struct options, temperature), "T", "divide logits by this; 0: greedy", 0, 1e6, NULL },
+	{ "top-k", 0, CLI_INTEGER, offsetof(struct options, top_k), "K", "draw from the K likeliest tokens; 0: from all", 0, 1 << 24,
+	    NULL },
+	{ "top-p", 0, CLI_NUMBER, offsetof(struct options, top_p), "P", "draw from the likeliest tokens that make up this share", 0, 1,
+	    NULL },
+	{ "min-p", 0, CLI_NUMBER, offsetof(struct options, min_p), "P",
+	    "draw from tokens of at least this share of the likeliest's probability", 0, 1, NULL },
+	{ "repetition-penalty", 0, CLI_NUMBER, offsetof(struct options, repetition_penalty), "R",
+	    "divide positive logits of tokens seen by this, multiply negative ones", 1e-3, 1e3, NULL },
+	{ "stop", 0, CLI_LIST, offsetof(struct options, stop), "STRING", "end a completion at this text; may be repeated", 0, 0, NULL },
+	{ "seed", 0, CLI_INTEGER, offsetof(struct options, seed), "N", "of the random numbers", 0, 9007199254740992.0, NULL },
+	{ "batch-size", 0, CLI_INTEGER, offsetof(struct options, batch_size), "N", "completions at work at once", 1, 4096, NULL },
+	CLI_COMMON(struct options),
+};
+
+static const struct cli_program program = {
+	.name = "dpo-gen", .summary = "continue prompts with a policy", .operands = "[FILE]", .max_operands = 1,
+	.options = table, .n_options = sizeof table / sizeof *table,
+	.example = "dpo-gen -m policy.dpo --temperature 0 prompts.jsonl",
+};
+
+/* Members this program writes: a row's own of these names are left out. */
+static const char *const own_members[] = { "sample", "prompt_ids", "completion", "completion_ids", "logps", "logp", "ref_logps",
+	"ref_logp", "finish_reason", NULL };
+
+static const char *const finish_names[] = { "", "eos", "stop", "length" };
+
+struct job {
+	struct dpo_model model, reference;
+	struct dpo_tokenizer *tokenizer;	/* NULL: the model has none */
+	struct dpo_ids eos;
+	struct dpo_stops stops;
+	struct dpo_generate_settings settings;
+	struct dpo_generator *generator;
+	struct dpo_scorer *scorer;		/* of the reference; NULL: none */
+	float *ref_logps;			/* owned; [max_tokens] */
+	struct dpo_prompts *prompts;
+	struct dpo_prompt prompt;
+	uint64_t rows;				/* read */
+	size_t samples, asked;			/* of each row; of the row at hand */
+	bool ended;				/* no more rows */
+	uint64_t finished[4], tokens;		/* by reason */
+	struct dpo_out out;
+	struct dpo_buffer line;
+};
+
+/* ------------------------------------------------------------------ opening */
+
+static void
+open_model(struct job *job, const struct options *options)
+{
+	struct dpo_error err;
+
+	cli_reads(options->model);
+	cli_check(dpo_model_open_frozen(&job->model, options->model, (int)options->common.threads, &err), &err);
+	if ((*job->model.tokenizer_id && dpo_tokenizer_open(&job->tokenizer, &job->model.files, &err) != DPO_OK) ||
+	    dpo_stops_eos(&job->eos, &job->model.files, job->tokenizer, &err) != DPO_OK)
+		cli_fail_at(&err, options->model);
+	if (!job->tokenizer && options->stop.count)
+		cli_usage("--stop: the model has no tokenizer");
+}
+
+static void
+open_reference(struct job *job, const struct options *options)
+{
+	struct dpo_error err;
+
+	cli_reads(options->reference);
+	cli_check(dpo_model_open_frozen(&job->reference, options->reference, (int)options->common.threads, &err), &err);
+	if (strcmp(job->reference.tokenizer_id, job->model.tokenizer_id) != 0) {
+		(void)dpo_fail(&err, DPO_MISMATCH, "its tokenizer is %.16s, the policy's %.16s", job->reference.tokenizer_id,
+		    job->model.tokenizer_id);
+		cli_fail_at(&err, options->reference);
+	}
+	cli_check(dpo_scorer_new(&job->scorer, &job->reference.config, &job->reference.params, job->reference.weights, false,
+	    (int)options->common.threads, &err), &err);
+	if (!(job->ref_logps = dpo_alloc((size_t)options->max_new_tokens, sizeof *job->ref_logps)))
+		cli_check(dpo_fail_memory(&err), &err);
+}
+
+static void
+open_prompts(struct job *job, const char *path)
+{
+	const char *name = strcmp(path, "-") ? path : "standard input";
+	const struct dpo_header *header;
+	struct dpo_error err;
+	bool known = true;
+
+	cli_check(dpo_prompts_open(&job->prompts, cli_input(path), name, job->tokenizer, own_members, &err), &err);
+	header = dpo_prompts_header(job->prompts);
+	if (header && dpo_lineage_tokenizer(header, &job->model, &known, &err) != DPO_OK)
+		cli_fail_at(&err, name);
+	if (!known)
+		cli_warn("%s: cannot tell whether its tokens are this model's: no tokenizer id", name);
+}
+
+static void
+open_generator(struct job *job, const struct options *options)
+{
+	struct dpo_error err;
+
+	job->stops = (struct dpo_stops){ job->tokenizer, options->stop.items, options->stop.count };
+	job->settings = (struct dpo_generate_settings){
+	    .sampling = { options->temperature, (size_t)options->top_k, options->top_p, options->min_p,
+	    options->repetition_penalty },
+	    .max_tokens = (size_t)options->max_new_tokens, .seed = (uint64_t)options->seed,
+	    .eos = job->eos.ids, .n_eos = job->eos.count,
+	    .stops = options->stop.count ? dpo_stops_seen : NULL, .context = &job->stops };
+	job->samples = job->asked = (size_t)options->samples;
+	cli_check(dpo_generator_new(&job->generator, &job->model.config, &job->model.params, job->model.weights, &job->settings,
+	    (size_t)options->batch_size, (int)options->common.threads, &err), &err);
+}
+
+/* ------------------------------------------------------------------ rows in */
+
+static void
+ask(struct job *job)
+{
+	struct dpo_error err;
+	enum dpo_status status;
+
+	if (job->asked == job->samples) {
+		status = dpo_prompts_next(job->prompts, &job->prompt, &err);
+		job->ended = status == DPO_END;
+		if (job->ended)
+			return;
+		cli_check(status, &err);
+		job->rows++;
+		job->asked = 0;
+	}
+	if (dpo_generator_ask(job->generator, job->rows, &job->prompt.tokens, job->prompt.id, job->asked,
+	    dpo_buffer_text(&job->prompt.members), &err) != DPO_OK) {
+		dpo_prompts_blame(job->prompts, &err);
+		cli_fail(&err);
+	}
+	job->asked++;
+}
+
+/* ------------------------------------------------------------------ rows out */
+
+static void
+put_logps(struct dpo_buffer *line, const char *name, const float *logps, size_t n)
+{
+	double sum = 0;
+
+	dpo_buffer_printf(line, ",\"%ss\":[", name);
+	for (size_t i = 0; i < n; i++) {
+		dpo_buffer_printf(line, i ? ",%.9g" : "%.9g", (double)logps[i]);
+		sum += (double)logps[i];
+	}
+	dpo_buffer_printf(line, "],\"%s\":%.9g", name, sum);
+}
+
+static void
+put_ids(struct dpo_buffer *line, const char *name, const struct dpo_ids *ids)
+{
+	dpo_buffer_printf(line, ",\"%s\":[", name);
+	for (size_t i = 0; i < ids->count; i++)
+		dpo_buffer_printf(line, i ? ",%" PRId32 : "%" PRId32, ids->ids[i]);
+	dpo_buffer_byte(line, ']');
+}
+
+static void
+put_text(struct job *job, const struct dpo_completion *c)
+{
+	struct dpo_buffer text = { 0 };
+	struct dpo_error err;
+
+	/* The EOS is not part of the text, as dpo-tok puts it behind a text. */
+	cli_check(dpo_stops_text(job->tokenizer, &job->stops, &c->prompt, c->tokens.ids,
+	    c->tokens.count - (c->finish == DPO_FINISH_EOS), &text, &err), &err);
+	dpo_buffer_string(&job->line, ",\"completion\":");
+	dpo_json_put_string(&job->line, dpo_buffer_text(&text), text.len);
+	dpo_buffer_free(&text);
+}
+
+static void
+score_reference(struct job *job, const struct dpo_completion *c)
+{
+	struct dpo_example example = { .prompt = c->prompt.ids, .n_prompt = c->prompt.count, .n_answers = 1,
+	    .answer = { c->tokens.ids }, .n_answer = { c->tokens.count } };
+	struct dpo_error err;
+
+	cli_check(dpo_score(job->scorer, &example, &job->ref_logps, NULL, &err), &err);
+	put_logps(&job->line, "ref_logp", job->ref_logps, c->tokens.count);
+}
+
+static void
+write_row(struct job *job, const struct dpo_completion *c)
+{
+	struct dpo_buffer *line = &job->line;
+	struct dpo_error err;
+
+	dpo_buffer_clear(line);
+	dpo_buffer_printf(line, "{%s,\"sample\":%zu", c->note, c->sample);
+	put_ids(line, "prompt_ids", &c->prompt);
+	if (job->tokenizer)
+		put_text(job, c);
+	put_ids(line, "completion_ids", &c->tokens);
+	put_logps(line, "logp", c->logps, c->tokens.count);
+	if (job->scorer)
+		score_reference(job, c);
+	dpo_buffer_printf(line, ",\"finish_reason\":\"%s\"}\n", finish_names[c->finish]);
+	if (line->failed)
+		cli_check(dpo_fail_memory(&err), &err);
+	cli_check(dpo_out_write(&job->out, line->data, line->len, &err), &err);
+	job->finished[c->finish]++;
+	job->tokens += c->tokens.count;
+}
+
+static void
+generate_all(struct job *job)
+{
+	const struct dpo_completion *completion;
+	struct cli_progress progress;
+	struct dpo_error err;
+	enum dpo_status status;
+	uint64_t done = 0;
+
+	cli_progress_start(&progress, "completions", 0, 0);
+	for (;;) {
+		while (!job->ended && dpo_generator_room(job->generator) > 0)
+			ask(job);
+		if ((status = dpo_generator_next(job->generator, &completion, &err)) == DPO_END)
+			break;
+		cli_check(status, &err);
+		write_row(job, completion);
+		cli_progress_show(&progress, ++done, NULL);
+	}
+	cli_progress_end(&progress);
+}
+
+static void
+close_all(struct job *job)
+{
+	dpo_generator_free(job->generator);
+	dpo_scorer_free(job->scorer);
+	dpo_prompts_close(job->prompts);
+	dpo_prompt_free(&job->prompt);
+	dpo_tokenizer_free(job->tokenizer);
+	dpo_model_free(&job->model);
+	dpo_model_free(&job->reference);
+	dpo_buffer_free(&job->line);
+	free(job->eos.ids);
+	free(job->ref_logps);
+}
+
+int
+main(int argc, char **argv)
+{
+	struct options options = { .samples = 1, .max_new_tokens = 128, .batch_size = 16, .seed = 42, .temperature = 1, .top_p = 1,
+		.repetition_penalty = 1 };
+	struct job job = { 0 };
+	char **operands;
+	size_t n = cli_parse(&program, &options, argc, argv, &operands);
+	const char *path = n ? operands[0] : "-";
+
+	if (!options.model)
+		cli_usage("-m POLICY is missing");
+	if (strcmp(options.model, "-") == 0 && strcmp(path, "-") == 0)
+		cli_usage("policy and prompts cannot both be standard input");
+	open_model(&job, &options);
+	if (options.reference)
+		open_reference(&job, &options);
+	open_prompts(&job, path);
+	open_generator(&job, &options);
+	cli_output(&job.out, options.common.output, false);
+	generate_all(&job);
+	cli_commit(&job.out);
+	cli_note("%" PRIu64 " prompts, %" PRIu64 " tokens; %" PRIu64 " completions ended in EOS, %" PRIu64 " at a stop string, %" PRIu64
+	    " at their length", job.rows, job.tokens, job.finished[DPO_FINISH_EOS], job.finished[DPO_FINISH_STOP],
+	    job.finished[DPO_FINISH_LENGTH]);
+	close_all(&job);
+	return cli_finish(0);
+}

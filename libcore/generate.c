@@ -1,0 +1,425 @@
+#include "generate.h"
+
+#include "buffer.h"
+#include "bytes.h"
+#include "decoder.h"
+#include "gemm.h"
+#include "parallel.h"
+#include "random.h"
+#include "skinny.h"
+
+#include <assert.h>
+#include <inttypes.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* Completions that may be asked for and not handed out, for each sequence at work: so that there is a next one to begin. */
+enum { AHEAD = 4 };
+
+/* A sequence at work. */
+struct slot {
+	struct dpo_completion *completion;	/* NULL: free */
+	struct dpo_cache cache;
+	struct dpo_sampler sampler;
+	struct dpo_ids seen;			/* prompt and completion, for the repetition penalty */
+	float *h;				/* [hidden], of the row that predicts; in generator->hidden */
+	const float *logits;			/* of the step at hand */
+	int32_t token;				/* chosen in the step at hand */
+	float logp;
+};
+
+/* The prompt computed last. */
+struct prompt {
+	bool there;
+	uint64_t row;
+	struct dpo_cache cache;
+	struct dpo_sequence sequence;
+	float *h;				/* owned; [hidden] */
+};
+
+struct dpo_generator {
+	const struct dpo_config *config;
+	const float *weights;
+	const struct dpo_generate_settings *settings;
+	int threads;
+	struct dpo_decoder *decoder;		/* owned */
+	struct dpo_completion *ring;		/* owned; [window] */
+	size_t window, first, asked, begun;	/* first: the oldest; counts from there */
+	struct slot *slots;			/* owned; [batch] */
+	size_t batch;
+	struct prompt prompt;
+	float *hidden, *rows, *logits;		/* owned; [batch] rows each */
+	/* of the step at hand; owned; [batch] */
+	struct slot **at_work;
+	struct dpo_cache **caches;
+	int32_t *tokens;
+};
+
+/* ------------------------------------------------------------------ making */
+
+static bool
+allocate(struct dpo_generator *g)
+{
+	size_t hidden = g->config->hidden_size, vocab = g->config->vocab_size, n;
+	bool fits = dpo_size_mul(g->batch, AHEAD, &g->window) && dpo_size_mul(g->batch, hidden, &n);
+
+	if (!fits || !(g->hidden = dpo_alloc_aligned(n, sizeof *g->hidden)) ||
+	    !(g->rows = dpo_alloc_aligned(n, sizeof *g->rows)) || !dpo_size_mul(g->batch, vocab, &n) ||
+	    !(g->logits = dpo_alloc_aligned(n, sizeof *g->logits)) ||
+	    !(g->ring = dpo_alloc(g->window, sizeof *g->ring)) || !(g->slots = dpo_alloc(g->batch, sizeof *g->slots)) ||
+	    !(g->at_work = dpo_alloc(g->batch, sizeof(struct slot *))) ||
+	    !(g->caches = dpo_alloc(g->batch, sizeof(struct dpo_cache *))) ||
+	    !(g->tokens = dpo_alloc(g->batch, sizeof *g->tokens)) ||
+	    !(g->prompt.h = dpo_alloc_aligned(hidden, sizeof *g->prompt.h)))
+		return false;
+	for (size_t i = 0; i < g->batch; i++) {
+		g->slots[i].h = g->hidden + i * hidden;
+		if (!dpo_sampler_init(&g->slots[i].sampler, vocab))
+			return false;
+	}
+	return true;
+}
+
+enum dpo_status
+dpo_generator_new(struct dpo_generator **generator, const struct dpo_config *config, const struct dpo_params *params,
+    const float *weights, const struct dpo_generate_settings *settings, size_t batch, int threads, struct dpo_error *err)
+{
+	struct dpo_generator *g = dpo_alloc(1, sizeof *g);
+	enum dpo_status status;
+
+	assert(batch > 0 && settings->max_tokens > 0);
+	*generator = NULL;
+	if (!g)
+		return dpo_fail_memory(err);
+	g->config = config;
+	g->weights = weights;
+	g->settings = settings;
+	g->batch = batch;
+	g->threads = dpo_gemm_threads(threads);
+	status = allocate(g) ? dpo_decoder_new(&g->decoder, config, params, false, threads, err) : dpo_fail_memory(err);
+	if (status != DPO_OK)
+		dpo_generator_free(g);
+	else
+		*generator = g;
+	return status;
+}
+
+static void
+free_completion(struct dpo_completion *completion)
+{
+	free(completion->prompt.ids);
+	free(completion->purpose);
+	free(completion->note);
+	free(completion->tokens.ids);
+	free(completion->logps);
+}
+
+void
+dpo_generator_free(struct dpo_generator *generator)
+{
+	struct dpo_generator *g = generator;
+
+	if (!g)
+		return;
+	for (size_t i = 0; g->ring && i < g->window; i++)
+		free_completion(&g->ring[i]);
+	for (size_t i = 0; g->slots && i < g->batch; i++) {
+		dpo_cache_free(&g->slots[i].cache);
+		dpo_sampler_free(&g->slots[i].sampler);
+		free(g->slots[i].seen.ids);
+	}
+	dpo_cache_free(&g->prompt.cache);
+	dpo_sequence_free(&g->prompt.sequence);
+	free(g->prompt.h);
+	free(g->ring);
+	free(g->slots);
+	free(g->hidden);
+	free(g->rows);
+	free(g->logits);
+	free(g->at_work);
+	free(g->caches);
+	free(g->tokens);
+	dpo_decoder_free(g->decoder);
+	free(g);
+}
+
+/* ------------------------------------------------------------------ asking */
+
+size_t
+dpo_generator_room(const struct dpo_generator *generator)
+{
+	/* One sequence at a time needs none waiting: each is handed out before the next is asked for. */
+	return (generator->batch == 1 ? 1 : generator->window) - generator->asked;
+}
+
+static bool
+copy_ids(struct dpo_ids *to, const struct dpo_ids *from)
+{
+	to->count = 0;
+	for (size_t i = 0; i < from->count; i++)
+		if (!dpo_ids_add(to, from->ids[i]))
+			return false;
+	return true;
+}
+
+enum dpo_status
+dpo_generator_ask(struct dpo_generator *generator, uint64_t row, const struct dpo_ids *prompt, const char *key,
+    size_t sample, const char *note, struct dpo_error *err)
+{
+	struct dpo_generator *g = generator;
+	struct dpo_completion *c = &g->ring[(g->first + g->asked) % g->window];
+	struct dpo_buffer purpose = { 0 };
+	bool failed;
+
+	assert(dpo_generator_room(g) > 0);
+	if (prompt->count == 0)
+		return dpo_fail(err, DPO_FORMAT, "the prompt has no tokens");
+	for (size_t i = 0; i < prompt->count; i++)
+		if (prompt->ids[i] < 0 || (size_t)prompt->ids[i] >= g->config->vocab_size)
+			return dpo_fail(err, DPO_FORMAT, "the prompt's token %zu is %" PRId32
+			    ", the model's vocabulary has %zu", i, prompt->ids[i], g->config->vocab_size);
+	if (prompt->count >= g->config->max_positions)
+		return dpo_fail(err, DPO_FORMAT, "the prompt has %zu tokens, the model's positions are %zu", prompt->count,
+		    g->config->max_positions);
+	dpo_buffer_printf(&purpose, "generate %zu %s", sample, key);
+	free(c->purpose);
+	c->purpose = dpo_size_copy(dpo_buffer_text(&purpose), purpose.len);
+	failed = purpose.failed;
+	dpo_buffer_free(&purpose);
+	free(c->note);
+	c->note = dpo_size_copy(note, strlen(note));
+	if (failed || !c->purpose || !c->note || !copy_ids(&c->prompt, prompt))
+		return dpo_fail_memory(err);
+	c->row = row;
+	c->sample = sample;
+	c->tokens.count = 0;
+	c->finish = DPO_FINISH_NOT;
+	g->asked++;
+	return DPO_OK;
+}
+
+/* ------------------------------------------------------------------ beginning */
+
+/* Compute the prompt, unless it is the one at hand. */
+static enum dpo_status
+compute_prompt(struct dpo_generator *g, const struct dpo_completion *c, struct dpo_error *err)
+{
+	struct prompt *p = &g->prompt;
+	/* The answer of one token has no row of its own; its value is not looked at. */
+	struct dpo_example example = { .prompt = c->prompt.ids, .n_prompt = c->prompt.count, .n_answers = 1,
+	    .answer = { c->prompt.ids }, .n_answer = { 1 } };
+	enum dpo_status status;
+	const float *h;
+
+	if (p->there && p->row == c->row)
+		return DPO_OK;
+	p->there = false;
+	if ((status = dpo_pack(&p->sequence, &example, g->config->vocab_size, g->config->max_positions, err)) != DPO_OK ||
+	    (status = dpo_decoder_prefill(g->decoder, g->weights, &p->sequence, &p->cache, c->prompt.count, &h,
+	    err)) != DPO_OK)
+		return status;
+	memcpy(p->h, h, g->config->hidden_size * sizeof *h);
+	p->row = c->row;
+	p->there = true;
+	return DPO_OK;
+}
+
+/* Tokens the completion may have. */
+static size_t
+limit(const struct dpo_generator *g, const struct dpo_completion *c)
+{
+	size_t left = g->config->max_positions - c->prompt.count;
+
+	return left < g->settings->max_tokens ? left : g->settings->max_tokens;
+}
+
+static enum dpo_status
+begin(struct dpo_generator *g, struct slot *slot, struct dpo_completion *c, struct dpo_error *err)
+{
+	enum dpo_status status = compute_prompt(g, c, err);
+	const struct dpo_cache *from = &g->prompt.cache;
+
+	/* The last token is predicted from the one before it: it needs no position of its own. */
+	if (status != DPO_OK || (status = dpo_cache_reserve(&slot->cache, from->layers, from->width,
+	    c->prompt.count + limit(g, c) - 1, err)) != DPO_OK)
+		return status;
+	dpo_cache_copy(&slot->cache, from);
+	memcpy(slot->h, g->prompt.h, g->config->hidden_size * sizeof *slot->h);
+	if (!copy_ids(&slot->seen, &c->prompt))
+		return dpo_fail_memory(err);
+	slot->completion = c;
+	return DPO_OK;
+}
+
+static enum dpo_status
+fill_slots(struct dpo_generator *g, struct dpo_error *err)
+{
+	enum dpo_status status = DPO_OK;
+
+	for (size_t i = 0; i < g->batch && g->begun < g->asked && status == DPO_OK; i++)
+		if (!g->slots[i].completion) {
+			status = begin(g, &g->slots[i], &g->ring[(g->first + g->begun) % g->window], err);
+			g->begun++;
+		}
+	return status;
+}
+
+/* ------------------------------------------------------------------ a step */
+
+/* The rows that predict: those of prompts are there, the others take their last token. */
+static enum dpo_status
+advance(struct dpo_generator *g, size_t n, struct dpo_error *err)
+{
+	size_t hidden = g->config->hidden_size, rows = 0;
+	enum dpo_status status;
+	const float *h;
+
+	for (size_t i = 0; i < n; i++)
+		if (g->at_work[i]->completion->tokens.count > 0) {
+			g->caches[rows] = &g->at_work[i]->cache;
+			g->tokens[rows++] = g->at_work[i]->token;
+		}
+	if (rows == 0)
+		return DPO_OK;
+	if ((status = dpo_decoder_step(g->decoder, g->weights, g->tokens, g->caches, rows, &h, err)) != DPO_OK)
+		return status;
+	for (size_t i = 0; i < n; i++)
+		if (g->at_work[i]->completion->tokens.count > 0) {
+			memcpy(g->at_work[i]->h, h, hidden * sizeof *h);
+			h += hidden;
+		}
+	return DPO_OK;
+}
+
+static void
+predict(struct dpo_generator *g, size_t n)
+{
+	struct dpo_linear head = dpo_decoder_head(g->decoder, g->weights, NULL);
+
+	for (size_t i = 0; i < n; i++) {
+		memcpy(g->rows + i * head.in, g->at_work[i]->h, head.in * sizeof *g->rows);
+		g->at_work[i]->logits = g->logits + i * head.out;
+	}
+	dpo_skinny_forward(dpo_skinny_best(), g->threads, &head, n, (struct dpo_rows){ g->rows, head.in },
+	    (struct dpo_rows){ 0 }, (struct dpo_rows){ g->logits, head.out });
+}
+
+/* A number in [0, 1) for the next token of a completion. */
+static double
+draw(const struct dpo_generator *g, const struct dpo_completion *c)
+{
+	uint8_t raw[8];
+
+	dpo_random_bytes(raw, sizeof raw, c->purpose, g->settings->seed, c->tokens.count);
+	return (double)(dpo_bytes_load64(raw) >> 11) * 0x1p-53;
+}
+
+static void
+choose(void *context, size_t item)
+{
+	const struct dpo_generator *g = context;
+	struct slot *slot = g->at_work[item];
+	double sum = dpo_sampler_log_sum(&slot->sampler, slot->logits);
+
+	slot->logp = NAN;
+	if (!isfinite(sum))
+		return;
+	dpo_sampler_weigh(&slot->sampler, &g->settings->sampling, slot->logits, slot->seen.ids, slot->seen.count);
+	slot->token = dpo_sampler_draw(&slot->sampler, draw(g, slot->completion));
+	slot->logp = (float)((double)slot->logits[slot->token] - sum);
+}
+
+static bool
+is_eos(const struct dpo_generate_settings *settings, int32_t token)
+{
+	for (size_t i = 0; i < settings->n_eos; i++)
+		if (settings->eos[i] == token)
+			return true;
+	return false;
+}
+
+static enum dpo_status
+finish(const struct dpo_generator *g, struct dpo_completion *c, struct dpo_error *err)
+{
+	const struct dpo_generate_settings *settings = g->settings;
+	enum dpo_status status;
+	bool stop = false;
+
+	if (is_eos(settings, c->tokens.ids[c->tokens.count - 1])) {
+		c->finish = DPO_FINISH_EOS;
+		return DPO_OK;
+	}
+	if (settings->stops &&
+	    (status = settings->stops(settings->context, c->tokens.ids, c->tokens.count, &stop, err)) != DPO_OK)
+		return status;
+	if (stop)
+		c->finish = DPO_FINISH_STOP;
+	else if (c->tokens.count == limit(g, c))
+		c->finish = DPO_FINISH_LENGTH;
+	return DPO_OK;
+}
+
+/* The chosen token joins its completion. */
+static enum dpo_status
+accept(const struct dpo_generator *g, struct slot *slot, struct dpo_error *err)
+{
+	struct dpo_completion *c = slot->completion;
+	void *logps = c->logps;
+	enum dpo_status status;
+	bool fits;
+
+	if (!isfinite(slot->logp))
+		return dpo_fail(err, DPO_NONFINITE, "sample %zu: the logits of token %zu are not finite", c->sample,
+		    c->tokens.count);
+	fits = dpo_size_grow(&logps, &c->logps_capacity, c->tokens.count + 1, sizeof *c->logps);
+	c->logps = logps;
+	if (!fits)
+		return dpo_fail_memory(err);
+	c->logps[c->tokens.count] = slot->logp;
+	if (!dpo_ids_add(&c->tokens, slot->token) || !dpo_ids_add(&slot->seen, slot->token))
+		return dpo_fail_memory(err);
+	status = finish(g, c, err);
+	if (c->finish != DPO_FINISH_NOT)
+		slot->completion = NULL;
+	return status;
+}
+
+/* One token more for everything at work. */
+static enum dpo_status
+step(struct dpo_generator *g, struct dpo_error *err)
+{
+	enum dpo_status status = fill_slots(g, err);
+	size_t n = 0;
+
+	if (status != DPO_OK)
+		return status;
+	for (size_t i = 0; i < g->batch; i++)
+		if (g->slots[i].completion)
+			g->at_work[n++] = &g->slots[i];
+	if ((status = advance(g, n, err)) != DPO_OK)
+		return status;
+	predict(g, n);
+	dpo_parallel_for(n * g->config->vocab_size < 16384 ? 1 : g->threads, n, choose, g);
+	for (size_t i = 0; i < n && status == DPO_OK; i++)
+		status = accept(g, g->at_work[i], err);
+	return status;
+}
+
+enum dpo_status
+dpo_generator_next(struct dpo_generator *generator, const struct dpo_completion **completion, struct dpo_error *err)
+{
+	struct dpo_generator *g = generator;
+	enum dpo_status status = DPO_OK;
+
+	if (g->asked == 0)
+		return DPO_END;
+	while (g->ring[g->first].finish == DPO_FINISH_NOT)
+		if ((status = step(g, err)) != DPO_OK)
+			return status;
+	*completion = &g->ring[g->first];
+	g->first = (g->first + 1) % g->window;
+	g->asked--;
+	g->begun--;
+	return DPO_OK;
+}

@@ -1,0 +1,143 @@
+#include "stops.h"
+
+#include "json.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+/* ------------------------------------------------------------------ EOS ids */
+
+static enum dpo_status
+add_id(struct dpo_ids *eos, const cJSON *item, struct dpo_error *err)
+{
+	double id = item->valuedouble;
+
+	if (!cJSON_IsNumber(item) || !(id >= 0 && id <= INT32_MAX) || id != (double)(int32_t)id)
+		return dpo_fail(err, DPO_FORMAT, "\"eos_token_id\" is neither a token id nor a list of them");
+	return dpo_ids_add(eos, (int32_t)id) ? DPO_OK : dpo_fail_memory(err);
+}
+
+static enum dpo_status
+add_of_file(struct dpo_ids *eos, const struct dpo_files *files, const char *name, struct dpo_error *err)
+{
+	const struct dpo_named_file *file = dpo_files_find(files, name);
+	enum dpo_status status;
+	const cJSON *ids, *item;
+	cJSON *tree;
+
+	if (!file)
+		return DPO_OK;
+	if ((status = dpo_json_parse(&tree, (const char *)file->bytes, file->n, err)) != DPO_OK)
+		return dpo_error_prefix(err, "%s", name);
+	ids = dpo_json_get(tree, "eos_token_id");
+	if (cJSON_IsArray(ids)) {
+		cJSON_ArrayForEach(item, ids)
+			if (status == DPO_OK)
+				status = add_id(eos, item, err);
+	} else if (ids && !cJSON_IsNull(ids)) {
+		status = add_id(eos, ids, err);
+	}
+	cJSON_Delete(tree);
+	return status == DPO_OK ? DPO_OK : dpo_error_prefix(err, "%s", name);
+}
+
+enum dpo_status
+dpo_stops_eos(struct dpo_ids *eos, const struct dpo_files *files, const struct dpo_tokenizer *tokenizer,
+    struct dpo_error *err)
+{
+	enum dpo_status status;
+
+	if ((status = add_of_file(eos, files, "generation_config.json", err)) != DPO_OK ||
+	    (status = add_of_file(eos, files, "config.json", err)) != DPO_OK)
+		return status;
+	if (tokenizer && dpo_tokenizer_eos(tokenizer) >= 0 && !dpo_ids_add(eos, dpo_tokenizer_eos(tokenizer)))
+		return dpo_fail_memory(err);
+	return DPO_OK;
+}
+
+/* ------------------------------------------------------------------ stop strings */
+
+/* Where the first stop string begins in the text, or its end. */
+static size_t
+first_stop(const struct dpo_stops *stops, const char *text, size_t n)
+{
+	size_t first = n;
+
+	for (size_t i = 0; stops && i < stops->count; i++) {
+		const char *at = strstr(text, stops->strings[i]);
+
+		if (at && (size_t)(at - text) < first)
+			first = (size_t)(at - text);
+	}
+	return first;
+}
+
+static size_t
+longest_stop(const struct dpo_stops *stops)
+{
+	size_t longest = 0;
+
+	for (size_t i = 0; i < stops->count; i++)
+		longest = strlen(stops->strings[i]) > longest ? strlen(stops->strings[i]) : longest;
+	return longest;
+}
+
+enum dpo_status
+dpo_stops_seen(void *context, const int32_t *ids, size_t n, bool *stop, struct dpo_error *err)
+{
+	const struct dpo_stops *stops = context;
+	/* Tokens have a byte at least, but for the odd one: the last of these hold all of a stop that the newest ended. */
+	size_t tail = longest_stop(stops) + 8;
+	struct dpo_buffer text = { 0 };
+	enum dpo_status status;
+
+	tail = tail < n ? tail : n;
+	status = dpo_tokenizer_decode(stops->tokenizer, ids + n - tail, tail, &text, err);
+	if (status == DPO_OK)
+		*stop = first_stop(stops, dpo_buffer_text(&text), text.len) < text.len;
+	dpo_buffer_free(&text);
+	return status;
+}
+
+/* The text of prompt and completion together, less that of the prompt. */
+static enum dpo_status
+added_text(const struct dpo_tokenizer *tokenizer, const struct dpo_ids *prompt, const int32_t *ids, size_t n,
+    struct dpo_buffer *text, struct dpo_error *err)
+{
+	struct dpo_buffer alone = { 0 };
+	struct dpo_ids all = { 0 };
+	enum dpo_status status = dpo_tokenizer_decode(tokenizer, prompt->ids, prompt->count, &alone, err);
+	bool fits = true;
+
+	for (size_t i = 0; i < prompt->count && fits; i++)
+		fits = dpo_ids_add(&all, prompt->ids[i]);
+	for (size_t i = 0; i < n && fits; i++)
+		fits = dpo_ids_add(&all, ids[i]);
+	if (status == DPO_OK)
+		status = fits ? dpo_tokenizer_decode(tokenizer, all.ids, all.count, text, err) : dpo_fail_memory(err);
+	if (status == DPO_OK && text->len >= alone.len && memcmp(text->data, alone.data, alone.len) == 0) {
+		text->len -= alone.len;
+		memmove(text->data, text->data + alone.len, text->len);
+	} else if (status == DPO_OK) {
+		dpo_buffer_clear(text);
+		status = dpo_tokenizer_decode(tokenizer, ids, n, text, err);
+	}
+	dpo_buffer_free(&alone);
+	free(all.ids);
+	return status;
+}
+
+enum dpo_status
+dpo_stops_text(const struct dpo_tokenizer *tokenizer, const struct dpo_stops *stops, const struct dpo_ids *prompt,
+    const int32_t *ids, size_t n, struct dpo_buffer *out, struct dpo_error *err)
+{
+	struct dpo_buffer text = { 0 };
+	enum dpo_status status = added_text(tokenizer, prompt, ids, n, &text, err);
+
+	if (status == DPO_OK) {
+		dpo_buffer_append(out, dpo_buffer_text(&text), first_stop(stops, dpo_buffer_text(&text), text.len));
+		status = out->failed || text.failed ? dpo_fail_memory(err) : DPO_OK;
+	}
+	dpo_buffer_free(&text);
+	return status;
+}

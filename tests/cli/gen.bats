@@ -1,0 +1,231 @@
+#!/usr/bin/env bats
+# dpo-gen: completions and distributions are transformers' (testdata/golden/generate), log-probs are dpo-reflogp's, and a
+# sample does not depend on company.
+
+setup_file() {
+	root="$BATS_TEST_DIRNAME/../.."
+	export bin=${DPO_BIN:-$root/bin} golden="$root/testdata/golden/generate" check="$root/tests/golden_generate.py"
+	export story="$root/testdata/story" models="$BATS_FILE_TMPDIR/models" PYTHONDONTWRITEBYTECODE=1
+	python3 "$root/tests/peers/make_random.py" "$models"
+	cd "$BATS_FILE_TMPDIR"
+	head -12 "$story/heldout.jsonl" | python3 -c 'import json, sys
+for n, line in enumerate(sys.stdin):
+	print(json.dumps({"prompt": json.loads(line)["prompt"], "id": "row %d" % n}))' > prompts.jsonl
+}
+
+setup() {
+	cd "$BATS_TEST_TMPDIR"
+	prompts="$BATS_FILE_TMPDIR/prompts.jsonl"
+}
+
+field() { # KEY: of each line, as JSON
+	python3 -c 'import json, sys
+for line in sys.stdin:
+	print(json.dumps(json.loads(line)[sys.argv[1]]))' "$1"
+}
+
+@test "each model with random weights has its numbers" {
+	for model in "$models"/*; do
+		[ -s "$golden/$(basename "$model").json" ]
+	done
+}
+
+@test "greedy, with and without a repetition penalty, is transformers' token by token: every random model" {
+	for model in "$models"/*; do
+		numbers="$golden/$(basename "$model").json"
+		python3 "$check" prompts "$numbers" > prompts
+		length="--max-new-tokens $(python3 "$check" option "$numbers" max_new_tokens)"
+		"$bin/dpo-gen" -q -m "$model" --temperature 0 $length prompts > plain
+		python3 "$check" greedy "$numbers" greedy < plain
+		"$bin/dpo-gen" -q -m "$model" --temperature 0 $length --repetition-penalty "$(python3 "$check" option "$numbers" penalty)" \
+			prompts > penalized
+		python3 "$check" greedy "$numbers" penalized < penalized
+	done
+	run python3 "$check" greedy "$numbers" greedy < penalized
+	[ "$status" -eq 1 ] # a difference is seen
+}
+
+@test "samples follow the distributions that transformers' logits processors make: chi-square" {
+	for name in gpt2 llama-tied; do
+		numbers="$golden/$name.json"
+		python3 "$check" prompts "$numbers" | head -1 > prompt
+		for i in $(seq 0 $(($(python3 "$check" distributions "$numbers") - 1))); do
+			"$bin/dpo-gen" -q -m "$models/$name" $(python3 "$check" options "$numbers" $i) -n 10000 --batch-size 64 \
+				--max-new-tokens 1 prompt > samples
+			python3 "$check" frequencies "$numbers" $i < samples
+		done
+	done
+	run python3 "$check" frequencies "$numbers" 0 < samples
+	[ "$status" -eq 1 ] # another distribution is seen
+}
+
+@test "the same samples for any -j, --batch-size and order of rows, and alone" {
+	options="--max-new-tokens 24 -n 3 --temperature 1.2 --top-p 0.95 --top-k 100"
+	"$bin/dpo-gen" -q -m "$story" -j 1 --batch-size 1 $options "$prompts" > one
+	[ "$(wc -l < one)" -eq 36 ]
+	[ "$(field completion_ids < one | sort -u | wc -l)" -gt 18 ] # samples differ
+	for batch in 2 5 64; do
+		for threads in 1 2 3; do
+			"$bin/dpo-gen" -q -m "$story" -j $threads --batch-size $batch $options "$prompts" > many
+			cmp one many
+		done
+	done
+	tac "$prompts" | "$bin/dpo-gen" -q -m "$story" $options | sort > reversed
+	sort one | cmp - reversed
+	sed -n 5p "$prompts" | "$bin/dpo-gen" -q -m "$story" $options > alone
+	sed -n 13,15p one | cmp - alone
+	"$bin/dpo-gen" -q -m "$story" $options --seed 43 "$prompts" > other
+	! cmp -s one other
+}
+
+@test "log-probs are within 1e-4 of dpo-reflogp's, the reference's to the bit; sums are sums" {
+	"$bin/dpo-gen" -q -m "$story" -r "$story" -n 2 --max-new-tokens 40 --temperature 1.5 "$prompts" > out
+	python3 -c 'import json, sys
+print(json.dumps({"header": {"format": 1, "kind": "sft", "stages": [], "columns": [["id", "str"], ["prompt", "i32[]"], ["chosen", "i32[]"]]}}))
+for line in open("out"):
+	row = json.loads(line)
+	print(json.dumps({"id": row["id"], "prompt": row["prompt_ids"], "chosen": row["completion_ids"]}))' > stream.jsonl
+	"$bin/dpo-cat" -q -z --seal stream.jsonl | "$bin/dpo-reflogp" -q -m "$story" | "$bin/dpo-cat" | sed '1d;$d' > scored
+	python3 -c 'import json
+worst = tokens = 0
+for ours, theirs in zip(open("out"), open("scored"), strict=True):
+	ours, theirs = json.loads(ours), json.loads(theirs)["ref_chosen_logps"]
+	assert ours["ref_logps"] == theirs
+	assert len(ours["logps"]) == len(theirs) == len(ours["completion_ids"])
+	assert abs(sum(ours["logps"]) - ours["logp"]) < 1e-5 and abs(sum(theirs) - ours["ref_logp"]) < 1e-5
+	worst = max(worst, *(abs(a - b) for a, b in zip(ours["logps"], theirs)))
+	tokens += len(theirs)
+print(tokens, "tokens, largest difference", worst)
+assert tokens > 300 and 0 < worst < 1e-4'
+}
+
+@test "members of the row are kept as written, ours replace theirs" {
+	row='{"a":1e3,"prompt":"Tom","id":12345678901,"logp":"theirs","n":12345678901234567890,"b":[ {"c":"\u00e9"} ],"completion":"old"}'
+	echo "$row" | "$bin/dpo-gen" -q -m "$story" --temperature 0 --max-new-tokens 2 > out
+	[[ "$(cat out)" == '{"id":"12345678901","a":1e3,"prompt":"Tom","n":12345678901234567890,"b":[ {"c":"\u00e9"} ],"sample":0,"prompt_ids":['* ]]
+	! grep -qE 'old|theirs' out
+	echo '{"prompt":"Tom"}' | "$bin/dpo-gen" -q -m "$story" --temperature 0 --max-new-tokens 2 > bare
+	[ "$(field completion_ids < bare)" = "$(field completion_ids < out)" ]
+	[ "$(field id < bare)" = '"0"' ]
+}
+
+@test "prompts as text, as ids, of a pairs stream and of dpo-gen's own output give the same" {
+	"$bin/dpo-gen" -q -m "$story" --max-new-tokens 12 "$prompts" > text
+	"$bin/dpo-gen" -q -m "$story" --max-new-tokens 12 text > again
+	cmp text again
+	python3 -c 'import json
+for line in open("text"):
+	row = json.loads(line)
+	print(json.dumps({"prompt": row["prompt_ids"], "id": row["id"]}))' > ids.jsonl
+	"$bin/dpo-gen" -q -m "$story" --max-new-tokens 12 ids.jsonl > ids
+	[ "$(field completion_ids < text)" = "$(field completion_ids < ids)" ]
+
+	python3 -c 'import json
+for n, line in enumerate(open("'"$story"'/heldout.jsonl")):
+	row = json.loads(line)
+	if n < 12:
+		print(json.dumps(row | {"id": "row %d" % n, "source": "s%d" % n, "rank": n}))' > rows.jsonl
+	"$bin/dpo-tok" -q -m "$story" --keep source:str --keep rank:i64 -o pairs.tok rows.jsonl
+	"$bin/dpo-gen" -q -m "$story" --max-new-tokens 12 pairs.tok > pairs
+	[ "$(field prompt_ids < text)" = "$(field prompt_ids < pairs)" ]
+	[ "$(field completion < text)" = "$(field completion < pairs)" ]
+	[ "$(field source < pairs | tail -1)" = '"s11"' ]
+	[ "$(field rank < pairs | tail -1)" = 11 ]
+	! grep -q label_prob pairs
+	cat pairs.tok | "$bin/dpo-gen" -q -m "$story" --max-new-tokens 12 - | cmp pairs
+}
+
+@test "a completion ends at EOS, at a stop string, at its length and at the model's last position" {
+	"$bin/dpo-gen" -q -m "$story" --max-new-tokens 200 "$prompts" > out
+	python3 -c 'import json
+config = json.load(open("'"$story"'/config.json"))
+for line in open("out"):
+	row = json.loads(line)
+	ids = row["completion_ids"]
+	assert row["finish_reason"] == "eos" and ids[-1] == config["eos_token_id"] and config["eos_token_id"] not in ids[:-1], row'
+	"$bin/dpo-gen" -q -m "$story" --max-new-tokens 200 --stop ' the' --stop . "$prompts" > stopped
+	python3 -c 'import json
+stops = 0
+for whole, stopped in zip(open("out"), open("stopped"), strict=True):
+	whole, stopped = json.loads(whole), json.loads(stopped)
+	cut = min((at for at in (whole["completion"].find(s) for s in (" the", ".")) if at >= 0), default=None)
+	assert stopped["completion"] == whole["completion"][:cut]
+	assert stopped["finish_reason"] == ("eos" if cut is None else "stop")
+	assert stopped["completion_ids"] == whole["completion_ids"][:len(stopped["completion_ids"])]
+	stops += cut is not None
+assert stops >= 10'
+	"$bin/dpo-gen" -q -m "$story" --max-new-tokens 3 "$prompts" | field finish_reason | grep -c '"length"' | grep -qx 12
+	echo '{"prompt":[5,6,7]}' | "$bin/dpo-gen" -q -m "$models/llama" -n 40 --max-new-tokens 100 > full # 32 positions
+	python3 -c 'import json
+rows = [json.loads(line) for line in open("full")]
+assert {len(row["completion_ids"]) for row in rows if row["finish_reason"] == "length"} == {29}'
+}
+
+@test "the text of prompt and completion is the text of all ids" {
+	"$bin/dpo-gen" -q -m "$story" --temperature 0 "$prompts" > out
+	python3 -c 'import json
+for line in open("out"):
+	row = json.loads(line)
+	print(json.dumps({"id": row["id"], "prompt": row["prompt"], "completion": row["completion"]}))' |
+		"$bin/dpo-tok" -q -m "$story" | "$bin/dpo-cat" | sed '1d;$d' > tokens
+	[ "$(field chosen < tokens)" = "$(field completion_ids < out)" ] # dpo-tok, EOS and all
+}
+
+@test "bad rows are named, with exit 3" {
+	while IFS='	' read -r row message; do
+		echo "$row" > bad.jsonl
+		run "$bin/dpo-gen" -q -m "$story" bad.jsonl
+		echo "$output"
+		[ "$status" -eq 3 ]
+		[[ "$output" == "dpo-gen: bad.jsonl:1: "*"$message"* ]]
+	done <<-'END'
+		{"text":"x"}	"prompt" is missing
+		{"prompt":3}	"prompt" is neither a string nor a list of token ids
+		{"prompt":[{"role":"user","content":"x"}]}	pipelines/dpo-chat
+		{"prompt":[1,2.5]}	no token id
+		{"prompt":[1,-1]}	no token id
+		{"prompt":[100000]}	token 100000 is not in the vocabulary
+		{"prompt":[]}	the prompt has no tokens
+		{"prompt_ids":"x","prompt":"y"}	"prompt_ids" is not a list
+		[1]	not a JSON object
+		{"prompt":"x"	JSON, byte
+	END
+	python3 -c 'print("{\"prompt\":%s}" % ([5] * 256))' > long.jsonl
+	run "$bin/dpo-gen" -q -m "$story" long.jsonl
+	[ "$status" -eq 3 ]
+	[[ "$output" == *"the prompt has 256 tokens, the model's positions are 256" ]]
+	echo '{"prompt":"x"}' > text.jsonl
+	run "$bin/dpo-gen" -q -m "$models/llama" text.jsonl
+	[ "$status" -eq 3 ]
+	[[ "$output" == *"the model has no tokenizer" ]]
+	run "$bin/dpo-gen" -q -m "$models/llama" --stop x text.jsonl
+	[ "$status" -eq 2 ]
+}
+
+@test "a torn stream, rows of another tokenizer and a reference with another one are refused" {
+	"$bin/dpo-tok" -q -m "$story" -o pairs.tok "$story/heldout.jsonl"
+	head -c 900 pairs.tok > torn.tok
+	run "$bin/dpo-gen" -q -m "$story" -o out torn.tok
+	[ "$status" -eq 3 ]
+	[ ! -e out ]
+	cp -r "$story" other
+	sed -i 's/"eos_token": "[^"]*"/&, "extra": 1/' other/tokenizer_config.json
+	! cmp -s "$story/tokenizer_config.json" other/tokenizer_config.json
+	run "$bin/dpo-gen" -q -m other pairs.tok
+	[ "$status" -eq 4 ]
+	run "$bin/dpo-gen" -q -m "$story" -r other "$prompts"
+	[ "$status" -eq 4 ]
+}
+
+@test "no rows give no output, one at a time gives each row at once" {
+	: | "$bin/dpo-gen" -q -m "$story" > out
+	[ ! -s out ]
+	mkfifo to from
+	"$bin/dpo-gen" -q -m "$story" --batch-size 1 --max-new-tokens 2 - < to > from &
+	exec 7> to 8< from
+	echo '{"prompt":"Tom"}' >&7
+	read -r -t 20 line <&8 # while the input stays open
+	[[ "$line" == *'"completion"'* ]]
+	exec 7>&-
+	wait $!
+}
