@@ -63,8 +63,8 @@ $(BIN)/bench/%: tests/bench/%.c $(BIN)/libdpo.a
 	@mkdir -p $(@D)
 	$(call say,LINK)$(CC) $(FLAGS) -MF $(BIN)/obj/bench-$*.d $(LDFLAGS) -o $@ $^ $(LIBS)
 
-bench: $(BIN)/bench/score ## seconds a pair of the GPT-2 124M shape, and GFLOP/s of its products
-	@$<
+bench: $(BIN)/bench/score $(BIN)/bench/gen ## seconds a pair of the GPT-2 124M shape, GFLOP/s of its products, tokens a second
+	@for bench in $^; do $$bench || exit; done
 
 # ---------------------------------------------------------------- set-up
 # With setup among the goals nothing is compiled before the packages are there, whatever -j says.

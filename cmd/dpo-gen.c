@@ -87,8 +87,7 @@ open_model(struct job *job, const struct options *options)
 {
 	struct dpo_error err;
 
-	cli_reads(options->model);
-	cli_check(dpo_model_open_frozen(&job->model, options->model, (int)options->common.threads, &err), &err);
+	cli_check(dpo_model_open_frozen(&job->model, cli_model(options->model), (int)options->common.threads, &err), &err);
 	if ((*job->model.tokenizer_id && dpo_tokenizer_open(&job->tokenizer, &job->model.files, &err) != DPO_OK) ||
 	    dpo_stops_eos(&job->eos, &job->model.files, job->tokenizer, &err) != DPO_OK)
 		cli_fail_at(&err, options->model);
@@ -101,8 +100,7 @@ open_reference(struct job *job, const struct options *options)
 {
 	struct dpo_error err;
 
-	cli_reads(options->reference);
-	cli_check(dpo_model_open_frozen(&job->reference, options->reference, (int)options->common.threads, &err), &err);
+	cli_check(dpo_model_open_frozen(&job->reference, cli_model(options->reference), (int)options->common.threads, &err), &err);
 	if (strcmp(job->reference.tokenizer_id, job->model.tokenizer_id) != 0) {
 		(void)dpo_fail(&err, DPO_MISMATCH, "its tokenizer is %.16s, the policy's %.16s", job->reference.tokenizer_id,
 		    job->model.tokenizer_id);
