@@ -18,8 +18,15 @@ dpo_eval_add(struct dpo_eval *eval, const struct dpo_outcome *outcome, const str
 		eval->inputs[eval->metrics.rows] = outcome->input;
 	}
 	dpo_metrics_add(&eval->metrics, outcome, objective->settings.beta);
-	for (size_t a = 0; a < outcome->answers; a++)
+	for (size_t a = 0; a < outcome->answers; a++) {
 		eval->ratio[a] += outcome->input.ratio[a];
+		if (outcome->reference)
+			dpo_moments_add(&eval->rewards, objective->settings.beta * outcome->input.ratio[a],
+			    (double)outcome->sums[a].scored);
+	}
+	if (outcome->reference && outcome->answers == 2)
+		dpo_calibration_add(&eval->calibration,
+		    objective->settings.beta * (outcome->input.ratio[0] - outcome->input.ratio[1]));
 	eval->wins += outcome->answers == 2 && outcome->input.logp[0] > outcome->input.logp[1];
 	return DPO_OK;
 }

@@ -1,5 +1,6 @@
 /*
- * eval - a policy on held-out rows. Layer 13; uses error, size, objective, outcome, metrics.
+ * eval - a policy on held-out rows. Layer 13; uses error, size, calibration, moments,
+ * objective, outcome, metrics.
  *
  * All means are over rows or over scored tokens of the whole set. (TRL averages over evaluation batches, which differs
  * in token means, and where the last batch is smaller.) A loss of the whole batch sorts the whole set: its inputs are
@@ -8,13 +9,17 @@
 #ifndef DPO_EVAL_H
 #define DPO_EVAL_H
 
+#include "calibration.h"
 #include "metrics.h"
+#include "moments.h"
 
 /* Sums over the rows seen; {0} is empty. */
 struct dpo_eval {
 	struct dpo_metrics metrics;
 	double ratio[DPO_ANSWERS];	/* log-ratios to the reference, nats */
 	size_t wins;			/* pairs with log p(chosen) > log p(rejected) */
+	struct dpo_calibration calibration;	/* of the reward margins; with a reference */
+	struct dpo_moments rewards;	/* x: the reward of an answer, y: its tokens; with a reference, both answers of a pair */
 	struct dpo_loss_input *inputs;	/* owned; of each row, where the objective sorts them */
 	size_t capacity;
 };

@@ -1,0 +1,125 @@
+#include "report.h"
+
+#include "json.h"
+#include "size.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+struct requirement {
+	char *name;		/* owned */
+	const char *text;	/* as given */
+	bool less, equal;	/* of > >= < <= */
+	double bound;
+	bool seen, met;
+	double value;
+};
+
+const char *const report_formats[] = { "text", "json", "tsv", NULL };
+
+static struct requirement
+parse(const char *text)
+{
+	size_t n = strcspn(text, "<>");
+	struct requirement r = { .text = text, .name = dpo_size_copy(text, n), .less = text[n] == '<' };
+	struct dpo_error err;
+	const char *number;
+	char *end;
+
+	if (!r.name)
+		cli_check(dpo_fail_memory(&err), &err);
+	if (n == 0 || !text[n])
+		cli_usage("--require: \"%s\" is not NAME>=X, NAME<=X, NAME>X or NAME<X", text);
+	r.equal = text[n + 1] == '=';
+	number = text + n + 1 + r.equal;
+	r.bound = strtod(number, &end);
+	if (end == number || *end || !isfinite(r.bound))
+		cli_usage("--require: \"%s\" in \"%s\" is not a number", number, text);
+	return r;
+}
+
+void
+report_begin(struct report *report, const char *format, const struct cli_list *requirements)
+{
+	struct dpo_error err;
+
+	report->format = format;
+	report->n_requirements = requirements->count;
+	if (!(report->requirements = dpo_alloc(requirements->count, sizeof *report->requirements)))
+		cli_check(dpo_fail_memory(&err), &err);
+	for (size_t i = 0; i < requirements->count; i++)
+		report->requirements[i] = parse(requirements->items[i]);
+}
+
+static void
+judge(struct report *report, const char *name, double value)
+{
+	for (size_t i = 0; i < report->n_requirements; i++) {
+		struct requirement *r = &report->requirements[i];
+
+		if (strcmp(r->name, name) != 0)
+			continue;
+		r->seen = true;
+		r->value = value;
+		r->met = (r->less ? value < r->bound : value > r->bound) || (r->equal && value - r->bound == 0);
+	}
+}
+
+void
+report_put(struct report *report, const char *name, double value, bool exact)
+{
+	struct dpo_buffer *text = &report->text;
+	bool json = strcmp(report->format, "json") == 0;
+
+	if (!isfinite(value))
+		return;
+	judge(report, name, exact ? value : (double)(float)value);
+	if (strcmp(report->format, "text") == 0) {
+		dpo_buffer_printf(text, exact ? "%-32s %.0f\n" : "%-32s %.6g\n", name, value);
+		return;
+	}
+	dpo_buffer_printf(text, json ? "%s\"eval_%s\":" : "%seval_%s\t", json ? report->lines ? "," : "{" : "", name);
+	dpo_json_put_number(text, exact ? value : (double)(float)value);
+	if (!json)
+		dpo_buffer_byte(text, '\n');
+	report->lines++;
+}
+
+static int
+check_requirements(struct report *report)
+{
+	int code = 0;
+
+	for (size_t i = 0; i < report->n_requirements; i++) {
+		const struct requirement *r = &report->requirements[i];
+
+		if (!r->met) {
+			cli_warn("not met: %s, it is %.6g", r->text, r->value);
+			code = 5;
+		}
+		free(r->name);
+	}
+	free(report->requirements);
+	return code;
+}
+
+int
+report_write(struct report *report, const char *output)
+{
+	struct dpo_error err;
+	struct dpo_out out;
+
+	for (size_t i = 0; i < report->n_requirements; i++)
+		if (!report->requirements[i].seen)
+			cli_usage("--require: there is no \"%s\" in this report", report->requirements[i].name);
+	if (strcmp(report->format, "json") == 0)
+		dpo_buffer_string(&report->text, report->lines ? "}\n" : "{}\n");
+	if (report->text.failed)
+		cli_check(dpo_fail_memory(&err), &err);
+	cli_output(&out, output, false);
+	cli_check(dpo_out_write(&out, report->text.data, report->text.len, &err), &err);
+	cli_commit(&out);
+	dpo_buffer_free(&report->text);
+	return check_requirements(report);
+}

@@ -1,0 +1,33 @@
+/*
+ * report - numbers by name, printed as text, JSON or TSV, and what is required of them. Used by dpo-eval.
+ */
+#ifndef REPORT_H
+#define REPORT_H
+
+#include "buffer.h"
+#include "cli.h"
+
+/* {0} before report_begin. */
+struct report {
+	struct dpo_buffer text;
+	const char *format;
+	size_t lines;
+	struct requirement *requirements;	/* owned; n_requirements */
+	size_t n_requirements;
+};
+
+extern const char *const report_formats[];	/* "text", "json", "tsv" */
+
+/* A requirement is NAME>=X, NAME<=X, NAME>X or NAME<X; anything else is a usage error. */
+void report_begin(struct report *report, const char *format, const struct cli_list *requirements);
+
+/* Append a number; one that is not finite is left out. `exact`: a count. Others are printed with float's precision. */
+void report_put(struct report *report, const char *name, double value, bool exact);
+
+/*
+ * Write the report to the output. Returns 0, or 5 where a requirement is not met, each named on standard error; one of a number that is not
+ * in the report is a usage error.
+ */
+int report_write(struct report *report, const char *output);
+
+#endif
