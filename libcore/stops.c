@@ -127,17 +127,30 @@ added_text(const struct dpo_tokenizer *tokenizer, const struct dpo_ids *prompt, 
 	return status;
 }
 
+/* Append text[0..n), each NUL as U+FFFD: no JSON that we read holds a NUL. */
+static void
+append_without_nul(struct dpo_buffer *out, const uint8_t *text, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		if (text[i])
+			dpo_buffer_byte(out, text[i]);
+		else
+			dpo_buffer_string(out, "\xef\xbf\xbd");
+}
+
 enum dpo_status
 dpo_stops_text(const struct dpo_tokenizer *tokenizer, const struct dpo_stops *stops, const struct dpo_ids *prompt,
     const int32_t *ids, size_t n, struct dpo_buffer *out, struct dpo_error *err)
 {
-	struct dpo_buffer text = { 0 };
-	enum dpo_status status = added_text(tokenizer, prompt, ids, n, &text, err);
+	struct dpo_buffer raw = { 0 }, text = { 0 };
+	enum dpo_status status = added_text(tokenizer, prompt, ids, n, &raw, err);
 
 	if (status == DPO_OK) {
+		append_without_nul(&text, raw.data, raw.len);
 		dpo_buffer_append(out, dpo_buffer_text(&text), first_stop(stops, dpo_buffer_text(&text), text.len));
 		status = out->failed || text.failed ? dpo_fail_memory(err) : DPO_OK;
 	}
+	dpo_buffer_free(&raw);
 	dpo_buffer_free(&text);
 	return status;
 }

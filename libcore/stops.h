@@ -33,7 +33,7 @@ enum dpo_status dpo_stops_seen(void *context, const int32_t *ids, size_t n, bool
 
 /*
  * Append the completion's text to out: what it adds to the text of the prompt, up to the first stop string (stops may be
- * NULL). Where the prompt's text alone is not the beginning of both together, the completion is decoded alone.
+ * NULL), each U+0000 as U+FFFD. Where the prompt's text alone is not the beginning of both together, the completion is decoded alone.
  */
 enum dpo_status dpo_stops_text(const struct dpo_tokenizer *tokenizer, const struct dpo_stops *stops,
 	const struct dpo_ids *prompt, const int32_t *ids, size_t n, struct dpo_buffer *out, struct dpo_error *err)

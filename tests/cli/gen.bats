@@ -171,6 +171,17 @@ for line in open("out"):
 	[ "$(field chosen < tokens)" = "$(field completion_ids < out)" ] # dpo-tok, EOS and all
 }
 
+@test "a sampled U+0000 is shown as U+FFFD, which every reader of JSON takes" {
+	nul=$(python3 -c 'import json
+print(json.load(open("'"$story"'/tokenizer.json"))["model"]["vocab"]["\u0100"])') # byte 0 in the byte alphabet
+	echo '{"prompt":"Tom"}' | "$bin/dpo-gen" -q -m "$story" -n 4000 --max-new-tokens 1 --temperature 1000 > out # every token
+	python3 -c 'import json, sys
+shown = {json.loads(line)["completion"] for line in open("out") if json.loads(line)["completion_ids"] == ['"$nul"']}
+assert shown == {"\ufffd"}, shown'
+	"$bin/dpo-gen" -q -m "$story" --max-new-tokens 1 out > again
+	[ "$(wc -l < again)" -eq 4000 ]
+}
+
 @test "bad rows are named, with exit 3" {
 	while IFS='	' read -r row message; do
 		echo "$row" > bad.jsonl
