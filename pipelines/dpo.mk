@@ -4,13 +4,16 @@
 #
 # One variable a setting. A file is made anew when what it is made from changed, settings included: another BETA trains
 # again on the stored reference; another MAX_LENGTH or MODEL tokenizes and scores again. Any number of runs may share
-# TOKENS, the directory of the stages that do not depend on the training settings.
+# TOKENS, the directory of the stages that do not depend on the training settings; TRAIN_REF is another set of pairs with
+# reference to train on.
 
 MODEL ?= testdata/story
 TRAIN ?= testdata/story/train.jsonl
 HELDOUT ?= testdata/story/heldout.jsonl
 OUT ?= run
 TOKENS ?= $(OUT)
+TRAIN_REF ?= $(TOKENS)/train.ref
+HELDOUT_REF ?= $(TOKENS)/heldout.ref
 DPO_BIN ?= bin
 
 MAX_LENGTH ?= 1024
@@ -52,14 +55,14 @@ $(TOKENS)/heldout.tok: $(HELDOUT) $(model) $(TOKENS)/tok.settings
 $(TOKENS)/%.ref: $(TOKENS)/%.tok $(model) $(TOKENS)/ref.settings
 	$(REFLOGP) -o $@ $<
 
-$(OUT)/policy.dpo: $(TOKENS)/train.ref $(model) $(OUT)/train.settings
+$(OUT)/policy.dpo: $(TRAIN_REF) $(model) $(OUT)/train.settings
 	$(TRAINER) -j $(THREADS) --checkpoint $(OUT)/checkpoint.dpo --save-steps $(SAVE_STEPS) --log $(OUT)/log.jsonl -o $@ $<
 
-$(OUT)/before.tsv: $(TOKENS)/heldout.ref $(OUT)/eval.settings
+$(OUT)/before.tsv: $(HELDOUT_REF) $(OUT)/eval.settings
 	$(EVAL) -m $(MODEL) --format tsv -o $@ $<
 
-$(OUT)/after.tsv: $(OUT)/policy.dpo $(TOKENS)/heldout.ref $(OUT)/eval.settings
-	$(EVAL) -m $(OUT)/policy.dpo --format tsv -o $@ $(TOKENS)/heldout.ref
+$(OUT)/after.tsv: $(OUT)/policy.dpo $(HELDOUT_REF) $(OUT)/eval.settings
+	$(EVAL) -m $(OUT)/policy.dpo --format tsv -o $@ $(HELDOUT_REF)
 
 $(OUT)/hf: $(OUT)/policy.dpo
 	$(DPO_BIN)/dpo-export -f hf --force -o $@ $<

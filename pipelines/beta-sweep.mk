@@ -1,0 +1,41 @@
+# beta-sweep.mk - the same pairs trained with several betas on one reference: a table, and the best by held-out loss.
+#
+#	make -j2 -f pipelines/beta-sweep.mk MODEL=DIR TRAIN=train.jsonl HELDOUT=heldout.jsonl OUT=sweep BETAS='0.01 0.1 0.5 1.0'
+#
+# Tokens and reference log-probs are computed once, in OUT/tokens; OUT/BETA holds the policy and reports of each. Adding a
+# beta trains only that one; an interrupted sweep goes on from its checkpoints. With -j the runs share the processors out.
+# All settings of dpo.mk apply. Targets: table (default), help.
+
+here := $(dir $(lastword $(MAKEFILE_LIST)))
+OUT ?= sweep
+BETAS ?= 0.01 0.1 0.5 1.0
+
+# make shows its jobs only to recipes; each run gets its share of the processors, at least one.
+jobs = $(or $(patsubst -j%,%,$(filter -j%,$(MAKEFLAGS))),1)
+threads = $(shell n=$$(( $$(nproc) / $(jobs) )); echo $$(( n > 0 ? n : 1 )))
+one = $(MAKE) --no-print-directory -f $(here)dpo.mk TOKENS=$(OUT)/tokens THREADS=$(threads)
+
+table: $(OUT)/table.tsv
+	@awk -F '\t' '{ for (i = 1; i <= NF; i++) printf "%*s", i == 1 ? 8 : 20, NR == 1 || i == 1 ? $$i : sprintf("%.6g", $$i); print "" } \
+	NR > 1 && (best == "" || $$2 + 0 < least) { least = $$2 + 0; best = $$1 } \
+	END { print "best by held-out loss: beta " best }' $<
+
+$(OUT)/table.tsv: $(BETAS:%=$(OUT)/%/after.tsv)
+	@printf 'beta\tloss\trewards/accuracies\trewards/margins\tlogps/chosen\tlog_ratios/chosen\n' > $@
+	@for beta in $(BETAS); do awk -F '\t' -v beta=$$beta '{ value[$$1] = $$2 } END { OFS = "\t"; print beta, value["eval_loss"], \
+	value["eval_rewards/accuracies"], value["eval_rewards/margins"], value["eval_logps/chosen"], \
+	value["eval_log_ratios/chosen"] }' $(OUT)/$$beta/after.tsv; done >> $@
+
+# dpo.mk knows what is out of date.
+$(OUT)/%/after.tsv: reference
+	+@$(one) OUT=$(OUT)/$* BETA=$* $(OUT)/$*/after.tsv
+
+reference:
+	+@$(MAKE) --no-print-directory -f $(here)dpo.mk OUT=$(OUT)/tokens TOKENS=$(OUT)/tokens $(OUT)/tokens/train.ref $(OUT)/tokens/heldout.ref
+
+help:
+	@sed -n 's/^# \{0,1\}//p;/^$$/q' $(firstword $(MAKEFILE_LIST))
+
+.PHONY: table reference help
+.DELETE_ON_ERROR:
+.SECONDARY:

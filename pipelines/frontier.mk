@@ -1,0 +1,45 @@
+# frontier.mk - the true reward of what the policies say against how far they went from the reference, for several betas.
+#
+#	make -j2 -f pipelines/frontier.mk MODEL=DIR TRAIN=train.jsonl HELDOUT=heldout.jsonl OUT=sweep BETAS='0.05 0.1 0.5'
+#
+# Figure 2, left, of Rafailov et al. 2023 (arXiv:2305.18290). On top of a sweep (beta-sweep.mk, whose settings apply) each policy
+# and the reference continue the held-out prompts, SAMPLES times each, at most MAX_NEW_TOKENS tokens, at temperature 1. REWARD is
+# a filter that adds "reward" to completions; KL is the mean over them of the exact divergence, in nats a completion
+# (dpo-eval --samples). Targets: frontier (default), help.
+
+here := $(dir $(lastword $(MAKEFILE_LIST)))
+
+SHELL := /bin/bash
+.SHELLFLAGS := -o pipefail -c
+.DEFAULT_GOAL := frontier
+MODEL ?= testdata/story
+HELDOUT ?= testdata/story/heldout.jsonl
+DPO_BIN ?= bin
+SAMPLES ?= 1
+MAX_NEW_TOKENS ?= 96
+REWARD ?= $(here)sentiment
+
+frontier: $(OUT)/frontier.tsv
+	@awk -F '\t' '{ for (i = 1; i <= NF; i++) printf "%*s", 14, NR == 1 || i == 1 ? $$i : sprintf("%.4f", $$i); print "" }' $<
+
+# Mean reward and its standard error, KL and its; beta "-" is the reference.
+$(OUT)/frontier.tsv: $(OUT)/reference/point.tsv $(BETAS:%=$(OUT)/%/point.tsv)
+	@{ printf 'beta\treward\treward/error\tkl\tkl/error\tself_bleu\n'; cat $^; } > $@
+
+$(OUT)/%/point.tsv: $(OUT)/%/samples.jsonl
+	@awk -v beta='$(if $(filter reference,$*),-,$*)' '{ match($$0, "\"reward\":[^,}]*"); x = substr($$0, RSTART + 9, RLENGTH - 9); \
+	n++; sum += x; squares += x * x } END { mean = sum / n; \
+	printf "%s\t%.6g\t%.6g", beta, mean, sqrt((squares / n - mean * mean) / n) }' $< > $@
+	@$(DPO_BIN)/dpo-eval -q --samples -m $(if $(filter reference,$*),$(MODEL),$(OUT)/$*/policy.dpo) -r $(MODEL) -j $(threads) --format tsv $< | \
+	awk -F '\t' '{ value[$$1] = $$2 } END { OFS = "\t"; print "", value["eval_kl"], value["eval_kl/error"], value["eval_self_bleu"] }' >> $@
+
+$(OUT)/reference/samples.jsonl: $(HELDOUT)
+	@mkdir -p $(@D)
+	@$(generate) -m $(MODEL) $(HELDOUT) | $(REWARD) > $@
+
+$(OUT)/%/samples.jsonl: $(OUT)/%/after.tsv
+	@$(generate) -m $(OUT)/$*/policy.dpo $(HELDOUT) | $(REWARD) > $@
+
+generate = $(DPO_BIN)/dpo-gen -q -n $(SAMPLES) --max-new-tokens $(MAX_NEW_TOKENS) -j $(threads)
+
+include $(here)beta-sweep.mk

@@ -1,0 +1,176 @@
+#!/usr/bin/env bats
+# The recipes people run, each on a few rows of the story model.
+
+setup() {
+	root=$(cd "$BATS_TEST_DIRNAME/../.." && pwd)
+	bin=${DPO_BIN:-$root/bin} story="$root/testdata/story" pipelines="$root/pipelines"
+	export DPO_BIN=$bin
+	cd "$BATS_TEST_TMPDIR"
+	head -16 "$story/train.jsonl" > train.jsonl
+	head -6 "$story/heldout.jsonl" > heldout.jsonl
+	# Each call of dpo-reflogp and dpo-train is counted.
+	mkdir counting
+	cp "$bin"/dpo-* counting
+	for program in dpo-reflogp dpo-train; do
+		printf '#!/bin/sh\necho %s >> "%s/calls"\nexec "%s/%s" "$@"\n' $program "$PWD" "$bin" $program > counting/$program
+	done
+	: > calls
+}
+
+recipe() { # FILE.mk [OPTION or SETTING=VALUE...]
+	file=$1
+	shift
+	make -f "$pipelines/$file" DPO_BIN="$PWD/counting" MODEL="$story" TRAIN=train.jsonl HELDOUT=heldout.jsonl OUT=out \
+		LEARNING_RATE=1e-4 EPOCHS=1 MAX_STEPS=1 "$@"
+}
+
+calls() { # PROGRAM: how often it was called
+	grep -c "^$1$" calls || :
+}
+
+@test "every recipe has its help, and is in the README" {
+	for file in "$pipelines"/*.mk; do
+		[ "$(basename "$file")" = dpo.mk ] && continue
+		run make -s -f "$file" help
+		[ "$status" -eq 0 ]
+		[[ "$output" == "$(basename "$file") - "* ]]
+		grep -q "$(basename "$file")" "$root/README.md"
+	done
+	for script in best-of-n iterative-dpo constitution; do
+		run "$pipelines/$script" --help
+		[ "$status" -eq 0 ]
+		[[ "$output" == "$script - "* ]]
+		run "$pipelines/$script"
+		[ "$status" -eq 2 ]
+		grep -q "$script" "$root/README.md"
+	done
+}
+
+@test "beta-sweep: one reference for all; again does nothing; another beta trains only that one; the best is the least loss" {
+	recipe beta-sweep.mk -j2 BETAS='0.1 0.5' > first
+	[ "$(calls dpo-reflogp) $(calls dpo-train)" = "2 2" ] # training and held-out pairs
+	[ "$(wc -l < out/table.tsv)" -eq 3 ]
+	recipe beta-sweep.mk BETAS='0.1 0.5'
+	[ "$(calls dpo-reflogp) $(calls dpo-train)" = "2 2" ]
+	recipe beta-sweep.mk BETAS='0.1 0.5 1.0' > third
+	[ "$(calls dpo-reflogp) $(calls dpo-train)" = "2 3" ]
+	best=$(sed 1d out/table.tsv | sort -t "$(printf '\t')" -k2,2g | head -1 | cut -f1)
+	grep -qx "best by held-out loss: beta $best" third
+	# An interrupted one goes on: what is there stays.
+	rm out/0.5/after.tsv out/0.5/policy.dpo
+	recipe beta-sweep.mk BETAS='0.1 0.5 1.0'
+	[ "$(calls dpo-reflogp) $(calls dpo-train)" = "2 4" ]
+}
+
+@test "beta-sweep: a run that fails fails the sweep" {
+	run recipe beta-sweep.mk BETAS='0.1 nonsense'
+	[ "$status" -ne 0 ]
+	[ ! -e out/table.tsv ]
+}
+
+@test "frontier: reward and divergence of each policy, the reference at 0; a failing stage is no point" {
+	recipe frontier.mk BETAS='0.1 0.5' MAX_NEW_TOKENS=24 > shown
+	[ "$(calls dpo-reflogp) $(calls dpo-train)" = "2 2" ]
+	awk -F '\t' 'NR == 2 { exit !($1 == "-" && $4 < 1e-9) }' out/frontier.tsv
+	awk -F '\t' 'NR > 2 && !($4 > 0 && $5 > 0) { exit 1 } END { exit NR != 4 }' out/frontier.tsv
+	python3 -c 'import json
+rows = [json.loads(line) for line in open("out/0.5/samples.jsonl")]
+mean = sum(row["reward"] for row in rows) / len(rows)
+point = open("out/0.5/point.tsv").read().split("\t")
+assert len(rows) == 6 and abs(mean - float(point[1])) < 1e-5'
+	rm out/*/samples.jsonl
+	run recipe frontier.mk BETAS='0.1 0.5' MAX_NEW_TOKENS=0
+	[ "$status" -ne 0 ]
+	[ ! -e out/0.1/samples.jsonl ]
+}
+
+@test "ablate-noise: a table from one reference; flipped rows are their mirror, their share as asked" {
+	recipe ablate-noise.mk SHARES='0 0.4' LOSSES='sigmoid robust' > shown
+	[ "$(calls dpo-reflogp) $(calls dpo-train)" = "2 4" ]
+	recipe ablate-noise.mk SHARES='0 0.4' LOSSES='sigmoid robust'
+	[ "$(calls dpo-reflogp) $(calls dpo-train)" = "2 4" ]
+	head -1 out/table.tsv | grep -qx "$(printf 'flipped\tsigmoid\trobust')"
+	"$bin/dpo-cat" --header out/robust-0.4/policy.dpo | grep -q '"label_smoothing":0.4'
+	for run in sigmoid-0 sigmoid-0.4; do
+		"$bin/dpo-cat" out/$run/train.ref | sed '1d;$d' > $run.jsonl
+	done
+	python3 -c 'import json
+flips = 0
+for plain, noisy in zip(map(json.loads, open("sigmoid-0.jsonl")), map(json.loads, open("sigmoid-0.4.jsonl")), strict=True):
+	sides = ("chosen", "rejected")
+	mirror = plain | {name % side: plain[name % other] for side, other in (sides, sides[::-1]) for name in ("%s", "ref_%s_logps")}
+	assert noisy in (plain, mirror) and plain != mirror
+	flips += noisy == mirror
+assert flips in (6, 7), flips # of 16'
+	cmp <("$bin/dpo-cat" out/sigmoid-0/train.ref | sed '1d;$d') <("$bin/dpo-cat" out/tokens/train.ref | sed '1d;$d')
+}
+
+@test "sentiment: words are counted as in a plain loop" {
+	printf '%s\n' '{"a":1,"completion":"I'"'"'m so HAPPY, happy\nbad \"glad\" day."}' '{"completion":""}' \
+		'{"completion":"no words of it","x":"sad"}' | "$pipelines/sentiment" > out
+	python3 -c 'import json
+rewards = [json.loads(line)["reward"] for line in open("out")]
+assert abs(rewards[0] - 20 * (3 - 1) / 7) < 1e-4 and rewards[1] == 0 and rewards[2] == -5, rewards'
+}
+
+@test "best-of-n: the sample with the largest log-ratio of each prompt" {
+	recipe beta-sweep.mk BETAS=0.1 > /dev/null
+	"$pipelines/best-of-n" -m out/0.1/policy.dpo -r "$story" -n 4 --max-new-tokens 16 heldout.jsonl > best
+	"$bin/dpo-gen" -q -m "$story" -r out/0.1/policy.dpo -n 4 --max-new-tokens 16 heldout.jsonl > all
+	python3 -c 'import json
+rows = [json.loads(line) for line in open("all")]
+best = [json.loads(line) for line in open("best")]
+assert len(best) == 6
+for i, row in enumerate(best):
+	rewards = [r["ref_logp"] - r["logp"] for r in rows[4 * i:4 * i + 4]]
+	assert row["sample"] == rewards.index(max(rewards)) and abs(row["implicit_reward"] - max(rewards)) < 1e-4'
+	run "$pipelines/best-of-n" -m out/0.1/policy.dpo -r "$story" nowhere.jsonl
+	[ "$status" -ne 0 ]
+}
+
+@test "iterative-dpo: the word-list reward rises in each of 3 rounds; what is there is not done again" {
+	head -60 "$story/heldout.jsonl" > prompts.jsonl
+	"$pipelines/iterative-dpo" -m "$story" -o rounds -n 4 prompts.jsonl --learning-rate 2e-4 --num-train-epochs 1 > told
+	cat told
+	grep -oE '[-0-9.]+$' told > means
+	[ "$(wc -l < means)" -eq 4 ]
+	sort -g means | cmp - means
+	python3 -c 'import json
+rows = [json.loads(line) for line in open("rounds/2/samples.jsonl")]
+pairs = {row["id"]: row for row in map(json.loads, open("rounds/2/pairs.jsonl"))}
+for i in range(0, len(rows), 4):
+	four = rows[i:i + 4]
+	rewards = [row["reward"] for row in four]
+	pair = pairs.pop(four[0]["id"], None)
+	assert (pair is None) == (max(rewards) == min(rewards))
+	if pair:
+		assert pair["chosen"] == four[rewards.index(max(rewards))]["completion"]
+		assert pair["rejected"] == four[rewards.index(min(rewards))]["completion"]
+		assert pair["prompt"] == four[0]["prompt"] and abs(pair["margin"] - (max(rewards) - min(rewards))) < 1e-4
+assert not pairs'
+	"$bin/dpo-cat" --header rounds/3/policy.dpo | grep -o '"stage":"dpo-train"' | wc -l | grep -qx 3
+	sum=$(cksum rounds/3/policy.dpo)
+	PATH=/nowhere:$PATH "$pipelines/iterative-dpo" -m "$story" -o rounds -n 4 prompts.jsonl --learning-rate 2e-4 | cmp - told
+	[ "$(cksum rounds/3/policy.dpo)" = "$sum" ]
+}
+
+@test "constitution: label_prob is the judge's verdict probability" {
+	printf 'Stories "end" well.\nNobody cries.\n' > principles.txt
+	"$pipelines/constitution" -m "$story" -J "$story" -p principles.txt heldout.jsonl --max-new-tokens 16 > pairs.jsonl
+	[ "$(wc -l < pairs.jsonl)" -ge 5 ]
+	python3 -c 'import json
+for line in open("pairs.jsonl"):
+	row = json.loads(line)
+	text = ("Stories \"end\" well.\nNobody cries.\n\nQuestion: " + row["prompt"] + "\n\nAnswer A:" + row["chosen"] + "\n\nAnswer B:" +
+		row["rejected"] + "\n\nThe better answer is")
+	for verdict in (" A", " B"):
+		print(json.dumps({"prompt": text, "completion": verdict}))' > verdicts.jsonl
+	"$bin/dpo-tok" -q -m "$story" --max-length 0 verdicts.jsonl | "$bin/dpo-reflogp" -q -m "$story" | "$bin/dpo-cat" | sed '1d;$d' > logps
+	python3 -c 'import json, math
+p = [math.exp(json.loads(line)["ref_chosen_logps"][0]) for line in open("logps")]
+for i, line in enumerate(open("pairs.jsonl")):
+	assert abs(json.loads(line)["label_prob"] - p[2 * i] / (p[2 * i] + p[2 * i + 1])) < 1e-6'
+	"$bin/dpo-tok" -q -m "$story" pairs.jsonl | "$bin/dpo-reflogp" -q -m "$story" |
+		"$bin/dpo-train" -q -m "$story" --max-steps 1 -o policy.dpo
+	[ -s policy.dpo ]
+}
