@@ -1,6 +1,7 @@
 /* cli - see cli.h. Here: ending, messages, input and output, progress, signals. Options are in options.c. */
 #include "cli.h"
 #include "cli_private.h"
+#include "gemm.h"
 #include "hub.h"
 
 #include <errno.h>
@@ -149,6 +150,19 @@ bool
 cli_verbose(void)
 {
 	return state.verbose;
+}
+
+void
+cli_note_kernel(void)
+{
+	const char *better = dpo_gemm_better();
+
+	if (better && getenv("OPENBLAS_CORETYPE"))
+		cli_note("OpenBLAS computes with kernel %s, slower than this processor can: unset OPENBLAS_CORETYPE",
+		    dpo_gemm_kernel());
+	else if (better)
+		cli_note("OpenBLAS computes with kernel %s, slower than this processor can: set OPENBLAS_CORETYPE=%s",
+		    dpo_gemm_kernel(), better);
 }
 
 /* ------------------------------------------------------------------ input and output */

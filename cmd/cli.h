@@ -102,6 +102,8 @@ int cli_finish(int code);
 void cli_warn(const char *format, ...) DPO_PRINTF(1, 2);	/* "program: warning: ..."; always */
 void cli_note(const char *format, ...) DPO_PRINTF(1, 2);	/* "program: ..."; not with -q */
 bool cli_verbose(void);
+/* A note if OpenBLAS computes with a kernel below this processor's, and what to do about it. For programs that compute. */
+void cli_note_kernel(void);
 
 /* ------------------------------------------------------------------ input and output */
 

@@ -87,6 +87,7 @@ open_model(struct job *job, const struct options *options)
 {
 	struct dpo_error err;
 
+	cli_note_kernel();
 	cli_check(dpo_model_open_frozen(&job->model, cli_model(options->model), (int)options->common.threads, &err), &err);
 	if ((*job->model.tokenizer_id && dpo_tokenizer_open(&job->tokenizer, &job->model.files, &err) != DPO_OK) ||
 	    dpo_stops_eos(&job->eos, &job->model.files, job->tokenizer, &err) != DPO_OK)

@@ -69,6 +69,7 @@ open_model(struct job *job, const struct options *options)
 	struct dpo_error err;
 	bool known;
 
+	cli_note_kernel();
 	cli_check(dpo_model_open_frozen(&job->model, cli_model(options->model), (int)options->common.threads, &err), &err);
 	if (dpo_lineage_tokenizer(dpo_reader_header(job->reader), &job->model, &known, &err) != DPO_OK)
 		cli_fail_at(&err, dpo_reader_name(job->reader));

@@ -121,6 +121,7 @@ open_policy(struct job *job, const struct options *options)
 	enum dpo_status status;
 	bool known;
 
+	cli_note_kernel();
 	cli_check(dpo_model_open_frozen(&job->model, cli_model(options->model), threads, &err), &err);
 	status = dpo_lineage_tokenizer(dpo_reader_header(job->reader), &job->model, &known, &err);
 	if (status == DPO_OK && job->columns.reference)

@@ -30,6 +30,7 @@ open_model(struct training *training)
 	const struct training_options *options = training->options;
 	struct dpo_error err;
 
+	cli_note_kernel();
 	if (options->init) {
 		cli_reads(options->init);
 		cli_check(dpo_model_init(&training->model, options->init, training->recipe.seed, &err), &err);

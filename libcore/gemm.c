@@ -8,13 +8,20 @@
 #include <cblas.h>
 #include <limits.h>
 #include <stdint.h>
+#include <strings.h>
 
 /*
- * The grid. A tile is wide, for packing its operands is paid once a tile; a product of one tile's
- * width is halved until there is work for a few threads. TILE_ROWS keeps A's packed part within
- * the second-level cache.
+ * The BLAS's grid. A tile is wide, for packing its operands is paid once a tile; a product of one
+ * tile's width is halved until there is work for a few threads. TILE_ROWS keeps A's packed part
+ * within the second-level cache.
  */
 enum { TILE_ROWS = 512, TILE_COLUMNS = 768, TILE_LEAST = 192, TILES_WANTED = 8 };
+
+/*
+ * Our kernel's bits do not depend on the grid, so the threads may shape it: a few wide tiles each, for
+ * every tile packs its rows of A.
+ */
+enum { OWN_TILES = 2, OWN_COLUMNS = 384, OWN_LEAST = 64 };
 
 /* Products below this many multiplications are not worth waking a thread. */
 static const double SMALL = 1e6;
@@ -43,18 +50,34 @@ int
 dpo_gemm_threads(int threads)
 {
 	openblas_set_num_threads(1);
-	return openblas_get_parallel() == OPENBLAS_SEQUENTIAL ? 1 : threads;
+	return !dpo_kernel_here() && openblas_get_parallel() == OPENBLAS_SEQUENTIAL ? 1 : threads;
 }
 
-void
-dpo_gemm_one(size_t rows, size_t columns, size_t inner, float scale, struct dpo_operand a,
-    struct dpo_operand b, float keep, float *c, size_t ldc)
+const char *
+dpo_gemm_kernel(void)
 {
-	if (rows == 0 || columns == 0)
-		return;
-	cblas_sgemm(CblasRowMajor, a.transposed ? CblasTrans : CblasNoTrans,
-	    b.transposed ? CblasTrans : CblasNoTrans, as_int(rows), as_int(columns), as_int(inner),
-	    scale, a.data, as_int(a.ld), b.data, as_int(b.ld), keep, c, as_int(ldc));
+	return dpo_kernel_here() ? "AVX512" : openblas_get_corename();
+}
+
+const char *
+dpo_gemm_better(void)
+{
+#if defined(__x86_64__)
+	static const char *const avx512[] = { "SkylakeX", "Cooperlake", "Sapphirerapids" };
+	static const char *const avx2[] = { "Haswell", "Zen", "Excavator", "SkylakeX", "Cooperlake", "Sapphirerapids" };
+	bool wide = __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw");
+	const char *const *good = wide ? avx512 : avx2;
+	size_t n = wide ? sizeof avx512 / sizeof *avx512 : sizeof avx2 / sizeof *avx2;
+
+	if (dpo_kernel_here() || !__builtin_cpu_supports("avx2") || !__builtin_cpu_supports("fma"))
+		return NULL;
+	for (size_t i = 0; i < n; i++)
+		if (strcasecmp(openblas_get_corename(), good[i]) == 0)
+			return NULL;
+	return good[0];
+#else
+	return NULL;
+#endif
 }
 
 static struct dpo_operand
@@ -69,6 +92,31 @@ from_column(struct dpo_operand operand, size_t column)
 {
 	operand.data += operand.transposed ? column * operand.ld : column;
 	return operand;
+}
+
+static void
+multiply(bool own, const struct dpo_tile *tile)
+{
+	if (own)
+		dpo_kernel_product(tile);
+	else
+		cblas_sgemm(CblasRowMajor, tile->a.transposed ? CblasTrans : CblasNoTrans,
+		    tile->b.transposed ? CblasTrans : CblasNoTrans, as_int(tile->rows), as_int(tile->columns),
+		    as_int(tile->inner), tile->scale, tile->a.data, as_int(tile->a.ld), tile->b.data,
+		    as_int(tile->b.ld), tile->keep ? 1.0f : 0.0f, tile->c, as_int(tile->ldc));
+}
+
+void
+dpo_gemm_one(size_t rows, size_t columns, size_t inner, float scale, struct dpo_operand a,
+    struct dpo_operand b, float keep, float *c, size_t ldc)
+{
+	bool own = dpo_kernel_here();
+	size_t most = own ? DPO_KERNEL_ROWS : rows;
+
+	for (size_t row = 0; row < rows && columns > 0; row += most)
+		multiply(own, &(struct dpo_tile){ .rows = rows - row < most ? rows - row : most,
+		    .columns = columns, .inner = inner, .scale = scale, .a = from_row(a, row), .b = b,
+		    .keep = keep > 0, .c = c + row * ldc, .ldc = ldc });
 }
 
 static size_t
@@ -101,7 +149,7 @@ widen(const struct dpo_product *p, size_t first, size_t n, size_t column, size_t
 
 /* The tile of A B + keep C. */
 static void
-multiply(const struct dpo_product *p, size_t row, size_t rows, size_t column, size_t columns, float *c, float *room)
+compute(const struct dpo_product *p, size_t row, size_t rows, size_t column, size_t columns, float *c, float *room)
 {
 	struct dpo_operand a = from_row(p->a, row);
 
@@ -127,7 +175,7 @@ do_tile(const struct grid *grid, size_t item, float *room)
 	size_t columns = least(p->columns - column, grid->tile_columns);
 	float *c = p->c + row * p->ldc + column;
 
-	multiply(p, row, rows, column, columns, c, room);
+	compute(p, row, rows, column, columns, c, room);
 	if (!p->bias && !p->residual)
 		return;
 	for (size_t i = 0; i < rows; i++)
@@ -152,30 +200,52 @@ lane(void *context, size_t item)
 		do_tile(grid, i, grid->product->scratch + item * room);
 }
 
-/* Width of a column of tiles: equal shares, in multiples of 16. */
+/* Equal shares, in multiples of `unit`. */
 static size_t
-share(size_t n, size_t tiles)
+share(size_t n, size_t tiles, size_t unit)
 {
-	return ceiling(ceiling(n, tiles), 16) * 16;
+	return ceiling(ceiling(n, tiles), unit) * unit;
+}
+
+static void
+cut_for_blas(size_t *down, size_t *across, const struct dpo_product *p)
+{
+	*down = ceiling(p->rows, TILE_ROWS);
+	*across = ceiling(p->columns, TILE_COLUMNS);
+	while (*down * *across < TILES_WANTED && p->columns / (2 * *across) >= TILE_LEAST)
+		*across *= 2;
+}
+
+static void
+cut_for_kernel(size_t *down, size_t *across, const struct dpo_product *p, int threads)
+{
+	size_t most = ceiling(p->columns, OWN_COLUMNS);
+
+	*down = ceiling(p->rows, DPO_KERNEL_ROWS);
+	*across = least(ceiling(OWN_TILES * (size_t)threads, *down), most);
+	while (*down * *across < (size_t)threads && p->columns / (2 * *across) >= OWN_LEAST)
+		*across *= 2;
 }
 
 void
 dpo_gemm(int threads, const struct dpo_product *product)
 {
 	struct grid grid = { .product = product };
-	size_t down = ceiling(product->rows, TILE_ROWS);
-	size_t across = ceiling(product->columns, TILE_COLUMNS);
+	bool own = dpo_kernel_here() && product->b_dtype == DPO_DTYPE_F32;
+	size_t down, across;
 
 	if (product->rows == 0 || product->columns == 0)
 		return;
-	while (down * across < TILES_WANTED && product->columns / (2 * across) >= TILE_LEAST)
-		across *= 2;
-	grid.tile_rows = share(product->rows, down);
-	grid.tile_columns = share(product->columns, across);
-	grid.across = ceiling(product->columns, grid.tile_columns);
-	down = ceiling(product->rows, grid.tile_rows);
 	if ((double)product->rows * (double)product->columns * (double)product->inner < SMALL)
 		threads = 1;
+	if (own)
+		cut_for_kernel(&down, &across, product, threads);
+	else
+		cut_for_blas(&down, &across, product);
+	grid.tile_rows = share(product->rows, down, own ? 1 : 16);
+	grid.tile_columns = share(product->columns, across, own ? 32 : 16);
+	grid.across = ceiling(product->columns, grid.tile_columns);
+	down = ceiling(product->rows, grid.tile_rows);
 	grid.tiles = down * grid.across;
 	grid.lanes = least(grid.tiles, (size_t)threads);
 	if (product->b_dtype == DPO_DTYPE_F32)

@@ -1,25 +1,17 @@
 /*
- * gemm - matrix products; the only caller of the BLAS. Layer 3; uses size, dtype, parallel, vector, OpenBLAS.
+ * gemm - matrix products; the only caller of the BLAS. Layer 3; uses size, dtype, kernel, parallel, vector,
+ * OpenBLAS.
  *
- * A product is cut into tiles of a grid fixed by its shape alone, each tile one single-threaded
- * cblas_sgemm; the tiles are shared out among threads. So the bits depend on the shape and the
- * BLAS kernel, not on the thread count. Matrices are row-major; ld is the distance between rows,
- * in floats.
+ * A product is cut into tiles, each computed by one thread, and the tiles are shared out. Where the
+ * processor has AVX-512 a tile is our own kernel's, whose bits do not depend on tiles; elsewhere it
+ * is one single-threaded cblas_sgemm, and the grid of tiles is fixed by the shape alone. So the bits
+ * depend on the shape and the kernel, not on the thread count.
  */
 #ifndef DPO_GEMM_H
 #define DPO_GEMM_H
 
 #include "dtype.h"
-
-#include <stdbool.h>
-#include <stddef.h>
-
-/* An operand. `transposed`: the operand is the transpose of what lies at data. */
-struct dpo_operand {
-	const float *data;
-	size_t ld;
-	bool transposed;
-};
+#include "kernel.h"
 
 /*
  * C = A B + keep C, then C[i][j] = C[i][j] + bias[j] + residual[i][j], where A is rows x inner, B
@@ -49,18 +41,27 @@ struct dpo_product {
 size_t dpo_gemm_scratch(int threads, size_t columns, size_t inner);
 
 /*
- * Tell the BLAS to start no threads of its own, and return how many of `threads` may call it at
- * once: all, but only one if the library was built without threads (Debian's libopenblas0-serial),
- * for that one takes no locks. Call it before the first product.
+ * Tell the BLAS to start no threads of its own, and return how many of `threads` may compute products
+ * at once: all, but only one where the BLAS is used and was built without threads (Debian's
+ * libopenblas0-serial), for that one takes no locks. Call it before the first product.
  */
 int dpo_gemm_threads(int threads);
+
+/* The kernel of this process: "AVX512" for our own, or the name of OpenBLAS's. */
+const char *dpo_gemm_kernel(void);
+
+/*
+ * Where OpenBLAS computes with a kernel that is not the best for this processor: the name of a better one, to be set
+ * as OPENBLAS_CORETYPE; otherwise NULL.
+ */
+const char *dpo_gemm_better(void);
 
 /* The product, tiles shared out among `threads`. Small ones start no thread. */
 void dpo_gemm(int threads, const struct dpo_product *product);
 
 /*
- * C = scale A B + keep C as one tile on the calling thread, for callers that are themselves an item
- * of work.
+ * C = scale A B + keep C on the calling thread, for callers that are themselves an item of work.
+ * keep is 0 or 1.
  */
 void dpo_gemm_one(size_t rows, size_t columns, size_t inner, float scale, struct dpo_operand a,
 	struct dpo_operand b, float keep, float *c, size_t ldc);

@@ -1,8 +1,8 @@
 #include "lineage.h"
 
+#include "gemm.h"
 #include "json.h"
 
-#include <cblas.h>
 #include <string.h>
 
 enum dpo_status
@@ -64,5 +64,5 @@ dpo_lineage_kernel(const struct dpo_header *header)
 const char *
 dpo_lineage_kernel_here(void)
 {
-	return openblas_get_corename();
+	return dpo_gemm_kernel();
 }

@@ -1,6 +1,6 @@
 /*
  * lineage - does a stream belong to a model: the chain of stages against ids. Layer 9; uses error, json, header, model,
- * OpenBLAS.
+ * gemm.
  */
 #ifndef DPO_LINEAGE_H
 #define DPO_LINEAGE_H
@@ -25,10 +25,10 @@ const char *dpo_lineage_reference(const struct dpo_header *header);
 /* Whether `id` is the model's own id or names a model or a reference in the stages that made it. */
 bool dpo_lineage_descends(const struct dpo_model *model, const char *id);
 
-/* The BLAS kernel the reference's log-probs were computed with, or NULL. Borrowed from header. */
+/* The kernel (dpo_gemm_kernel) the reference's log-probs were computed with, or NULL. Borrowed from header. */
 const char *dpo_lineage_kernel(const struct dpo_header *header);
 
-/* The BLAS kernel of this process. */
+/* The kernel of this process. */
 const char *dpo_lineage_kernel_here(void);
 
 #endif

@@ -1,7 +1,11 @@
+#define _GNU_SOURCE	/* MADV_HUGEPAGE */
 #include "size.h"
 
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
+
+#define HUGE_BLOCK ((size_t)2 << 20)	/* from this size on a block asks for huge pages of as much */
 
 void *
 dpo_alloc(size_t n, size_t each)
@@ -17,8 +21,12 @@ dpo_alloc_aligned(size_t n, size_t each)
 
 	if (!dpo_size_mul(n, each, &bytes) || !dpo_size_add(bytes, 64, &bytes))
 		return NULL;
-	if (posix_memalign(&block, 64, bytes) != 0)
+	if (posix_memalign(&block, bytes < HUGE_BLOCK ? 64 : HUGE_BLOCK, bytes) != 0)
 		return NULL;
+#ifdef MADV_HUGEPAGE
+	if (bytes >= HUGE_BLOCK)
+		(void)madvise(block, bytes / HUGE_BLOCK * HUGE_BLOCK, MADV_HUGEPAGE);	/* a wish: it may fail */
+#endif
 	memset(block, 0, bytes);
 	return block;
 }

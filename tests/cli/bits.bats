@@ -52,7 +52,7 @@ with_kernel() { # kernel, CPU flag it needs
 	for flavour in pthread openmp serial; do
 		library=$(ls -d /usr/lib/*/openblas-$flavour/libopenblas.so.0 2>/dev/null | head -1)
 		[ -n "$library" ] || skip "OpenBLAS flavour $flavour is not installed"
-		export LD_LIBRARY_PATH="${library%/*}" OPENBLAS_CORETYPE=$1
+		export LD_LIBRARY_PATH="${library%/*}" OPENBLAS_CORETYPE=$1 DPO_KERNEL=blas
 		"$bin/dpo-reflogp" --version | grep -qi "kernel $1" # the flavour and kernel really are in use
 		agrees
 	done
@@ -60,8 +60,38 @@ with_kernel() { # kernel, CPU flag it needs
 
 @test "the kernel of this CPU" {
 	cd "$BATS_FILE_TMPDIR"
-	unset OPENBLAS_CORETYPE
+	unset OPENBLAS_CORETYPE DPO_KERNEL
 	agrees
+}
+
+@test "our own AVX-512 kernel: chosen by the CPU alone, whatever OpenBLAS is told" {
+	grep -qw avx512f /proc/cpuinfo || skip "this CPU has no avx512f"
+	cd "$BATS_FILE_TMPDIR"
+	unset DPO_KERNEL
+	for core in Haswell Prescott; do
+		export OPENBLAS_CORETYPE=$core
+		"$bin/dpo-reflogp" --version | grep -q "kernel AVX512"
+		"$bin/dpo-reflogp" -m "$model" -o "$core.ref" pairs.tok 2> said
+		! grep OpenBLAS said
+	done
+	cmp Haswell.ref Prescott.ref
+	agrees
+}
+
+@test "an OpenBLAS kernel below the CPU's is named once, with the remedy; -q silences it" {
+	grep -qw fma /proc/cpuinfo || skip "this CPU has no better kernel than Prescott"
+	cd "$BATS_FILE_TMPDIR"
+	export DPO_KERNEL=blas OPENBLAS_CORETYPE=Prescott
+	for run in "dpo-reflogp -o slow.ref pairs.tok" "dpo-train --max-steps 1 -o slow.policy slow.ref" "dpo-eval slow.ref"; do
+		set -- $run
+		program=$1
+		shift
+		"$bin/$program" -m "$model" "$@" 2> said
+		[ "$(grep -c OpenBLAS said)" -eq 1 ]
+		grep -q "kernel Prescott.*unset OPENBLAS_CORETYPE" said
+	done
+	"$bin/dpo-reflogp" -q -m "$model" -o quiet.ref pairs.tok 2> said
+	[ ! -s said ]
 }
 
 @test "kernel Prescott, three library flavours" {

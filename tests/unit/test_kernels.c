@@ -241,6 +241,45 @@ test_gemm_stored(void **state)
 		}
 }
 
+/* Shapes that cross every edge of the kernel's blocks and panels. */
+static void
+test_gemm_blocks(void **state)
+{
+	static const size_t sizes[][3] = { { 26, 64, 256 }, { 29, 17, 257 }, { 661, 33, 300 }, { 14, 799, 5 },
+	    { 1, 385, 1025 }, { 40, 40, 0 } };
+
+	(void)state;
+	for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++)
+		for (unsigned form = 0; form < 8; form++)
+			check_product(sizes[i][0], sizes[i][1], sizes[i][2], form & 1, form & 2, form & 4);
+}
+
+/* An element has the same bits in every product that it is part of: whatever its neighbours, its place, the threads. */
+static void
+test_kernel_company(void **state)
+{
+	enum { ROWS = 700, COLUMNS = 450, INNER = 600, FEW = 9, OFF = 37 };
+	float *a = noise(ROWS * INNER), *b = noise(INNER * COLUMNS), *all = noise(ROWS * COLUMNS),
+	    *part = noise(FEW * FEW);
+	struct dpo_product p = { .rows = ROWS, .columns = COLUMNS, .inner = INNER, .a = { a, INNER, false },
+	    .b = { b, COLUMNS, false }, .c = all, .ldc = COLUMNS };
+
+	(void)state;
+	if (!dpo_kernel_here())
+		skip();
+	for (int t = 1; t <= 3; t++) {
+		dpo_gemm(t, &p);
+		dpo_gemm_one(FEW, FEW, INNER, 1.0f, (struct dpo_operand){ a + OFF * INNER, INNER, false },
+		    (struct dpo_operand){ b + OFF, COLUMNS, false }, 0.0f, part, FEW);
+		for (size_t i = 0; i < FEW; i++)
+			assert_memory_equal(part + i * FEW, all + (OFF + i) * COLUMNS + OFF, FEW * sizeof *part);
+	}
+	free(a);
+	free(b);
+	free(all);
+	free(part);
+}
+
 static void
 check_linear(enum dpo_layout layout, size_t rows, size_t in, size_t out)
 {
@@ -742,6 +781,8 @@ main(void)
 		cmocka_unit_test(test_vector_nan),
 		cmocka_unit_test(test_vector_widen),
 		cmocka_unit_test(test_gemm),
+		cmocka_unit_test(test_gemm_blocks),
+		cmocka_unit_test(test_kernel_company),
 		cmocka_unit_test(test_gemm_stored),
 		cmocka_unit_test(test_linear),
 		cmocka_unit_test(test_norm),
