@@ -108,12 +108,15 @@ next_keys(struct block *b, const struct dpo_segment *segment)
 	return true;
 }
 
+/* The block of rows at `first`, without those of which nothing is wanted: with no rows if that is all. */
 static struct block
-begin(const struct dpo_segment *segment, size_t first, size_t head)
+begin(const struct work *w, const struct dpo_segment *segment, size_t first, size_t head)
 {
-	size_t left = segment->first + segment->rows - first;
+	size_t left = segment->first + segment->rows - first, rows = left < ROWS ? left : ROWS;
+	size_t skip = w->a->first > first ? w->a->first - first : 0;
 
-	return (struct block){ .first = first, .rows = left < ROWS ? left : ROWS, .head = head };
+	skip = skip < rows ? skip : rows;
+	return (struct block){ .first = first + skip, .rows = rows - skip, .head = head };
 }
 
 /* One query against n keys: a product of one row, which a BLAS would spend on packing its operands. */
@@ -238,8 +241,10 @@ forward_block(void *context, size_t item)
 	const struct work *w = context;
 	size_t first, head = item / w->blocks;
 	const struct dpo_segment *segment = locate(w, item % w->blocks, &first);
+	struct block b = begin(w, segment, first, head);
 
-	attend(w, begin(segment, first, head), segment);
+	if (b.rows > 0)
+		attend(w, b, segment);
 }
 
 void
@@ -348,14 +353,14 @@ backward_head(const struct work *w, size_t head)
 		struct block b;
 
 		segment = locate(w, block, &first);
-		b = begin(segment, first, head);
+		b = begin(w, segment, first, head);
 		for (size_t i = 0; i < b.rows; i++) {
-			size_t at = (first + i) * w->ld_out + query_at(w, head);
+			size_t at = (b.first + i) * w->ld_out + query_at(w, head);
 
 			delta[i] = (float)dpo_vector_dot(w->out + at, w->d_out + at,
 			    w->a->head_dim);
 		}
-		for (bool fresh = true; next_keys(&b, segment); fresh = false)
+		for (bool fresh = true; b.rows > 0 && next_keys(&b, segment); fresh = false)
 			backward_keys(w, &b, delta, fresh);
 	}
 }
@@ -371,8 +376,11 @@ backward_group(void *context, size_t kv_head)
 		memset(w->d_qkv + row * w->ld + key_at(w, head), 0, bytes);
 		memset(w->d_qkv + row * w->ld + value_at(w, head), 0, bytes);
 	}
-	for (size_t i = 0; i < w->group; i++)
+	for (size_t i = 0; i < w->group; i++) {
+		for (size_t row = 0; row < w->a->first; row++)
+			memset(w->d_qkv + row * w->ld + query_at(w, head + i), 0, bytes);
 		backward_head(w, head + i);
+	}
 }
 
 void

@@ -20,9 +20,10 @@
 struct dpo_attention {
 	const struct dpo_sequence *sequence;
 	size_t heads, kv_heads, head_dim;
+	size_t first;		/* rows before it only serve as keys and values: nothing is wanted of them */
 };
 
-/* out[rows][heads head_dim] and log_sums[heads][rows] (L above) from qkv. */
+/* out[rows][heads head_dim] and log_sums[heads][rows] (L above) from qkv; of rows before `first` whatever it may be. */
 void dpo_attention_forward(int threads, const struct dpo_attention *attention, const float *qkv,
 	float *out, float *log_sums);
 
@@ -34,7 +35,10 @@ void dpo_attention_forward(int threads, const struct dpo_attention *attention, c
 void dpo_attention_step(int threads, const struct dpo_attention *attention, size_t layer, size_t rows,
 	const float *qkv, struct dpo_cache *const *caches, float *out);
 
-/* d_qkv, shaped as qkv, from d_out, with qkv, out and log_sums of the forward pass. */
+/*
+ * d_qkv, shaped as qkv, from d_out, with qkv, out and log_sums of the forward pass. d_out of rows before `first` is not
+ * read: it counts as 0.
+ */
 void dpo_attention_backward(int threads, const struct dpo_attention *attention, const float *qkv,
 	const float *out, const float *log_sums, const float *d_out, float *d_qkv);
 

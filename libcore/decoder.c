@@ -280,6 +280,23 @@ linear_at(const struct dpo_decoder *d, const struct dpo_place *place, const floa
 	return map;
 }
 
+/*
+ * The first row that layer's outputs are wanted of. Of the last layer that is the first which predicts: the rows before it
+ * serve as keys and values alone.
+ */
+static size_t
+first_wanted(const struct dpo_decoder *d, size_t layer, const struct dpo_sequence *s)
+{
+	return layer + 1 < d->config->layers ? 0 : s->head_first;
+}
+
+static struct dpo_attention
+attention_of(const struct dpo_decoder *d, size_t layer, const struct dpo_sequence *s)
+{
+	return (struct dpo_attention){ .sequence = s, .heads = d->config->heads, .kv_heads = d->config->kv_heads,
+	    .head_dim = d->config->head_dim, .first = first_wanted(d, layer, s) };
+}
+
 /* The products of a step are skinny ones. */
 static void
 multiply(const struct dpo_decoder *d, const struct dpo_linear *map, size_t rows, struct dpo_rows x,
@@ -307,8 +324,7 @@ static void
 attend(const struct dpo_decoder *d, size_t layer, const struct dpo_sequence *s)
 {
 	const struct kept *k = &d->kept[layer];
-	struct dpo_attention attention = { s, d->config->heads, d->config->kv_heads,
-	    d->config->head_dim };
+	struct dpo_attention attention = attention_of(d, layer, s);
 
 	if (d->caches)
 		remember(d, layer, s->rows);
@@ -338,13 +354,13 @@ forward_qkv(const struct dpo_decoder *d, const struct dpo_layer_places *at,
 
 static void
 forward_up(const struct dpo_decoder *d, const struct dpo_layer_places *at, size_t rows,
-    const float *weights, const struct kept *k)
+    const float *weights, float *up)
 {
 	for (size_t i = 0; i < d->places.n_up; i++) {
 		struct dpo_linear map = linear_at(d, &at->up[i], weights, NULL);
 
 		multiply(d, &map, rows, rows_of(d->normed, d->hidden),
-		    (struct dpo_rows){ 0 }, rows_of(k->up + i * d->inner, d->up));
+		    (struct dpo_rows){ 0 }, rows_of(up + i * d->inner, d->up));
 	}
 }
 
@@ -359,17 +375,19 @@ forward_layer(const struct dpo_decoder *d, size_t layer, const struct dpo_sequen
 	struct dpo_linear o = linear_at(d, &at->o, weights, NULL);
 	struct dpo_linear down = linear_at(d, &at->down, weights, NULL);
 
+	size_t first = first_wanted(d, layer, s), rows = s->rows - first, at_first = first * d->hidden;
+	float *middle = k->middle + at_first, *up = k->up + first * d->up;
+
 	dpo_norm_forward(d->threads, &norm1, s->rows, k->x, d->normed, d->stats);
 	forward_qkv(d, at, s, weights, k);
 	attend(d, layer, s);
-	multiply(d, &o, s->rows, rows_of(k->attended, d->query),
-	    rows_of(k->x, d->hidden), rows_of(k->middle, d->hidden));
-	dpo_norm_forward(d->threads, &norm2, s->rows, k->middle, d->normed, d->stats);
-	forward_up(d, at, s->rows, weights, k);
-	dpo_activation_forward(d->threads, d->config->family->activation, s->rows, d->inner, k->up,
-	    d->activated);
-	multiply(d, &down, s->rows, rows_of(d->activated, d->inner),
-	    rows_of(k->middle, d->hidden), rows_of(out, d->hidden));
+	multiply(d, &o, rows, rows_of(k->attended + first * d->query, d->query), rows_of(k->x + at_first, d->hidden),
+	    rows_of(middle, d->hidden));
+	dpo_norm_forward(d->threads, &norm2, rows, middle, d->normed, d->stats);
+	forward_up(d, at, rows, weights, up);
+	dpo_activation_forward(d->threads, d->config->family->activation, rows, d->inner, up, d->activated);
+	multiply(d, &down, rows, rows_of(d->activated, d->inner), rows_of(middle, d->hidden),
+	    rows_of(out + at_first, d->hidden));
 }
 
 static enum dpo_status
@@ -463,33 +481,48 @@ dpo_decoder_step(struct dpo_decoder *decoder, const float *weights, const int32_
 
 /* d->dx: from the gradient of the layer's output to that of its middle. */
 static void
-backward_mlp(const struct dpo_decoder *d, size_t layer, size_t rows, const float *weights,
+backward_mlp(const struct dpo_decoder *d, size_t layer, const struct dpo_sequence *s, const float *weights,
     float *gradients)
 {
 	const struct dpo_layer_places *at = &d->places.layers[layer];
 	const struct kept *k = &d->kept[layer];
 	struct dpo_norm norm = dpo_places_norm(&d->places, &at->norm2, weights, gradients);
 	struct dpo_linear down = linear_at(d, &at->down, weights, gradients);
+	size_t first = first_wanted(d, layer, s), rows = s->rows - first;
+	const float *middle = k->middle + first * d->hidden;
+	float *dx = d->dx + first * d->hidden;
 
-	dpo_linear_backward_input(d->threads, &down, rows, rows_of(d->dx, d->hidden), 0.0f,
+	dpo_linear_backward_input(d->threads, &down, rows, rows_of(dx, d->hidden), 0.0f,
 	    rows_of(d->d_activated, d->inner));
-	dpo_activation_backward(d->threads, d->config->family->activation, rows, d->inner, k->up,
+	dpo_activation_backward(d->threads, d->config->family->activation, rows, d->inner, k->up + first * d->up,
 	    d->d_activated, d->d_up, d->activated);
-	dpo_linear_backward_weight(d->threads, &down, rows, rows_of(d->activated, d->inner),
-	    rows_of(d->dx, d->hidden));
-	dpo_norm_forward(d->threads, &norm, rows, k->middle, d->normed, d->stats);
+	dpo_linear_backward_weight(d->threads, &down, rows, rows_of(d->activated, d->inner), rows_of(dx, d->hidden));
+	dpo_norm_forward(d->threads, &norm, rows, middle, d->normed, d->stats);
 	for (size_t i = 0; i < d->places.n_up; i++) {
-		struct dpo_linear up = linear_at(d, &at->up[i], weights,
-		    gradients);
+		struct dpo_linear up = linear_at(d, &at->up[i], weights, gradients);
 		struct dpo_rows dy = rows_of(d->d_up + i * d->inner, d->up);
 
 		dpo_linear_backward_input(d->threads, &up, rows, dy, i ? 1.0f : 0.0f,
 		    rows_of(d->d_normed, d->hidden));
-		dpo_linear_backward_weight(d->threads, &up, rows, rows_of(d->normed, d->hidden),
-		    dy);
+		dpo_linear_backward_weight(d->threads, &up, rows, rows_of(d->normed, d->hidden), dy);
 	}
-	dpo_norm_backward(d->threads, &norm, rows, k->middle, d->stats, d->d_normed, d->dx,
-	    d->partial);
+	dpo_norm_backward(d->threads, &norm, rows, middle, d->stats, d->d_normed, dx, d->partial);
+}
+
+/* d->d_qkv from the gradient of the layer's middle. */
+static void
+backward_attended(const struct dpo_decoder *d, size_t layer, const struct dpo_sequence *s, const float *weights,
+    float *gradients)
+{
+	const struct kept *k = &d->kept[layer];
+	struct dpo_linear o = linear_at(d, &d->places.layers[layer].o, weights, gradients);
+	struct dpo_attention attention = attention_of(d, layer, s);
+	size_t rows = s->rows - attention.first, at_first = attention.first * d->query;
+	struct dpo_rows dy = rows_of(d->dx + attention.first * d->hidden, d->hidden);
+
+	dpo_linear_backward_input(d->threads, &o, rows, dy, 0.0f, rows_of(d->d_attended + at_first, d->query));
+	dpo_linear_backward_weight(d->threads, &o, rows, rows_of(k->attended + at_first, d->query), dy);
+	dpo_attention_backward(d->threads, &attention, k->qkv, k->attended, k->log_sums, d->d_attended, d->d_qkv);
 }
 
 /* d->dx: from the gradient of the layer's middle to that of its input. */
@@ -500,17 +533,9 @@ backward_attention(const struct dpo_decoder *d, size_t layer, const struct dpo_s
 	const struct dpo_layer_places *at = &d->places.layers[layer];
 	const struct kept *k = &d->kept[layer];
 	struct dpo_norm norm = dpo_places_norm(&d->places, &at->norm1, weights, gradients);
-	struct dpo_linear o = linear_at(d, &at->o, weights, gradients);
-	struct dpo_attention attention = { s, d->config->heads, d->config->kv_heads,
-	    d->config->head_dim };
 	size_t column = 0;
 
-	dpo_linear_backward_input(d->threads, &o, s->rows, rows_of(d->dx, d->hidden), 0.0f,
-	    rows_of(d->d_attended, d->query));
-	dpo_linear_backward_weight(d->threads, &o, s->rows, rows_of(k->attended, d->query),
-	    rows_of(d->dx, d->hidden));
-	dpo_attention_backward(d->threads, &attention, k->qkv, k->attended, k->log_sums,
-	    d->d_attended, d->d_qkv);
+	backward_attended(d, layer, s, weights, gradients);
 	if (d->rope)
 		dpo_rope_apply(d->threads, d->rope, s->positions, s->rows, d->d_qkv, d->qkv,
 		    d->config->heads + d->config->kv_heads, d->config->head_dim, -1.0f);
@@ -545,7 +570,7 @@ dpo_decoder_backward(struct dpo_decoder *decoder, const float *weights,
 	dpo_norm_backward(d->threads, &norm, sequence->head_rows, d->last + first, d->h_stats, dh,
 	    d->dx + first, d->partial);
 	for (size_t layer = d->config->layers; layer-- > 0;) {
-		backward_mlp(d, layer, sequence->rows, weights, gradients);
+		backward_mlp(d, layer, sequence, weights, gradients);
 		backward_attention(d, layer, sequence, weights, gradients);
 	}
 	dpo_parallel_for(useful_threads(d, sequence->rows),

@@ -581,12 +581,12 @@ naive_attention(const struct dpo_sequence *s, const float *qkv, const float *d_o
 }
 
 static void
-check_attention(size_t prompt, size_t a, size_t b)
+check_attention(size_t prompt, size_t a, size_t b, size_t first)
 {
 	struct dpo_sequence s = { 0 };
 	int32_t tokens[512] = { 0 };
 	struct dpo_example example = { tokens, prompt, 2, { tokens, tokens }, { a, b } };
-	struct dpo_attention attention = { &s, HEADS, KV, DIM };
+	struct dpo_attention attention = { &s, HEADS, KV, DIM, first };
 	float *qkv, *out, *sums, *d_out, *d_qkv;
 	double *out_wanted, *d_wanted;
 
@@ -601,10 +601,13 @@ check_attention(size_t prompt, size_t a, size_t b)
 	assert_true(out_wanted && d_wanted);
 	for (size_t i = 0; i < s.rows * LD; i++)
 		qkv[i] *= 4.0f;
+	memset(d_out, 0, first * LD_OUT * sizeof *d_out);
 	naive_attention(&s, qkv, d_out, out_wanted, d_wanted);
+	for (size_t i = 0; i < first * LD_OUT; i++)
+		d_out[i] = NAN;		/* not to be read */
 	dpo_attention_forward(threads, &attention, qkv, out, sums);
 	dpo_attention_backward(threads, &attention, qkv, out, sums, d_out, d_qkv);
-	for (size_t i = 0; i < s.rows * LD_OUT; i++)
+	for (size_t i = first * LD_OUT; i < s.rows * LD_OUT; i++)
 		near((double)out[i], out_wanted[i], 1e-5);
 	for (size_t i = 0; i < s.rows * LD; i++)
 		near((double)d_qkv[i], d_wanted[i], 2e-5 * (1.0 + fabs(d_wanted[i])));
@@ -622,11 +625,14 @@ static void
 test_attention(void **state)
 {
 	(void)state;
-	check_attention(5, 4, 3);
-	check_attention(1, 1, 1);
-	check_attention(0, 70, 1);
-	check_attention(140, 131, 66);
-	check_attention(64, 65, 200);
+	check_attention(5, 4, 3, 0);
+	check_attention(1, 1, 1, 0);
+	check_attention(0, 70, 1, 0);
+	check_attention(140, 131, 66, 0);
+	check_attention(64, 65, 200, 0);
+	check_attention(5, 4, 3, 4);
+	check_attention(140, 131, 66, 139);
+	check_attention(70, 65, 3, 64);
 }
 
 /* ------------------------------------------------------------------ head */
