@@ -8,7 +8,7 @@ OPT ?= -O2
 STRICT = -Wall -Wextra -Wpedantic -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wold-style-definition \
 	-Wpointer-arith -Wcast-qual -Wwrite-strings -Wvla -Wundef -Wformat=2 -Wconversion -Wsign-conversion \
 	-Wdouble-promotion -Werror
-FLAGS = -std=c11 -D_POSIX_C_SOURCE=200809L $(STRICT) $(OPT) -g -ffp-contract=off -fopenmp -fstack-protector-strong \
+FLAGS = -std=c11 -D_POSIX_C_SOURCE=200809L $(STRICT) $(OPT) -g -ffp-contract=off -fno-math-errno -fopenmp -fstack-protector-strong \
 	-MMD -MP -Ilibcore -Icmd $(SANITIZE) $(CFLAGS)
 LIBS = -lopenblas -lcjson -lzstd -lsodium -lpcre2-8 -lutf8proc -lsleef -lm
 

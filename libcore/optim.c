@@ -2,9 +2,11 @@
 
 #include "parallel.h"
 #include "size.h"
+#include "vector.h"
 
 #include <math.h>
 #include <stdlib.h>
+#include <string.h>
 
 struct dpo_optim_span {
 	size_t offset, count;
@@ -70,12 +72,8 @@ norm_span(void *context, size_t item)
 {
 	struct norm *norm = context;
 	const struct dpo_optim_span *span = &norm->optim->spans[item];
-	const float *g = norm->gradients + span->offset;
-	double sum[4] = { 0 };
 
-	for (size_t i = 0; i < span->count; i++)
-		sum[i % 4] += (double)g[i] * (double)g[i];
-	norm->optim->partial[item] = (sum[0] + sum[1]) + (sum[2] + sum[3]);
+	norm->optim->partial[item] = dpo_vector_squares(norm->gradients + span->offset, span->count);
 }
 
 double
@@ -110,10 +108,8 @@ add_span(void *context, size_t item)
 	const struct dpo_optim_span *span = &addition->optim->spans[item];
 	float *to = addition->to + span->offset, *from = addition->from + span->offset;
 
-	for (size_t i = 0; i < span->count; i++) {
-		to[i] += from[i];
-		from[i] = 0;
-	}
+	dpo_vector_add(to, from, span->count);
+	memset(from, 0, span->count * sizeof *from);
 }
 
 void
@@ -129,11 +125,7 @@ dpo_optim_add(struct dpo_optim *optim, float *to, float *from)
 struct update {
 	const struct dpo_optim *optim;
 	float *weights, *gradients;
-	float keep;		/* 1 - lr weight_decay */
-	float scale, one_minus_beta1, beta2, one_minus_beta2;
-	float rate;		/* lr / (1 - beta1^t) */
-	float root;		/* sqrt(1 - beta2^t) */
-	float epsilon;
+	struct dpo_adamw adamw;
 };
 
 static void
@@ -141,29 +133,22 @@ update_span(void *context, size_t item)
 {
 	const struct update *u = context;
 	const struct dpo_optim_span *span = &u->optim->spans[item];
-	float *p = u->weights + span->offset, *gradient = u->gradients + span->offset;
-	float *m = u->optim->m + span->offset, *v = u->optim->v + span->offset;
-	float keep = span->decay ? u->keep : 1.0f;
+	struct dpo_adamw adamw = u->adamw;
 
-	for (size_t i = 0; i < span->count; i++) {
-		float g = gradient[i] * u->scale;
-
-		m[i] += u->one_minus_beta1 * (g - m[i]);
-		v[i] = v[i] * u->beta2 + u->one_minus_beta2 * g * g;
-		p[i] = p[i] * keep - u->rate * (m[i] / (sqrtf(v[i]) / u->root + u->epsilon));
-		gradient[i] = 0;
-	}
+	adamw.keep = span->decay ? adamw.keep : 1.0f;
+	dpo_vector_adamw(&adamw, u->weights + span->offset, u->gradients + span->offset, u->optim->m + span->offset,
+	    u->optim->v + span->offset, span->count);
 }
 
 void
 dpo_optim_step(struct dpo_optim *optim, float *weights, float *gradients, uint64_t t, double lr, double scale)
 {
 	const struct dpo_optim_settings *s = &optim->settings;
-	struct update update = { .optim = optim, .weights = weights, .gradients = gradients,
+	struct update update = { .optim = optim, .weights = weights, .gradients = gradients, .adamw = {
 		.keep = (float)(1.0 - lr * s->weight_decay), .scale = (float)scale,
 		.one_minus_beta1 = (float)(1.0 - s->beta1), .beta2 = (float)s->beta2,
 		.one_minus_beta2 = (float)(1.0 - s->beta2), .rate = (float)(lr / (1.0 - pow(s->beta1, (double)t))),
-		.root = (float)sqrt(1.0 - pow(s->beta2, (double)t)), .epsilon = (float)s->epsilon };
+		.root = (float)sqrt(1.0 - pow(s->beta2, (double)t)), .epsilon = (float)s->epsilon } };
 
 	dpo_parallel_for(optim->threads, optim->n_spans, update_span, &update);
 }

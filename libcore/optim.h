@@ -1,6 +1,6 @@
 /*
  * optim - AdamW (Loshchilov and Hutter 2019, arXiv:1711.05101) and the gradient's norm. Layer 6; uses error, size,
- * parallel, params.
+ * parallel, params, vector.
  *
  * All blocks have params.total floats in table order. Work is cut into spans of at most DPO_SPAN floats within one
  * tensor, so the padding between tensors is never touched, and results do not depend on the thread count.

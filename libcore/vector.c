@@ -1,5 +1,6 @@
 #include "vector.h"
 
+#include <math.h>
 #include <stdint.h>
 #include <string.h>
 
@@ -8,57 +9,42 @@
 #endif
 #include <sleef.h>
 
-enum { RUN = 256, LANES = 8 };
+enum { RUN = 256, LANES = 8, MOST_LANES = 16 };
+
+/* y = f(x - shift) for n a multiple of MOST_LANES. */
+typedef void map(float *y, const float *x, float shift, size_t n);
 
 #if defined(__x86_64__)
 
 /* The header declares these only where AVX is the baseline. */
+__attribute__((target("avx512f"))) __m512 Sleef_expf16_u10avx512f(__m512);
+__attribute__((target("avx512f"))) __m512 Sleef_tanhf16_u10avx512f(__m512);
 __attribute__((target("avx2,fma"))) __m256 Sleef_expf8_u10avx2(__m256);
 __attribute__((target("avx2,fma"))) __m256 Sleef_tanhf8_u10avx2(__m256);
 
-__attribute__((target("avx2,fma"))) static void
-exp_avx2(float *y, const float *x, float shift, size_t n)
-{
-	for (size_t i = 0; i < n; i += LANES)
-		_mm256_storeu_ps(y + i, Sleef_expf8_u10avx2(_mm256_sub_ps(_mm256_loadu_ps(x + i),
-			_mm256_set1_ps(shift))));
-}
+#define MAP(name, set, lanes, function, prefix) \
+	__attribute__((target(set))) static void \
+	name(float *y, const float *x, float shift, size_t n) \
+	{ \
+		for (size_t i = 0; i < n; i += (lanes)) \
+			prefix##storeu_ps(y + i, function(prefix##sub_ps(prefix##loadu_ps(x + i), prefix##set1_ps(shift)))); \
+	}
+MAP(exp_avx512, "avx512f", 16, Sleef_expf16_u10avx512f, _mm512_)
+MAP(tanh_avx512, "avx512f", 16, Sleef_tanhf16_u10avx512f, _mm512_)
+MAP(exp_avx2, "avx2,fma", 8, Sleef_expf8_u10avx2, _mm256_)
+MAP(tanh_avx2, "avx2,fma", 8, Sleef_tanhf8_u10avx2, _mm256_)
+MAP(exp_base, "sse2", 4, Sleef_expf4_u10, _mm_)
+MAP(tanh_base, "sse2", 4, Sleef_tanhf4_u10, _mm_)
 
-__attribute__((target("avx2,fma"))) static void
-tanh_avx2(float *y, const float *x, size_t n)
+static map *
+best(map *avx512, map *avx2, map *base)
 {
-	for (size_t i = 0; i < n; i += LANES)
-		_mm256_storeu_ps(y + i, Sleef_tanhf8_u10avx2(_mm256_loadu_ps(x + i)));
-}
-
-static int
-has_avx2(void)
-{
-	return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
-}
-
-static void
-exp_base(float *y, const float *x, float shift, size_t n)
-{
-	for (size_t i = 0; i < n; i += 4)
-		_mm_storeu_ps(y + i, Sleef_expf4_u10(_mm_sub_ps(_mm_loadu_ps(x + i),
-		    _mm_set1_ps(shift))));
-}
-
-static void
-tanh_base(float *y, const float *x, size_t n)
-{
-	for (size_t i = 0; i < n; i += 4)
-		_mm_storeu_ps(y + i, Sleef_tanhf4_u10(_mm_loadu_ps(x + i)));
+	if (__builtin_cpu_supports("avx512f"))
+		return avx512;
+	return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") ? avx2 : base;
 }
 
 #else
-
-static int
-has_avx2(void)
-{
-	return 0;
-}
 
 static void
 exp_base(float *y, const float *x, float shift, size_t n)
@@ -68,43 +54,40 @@ exp_base(float *y, const float *x, float shift, size_t n)
 }
 
 static void
-tanh_base(float *y, const float *x, size_t n)
+tanh_base(float *y, const float *x, float shift, size_t n)
 {
 	for (size_t i = 0; i < n; i++)
-		y[i] = Sleef_tanhf_u10(x[i]);
+		y[i] = Sleef_tanhf_u10(x[i] - shift);
 }
 
-#define exp_avx2 exp_base
-#define tanh_avx2 tanh_base
+#define best(avx512, avx2, base) (base)
 
 #endif
+
+static void
+apply(map *f, float *y, const float *x, float shift, size_t n)
+{
+	float rest[MOST_LANES] = { 0 };
+	size_t whole = n - n % MOST_LANES;
+
+	f(y, x, shift, whole);
+	if (whole == n)
+		return;
+	memcpy(rest, x + whole, (n - whole) * sizeof *x);
+	f(rest, rest, shift, MOST_LANES);
+	memcpy(y + whole, rest, (n - whole) * sizeof *x);
+}
 
 void
 dpo_vector_exp(float *y, const float *x, float shift, size_t n)
 {
-	float rest[LANES] = {0};
-	size_t whole = n - n % LANES;
-
-	(has_avx2() ? exp_avx2 : exp_base)(y, x, shift, whole);
-	if (whole == n)
-		return;
-	memcpy(rest, x + whole, (n - whole) * sizeof *x);
-	(has_avx2() ? exp_avx2 : exp_base)(rest, rest, shift, LANES);
-	memcpy(y + whole, rest, (n - whole) * sizeof *x);
+	apply(best(exp_avx512, exp_avx2, exp_base), y, x, shift, n);
 }
 
 void
 dpo_vector_tanh(float *y, const float *x, size_t n)
 {
-	float rest[LANES] = {0};
-	size_t whole = n - n % LANES;
-
-	(has_avx2() ? tanh_avx2 : tanh_base)(y, x, whole);
-	if (whole == n)
-		return;
-	memcpy(rest, x + whole, (n - whole) * sizeof *x);
-	(has_avx2() ? tanh_avx2 : tanh_base)(rest, rest, LANES);
-	memcpy(y + whole, rest, (n - whole) * sizeof *x);
+	apply(best(tanh_avx512, tanh_avx2, tanh_base), y, x, 0.0f, n);
 }
 
 DPO_WIDE void
@@ -295,4 +278,41 @@ dpo_vector_spread(const float *x, float mean, size_t n)
 	for (size_t i = 0; i < n; i += RUN)
 		sum += (double)spread_run(x + i, mean, run_length(n, i));
 	return sum;
+}
+
+DPO_WIDE static double
+squares(const float *x, size_t n)
+{
+	double sum = 0.0;
+
+#pragma omp simd reduction(+ : sum)
+	for (size_t i = 0; i < n; i++)
+		sum += (double)x[i] * (double)x[i];
+	return sum;
+}
+
+double
+dpo_vector_squares(const float *x, size_t n)
+{
+	return squares(x, n);
+}
+
+DPO_WIDE static void
+adamw(struct dpo_adamw a, float *p, float *gradient, float *m, float *v, size_t n)
+{
+#pragma omp simd
+	for (size_t i = 0; i < n; i++) {
+		float g = gradient[i] * a.scale;
+
+		m[i] += a.one_minus_beta1 * (g - m[i]);
+		v[i] = v[i] * a.beta2 + a.one_minus_beta2 * g * g;
+		p[i] = p[i] * a.keep - a.rate * (m[i] / (sqrtf(v[i]) / a.root + a.epsilon));
+		gradient[i] = 0.0f;
+	}
+}
+
+void
+dpo_vector_adamw(const struct dpo_adamw *a, float *p, float *gradient, float *m, float *v, size_t n)
+{
+	adamw(*a, p, gradient, m, v, n);
 }

@@ -1,7 +1,7 @@
 /*
  * vector - elementwise passes and reductions over runs of floats. Layer 2; uses dtype, SLEEF.
  *
- * Each function is built twice, for the baseline and for AVX2, and the processor's best is taken
+ * Each function is built for the baseline, AVX2 and AVX-512, and the processor's best is taken
  * at run time. So the order of a sum depends on the processor, and on nothing else but n. Runs may
  * have any length and alignment. Unless said otherwise output may be an input, but may not overlap
  * it in part.
@@ -14,11 +14,11 @@
 #include <stddef.h>
 
 /*
- * Functions that carry this are compiled for AVX2 also, and dispatched by the loader. Contraction
- * stays off in both.
+ * Functions that carry this are compiled for AVX2 and AVX-512 also, and dispatched by the loader.
+ * Contraction stays off in all.
  */
 #if defined(__x86_64__) && defined(__GNUC__)
-#define DPO_WIDE __attribute__((target_clones("avx2", "default")))
+#define DPO_WIDE __attribute__((target_clones("avx512f", "avx2", "default")))
 #else
 #define DPO_WIDE
 #endif
@@ -49,5 +49,18 @@ double dpo_vector_sum(const float *x, size_t n);
 double dpo_vector_dot(const float *x, const float *y, size_t n);
 /* The sum of (x[i] - mean)^2. */
 double dpo_vector_spread(const float *x, float mean, size_t n);
+/* The sum of x[i]^2, in double throughout. */
+double dpo_vector_squares(const float *x, size_t n);
+
+/* A step of AdamW (optim.h has the equation) on n parameters with g = scale gradient; gradient becomes 0. */
+struct dpo_adamw {
+	float keep;		/* 1 - lr weight_decay */
+	float scale, one_minus_beta1, beta2, one_minus_beta2;
+	float rate;		/* lr / (1 - beta1^t) */
+	float root;		/* sqrt(1 - beta2^t) */
+	float epsilon;
+};
+
+void dpo_vector_adamw(const struct dpo_adamw *a, float *p, float *gradient, float *m, float *v, size_t n);
 
 #endif
