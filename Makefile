@@ -59,12 +59,13 @@ $(BIN)/tests/%: $(BIN)/obj/tests/%.o $(helpers) $(BIN)/libdpo.a
 
 units: $(unit) $(tools)
 
-$(BIN)/bench/%: tests/bench/%.c $(BIN)/libdpo.a
-	@mkdir -p $(@D)
+$(BIN)/bench/%: tests/bench/%.c tests/bench/machine.c $(BIN)/libdpo.a
+	@mkdir -p $(@D) $(BIN)/obj
 	$(call say,LINK)$(CC) $(FLAGS) -MF $(BIN)/obj/bench-$*.d $(LDFLAGS) -o $@ $^ $(LIBS)
 
-bench: $(BIN)/bench/score $(BIN)/bench/gen ## seconds a pair of the GPT-2 124M shape, GFLOP/s of its products, tokens a second
-	@for bench in $^; do $$bench || exit; done
+bench: $(BIN)/bench/step $(BIN)/bench/gen ## where a training step's time goes (GPT-2 124M shape), tokens a second; history in bin/bench
+	@$(BIN)/bench/step 0 5 $(BIN)/bench/history.jsonl
+	@$(BIN)/bench/gen
 
 # ---------------------------------------------------------------- set-up
 # With setup among the goals nothing is compiled before the packages are there, whatever -j says.

@@ -31,7 +31,9 @@ static volatile sig_atomic_t deferred, noted;
 
 /*
  * libgomp's threads spin while they wait, unless the environment says otherwise before the library starts: two of our
- * programs in one pipe would fight for the cores. The environment can only be changed in time by starting anew.
+ * programs in one pipe would fight for the cores. Waking a thread that sleeps takes longer than many a piece of work,
+ * though, so they spin for some 40 microseconds before they sleep. The environment can only be changed in time by
+ * starting anew.
  */
 void
 cli_wait_passively(char **argv)
@@ -39,6 +41,7 @@ cli_wait_passively(char **argv)
 	if (getenv("OMP_WAIT_POLICY"))
 		return;
 	setenv("OMP_WAIT_POLICY", "passive", 1);
+	setenv("GOMP_SPINCOUNT", "1000", 0);
 	setenv("OPENBLAS_NUM_THREADS", "1", 1);
 	execv("/proc/self/exe", argv);
 	/* Without /proc the program works as well, only less politely. */

@@ -1,0 +1,527 @@
+/*
+ * step - where the time of a training step goes: GPT-2 124M shape, random weights, 8 pairs a step, AdamW included.
+ *
+ *	step [THREADS [ROUNDS [HISTORY]]]
+ *
+ * Measures what the machine can do, then each kind of matrix product at the shapes of the step, then every other part,
+ * then the whole step and the reference's pass, in two cases: S, a prompt of 128 tokens with two answers of 128, and L,
+ * a prompt of 384. Each figure is the best of ROUNDS. A JSON object of all figures is appended to HISTORY. Run it on a
+ * quiet machine, with OPENBLAS_CORETYPE unset.
+ *
+ * The roofline is the least time that the step could take: its useful products, attention's among them, at the rate of
+ * fused multiply-adds, and AdamW's 28 bytes a parameter at the rate of changing memory in place.
+ */
+#include "activation.h"
+#include "attention.h"
+#include "gemm.h"
+#include "head.h"
+#include "machine.h"
+#include "norm.h"
+#include "optim.h"
+#include "parallel.h"
+#include "score.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+
+enum { PAIRS = 8, PARTS = 32, ANSWER = 128 };
+
+static const char gpt2[] =
+    "{\"model_type\":\"gpt2\",\"vocab_size\":50257,\"n_embd\":768,\"n_layer\":12,"
+    "\"n_head\":12,\"n_positions\":1024}";
+
+struct bench {
+	int threads, rounds;
+	struct dpo_config config;
+	struct dpo_params params;
+	float *weights, *gradients;
+	double fma, read, change;	/* of the machine: GFLOP/s, GB/s */
+	FILE *history;			/* NULL if none */
+};
+
+/* A part of the step: seconds a pair, and useful operations in it if it is made of products. */
+struct part {
+	const char *name;
+	double seconds, flop;
+};
+
+struct trial {			/* one case */
+	const struct bench *bench;
+	char name;
+	struct dpo_sequence sequence;
+	int32_t tokens[1024];
+	struct dpo_example example;
+	struct part parts[PARTS];
+	size_t n_parts;
+};
+
+static void
+check(bool fine, const char *what)
+{
+	if (fine)
+		return;
+	fprintf(stderr, "bench: %s\n", what);
+	exit(1);
+}
+
+static float *
+fill(size_t n)
+{
+	float *x = dpo_alloc_aligned(n, sizeof *x);
+	unsigned state = 1;
+
+	check(x, "out of memory");
+	for (size_t i = 0; i < n; i++) {
+		state = state * 1664525u + 1013904223u;
+		x[i] = ((float)(state >> 8) / 8388608.0f - 1.0f) * 0.03f;
+	}
+	return x;
+}
+
+static void
+keep_least(double *least, double seconds)
+{
+	if (*least <= 0.0 || seconds < *least)
+		*least = seconds;
+}
+
+/* ------------------------------------------------------------------ parts */
+
+static struct part *
+add(struct trial *t, const char *name, double seconds, double flop)
+{
+	struct part *part = &t->parts[t->n_parts++];
+
+	check(t->n_parts <= PARTS, "too many parts");
+	*part = (struct part){ name, seconds, flop };
+	return part;
+}
+
+/* The best of the trial's rounds of an action on `data`. */
+static double
+measure(const struct trial *t, void (*action)(void *data), void *data)
+{
+	double least = 0.0, start;
+
+	for (int i = 0; i < t->bench->rounds + 1; i++) {	/* the first makes caches and buffers */
+		start = machine_wall();
+		action(data);
+		if (i > 0)
+			keep_least(&least, machine_wall() - start);
+	}
+	return least;
+}
+
+/* ------------------------------------------------------------------ products */
+
+struct product {
+	int threads;
+	struct dpo_linear linear;
+	size_t rows;
+	struct dpo_rows x, y;
+};
+
+static void
+forward(void *data)
+{
+	const struct product *p = data;
+
+	dpo_linear_forward(p->threads, &p->linear, p->rows, p->x, (struct dpo_rows){ 0 }, p->y);
+}
+
+static void
+backward_input(void *data)
+{
+	const struct product *p = data;
+
+	dpo_linear_backward_input(p->threads, &p->linear, p->rows, p->y, 0.0f, p->x);
+}
+
+static void
+backward_weight(void *data)
+{
+	const struct product *p = data;
+
+	dpo_linear_backward_weight(p->threads, &p->linear, p->rows, p->x, p->y);
+}
+
+/* `times` such maps in a pair: forward, gradients of input and of weight; seconds of all. */
+static double
+bench_linear(struct trial *t, const char *name, enum dpo_layout layout, size_t rows, size_t in, size_t out, double times)
+{
+	static void (*const actions[])(void *) = { forward, backward_input, backward_weight };
+	float *w = fill(in * out), *x = fill(rows * in), *y = fill(rows * out), *d = fill(in * out);
+	struct product p = { .threads = t->bench->threads, .rows = rows, .x = { x, in }, .y = { y, out },
+	    .linear = { .in = in, .out = out, .layout = layout, .weight = w, .d_weight = d } };
+	double flop = 2.0 * (double)rows * (double)in * (double)out, seconds, sum = 0.0;
+
+	printf("  %-12s %4zu %6zu %6zu", name, rows, in, out);
+	for (size_t i = 0; i < 3; i++) {
+		seconds = measure(t, actions[i], &p);
+		sum += times * seconds;
+		printf("  %7.1f (%2.0f%%)", 1e-9 * flop / seconds, 1e-7 * flop / seconds / t->bench->fma);
+	}
+	printf("\n");
+	add(t, name, sum, 3.0 * times * flop);
+	free(w);
+	free(x);
+	free(y);
+	free(d);
+	return sum;
+}
+
+/* ------------------------------------------------------------------ the parts that are no products */
+
+struct layer {			/* of one layer, and the blocks its parts work on */
+	const struct trial *trial;
+	struct dpo_norm norm;
+	struct dpo_attention attention;
+	struct dpo_linear bias;
+	float *wide, *d_wide, *narrow, *d_narrow, *stats, *sums, *partial;
+};
+
+static void
+norm_forward(void *data)
+{
+	const struct layer *l = data;
+
+	dpo_norm_forward(l->trial->bench->threads, &l->norm, l->trial->sequence.rows, l->narrow, l->d_narrow, l->stats);
+}
+
+static void
+norm_backward(void *data)
+{
+	const struct layer *l = data;
+
+	dpo_norm_backward(l->trial->bench->threads, &l->norm, l->trial->sequence.rows, l->narrow, l->stats, l->wide, l->d_narrow,
+	    l->partial);
+}
+
+static void
+activation_forward(void *data)
+{
+	const struct layer *l = data;
+
+	dpo_activation_forward(l->trial->bench->threads, DPO_ACTIVATION_GELU_TANH, l->trial->sequence.rows,
+	    l->trial->bench->config.intermediate_size, l->wide, l->d_wide);
+}
+
+static void
+activation_backward(void *data)
+{
+	const struct layer *l = data;
+	size_t n = l->trial->bench->config.intermediate_size;
+
+	dpo_activation_backward(l->trial->bench->threads, DPO_ACTIVATION_GELU_TANH, l->trial->sequence.rows, n, l->wide, l->d_wide,
+	    l->d_wide, l->d_wide + n * l->trial->sequence.rows);
+}
+
+static void
+attention_forward(void *data)
+{
+	const struct layer *l = data;
+
+	dpo_attention_forward(l->trial->bench->threads, &l->attention, l->wide, l->narrow, l->sums);
+}
+
+static void
+attention_backward(void *data)
+{
+	const struct layer *l = data;
+
+	dpo_attention_backward(l->trial->bench->threads, &l->attention, l->wide, l->narrow, l->sums, l->d_narrow, l->d_wide);
+}
+
+static void
+bias_gradients(void *data)
+{
+	const struct layer *l = data;
+
+	dpo_linear_backward_weight(l->trial->bench->threads, &l->bias, l->trial->sequence.rows,
+	    (struct dpo_rows){ l->narrow, l->norm.n }, (struct dpo_rows){ l->wide, l->bias.out });
+}
+
+/* Products of a row with the keys that it sees: two forward, five backward (one of them the scores again). */
+static double
+attention_flop(const struct dpo_sequence *s, const struct dpo_config *config)
+{
+	double seen = 0.0;
+
+	for (size_t i = 0; i < s->n_segments; i++)
+		seen += (double)s->segments[i].rows * ((double)s->segments[i].prefix + 0.5 + 0.5 * (double)s->segments[i].rows);
+	return 2.0 * seen * (double)(config->heads * config->head_dim);
+}
+
+static void
+bench_layers(struct trial *t)
+{
+	const struct dpo_config *c = &t->bench->config;
+	size_t rows = t->sequence.rows, hidden = c->hidden_size, inner = c->intermediate_size;
+	double layers = (double)c->layers, flop = attention_flop(&t->sequence, c);
+	struct layer l = { .trial = t, .attention = { &t->sequence, c->heads, c->kv_heads, c->head_dim, 0 },
+	    .wide = fill(rows * inner), .d_wide = fill(2 * rows * inner), .narrow = fill(rows * hidden),
+	    .d_narrow = fill(rows * hidden), .stats = fill(rows * 2), .sums = fill(rows * c->heads),
+	    .partial = fill(dpo_norm_partial(rows, hidden)) };
+	float *weight = fill(6 * inner);
+
+	l.norm = (struct dpo_norm){ DPO_NORM_LAYER, hidden, 1e-5f, weight, weight + hidden, weight + 2 * hidden,
+	    weight + 3 * hidden };
+	l.bias = (struct dpo_linear){ .in = hidden, .out = inner, .d_bias = weight + inner };
+	add(t, "attention, forward", layers * measure(t, attention_forward, &l), 2.0 * layers * flop);
+	add(t, "attention, backward", layers * measure(t, attention_backward, &l), 4.0 * layers * flop);
+	add(t, "norms, forward and again", 4.0 * layers * measure(t, norm_forward, &l), 0.0);
+	add(t, "norms, backward", 2.0 * layers * measure(t, norm_backward, &l), 0.0);
+	add(t, "GELU, forward", layers * measure(t, activation_forward, &l), 0.0);
+	add(t, "GELU, backward", layers * measure(t, activation_backward, &l), 0.0);
+	/* out + qkv + down's biases are as wide as 5 hidden, up's as 4: together 9/4 of the one measured */
+	add(t, "biases, backward", 2.25 * layers * measure(t, bias_gradients, &l), 0.0);
+	free(l.wide);
+	free(l.d_wide);
+	free(l.narrow);
+	free(l.d_narrow);
+	free(l.stats);
+	free(l.sums);
+	free(l.partial);
+	free(weight);
+}
+
+struct head {
+	const struct trial *trial;
+	struct dpo_head head;
+	struct dpo_head_row *rows;
+	float *h, *dh, *logps, *d_logps;
+	bool back;
+};
+
+static void
+head_pass(void *data)
+{
+	const struct head *h = data;
+	const struct bench *b = h->trial->bench;
+
+	dpo_head_forward(b->threads, &h->head, b->weights, h->h, h->trial->sequence.targets, h->rows, h->logps);
+	dpo_head_backward(b->threads, &h->head, b->weights, h->h, h->trial->sequence.targets, h->rows, h->d_logps, h->dh,
+	    b->gradients);
+}
+
+/* What the head takes beyond its products: the softmax, its statistics and its gradient. */
+static void
+bench_head(struct trial *t, double products)
+{
+	const struct bench *b = t->bench;
+	size_t rows = t->sequence.head_rows, hidden = b->config.hidden_size;
+	struct dpo_arena arena = { 0 };
+	struct head h = { .trial = t, .rows = dpo_alloc(rows, sizeof *h.rows), .h = fill(rows * hidden),
+	    .dh = fill(rows * hidden), .logps = fill(rows * DPO_ANSWERS), .d_logps = fill(rows * DPO_ANSWERS) };
+	double seconds;
+
+	check(h.rows, "out of memory");
+	do {
+		dpo_arena_begin(&arena);
+		dpo_head_carve(&h.head, rows, hidden, b->config.vocab_size, DPO_HEAD_CHUNK, DPO_HEAD_KEPT, &arena);
+	} while (dpo_arena_end(&arena) == DPO_ARENA_AGAIN);
+	seconds = measure(t, head_pass, &h) - products;
+	add(t, "softmax, both ways", seconds > 0.0 ? seconds : 0.0, 0.0);
+	dpo_arena_free(&arena);
+	free(h.rows);
+	free(h.h);
+	free(h.dh);
+	free(h.logps);
+	free(h.d_logps);
+}
+
+static void
+bench_products(struct trial *t)
+{
+	const struct dpo_config *c = &t->bench->config;
+	size_t rows = t->sequence.rows, hidden = c->hidden_size, inner = c->intermediate_size;
+	double layers = (double)c->layers;
+	double wanted = layers - 1.0 + (double)t->sequence.head_rows / (double)rows;	/* the last layer's rows that predict */
+
+	printf("\nCase %c. GFLOP/s and share of the machine's: forward, gradient of input, gradient of weight\n", t->name);
+	printf("  product      rows     in    out\n");
+	bench_linear(t, "product qkv", DPO_LAYOUT_IN_OUT, rows, hidden, 3 * hidden, layers);
+	bench_linear(t, "product o", DPO_LAYOUT_IN_OUT, rows, hidden, hidden, wanted);
+	bench_linear(t, "product up", DPO_LAYOUT_IN_OUT, rows, hidden, inner, wanted);
+	bench_linear(t, "product down", DPO_LAYOUT_IN_OUT, rows, inner, hidden, wanted);
+	bench_head(t, bench_linear(t, "product head", DPO_LAYOUT_OUT_IN, t->sequence.head_rows, hidden, c->vocab_size, 1.0));
+}
+
+/* ------------------------------------------------------------------ the whole step */
+
+struct step {
+	struct trial *trial;
+	struct dpo_scorer *scorer;
+	struct dpo_optim optim;
+	float logps[2][ANSWER], d[2][ANSWER];
+	uint64_t t;
+	double norm, update;		/* seconds of the last step's norm and update */
+};
+
+static void
+score(struct step *s, bool back)
+{
+	struct dpo_error err;
+
+	check(dpo_score(s->scorer, &s->trial->example, (float *const[]){ s->logps[0], s->logps[1] }, NULL, &err) == DPO_OK,
+	    err.text);
+	if (back)
+		check(dpo_score_backward(s->scorer, &s->trial->example, (const float *const[]){ s->d[0], s->d[1] },
+		    s->trial->bench->gradients, &err) == DPO_OK, err.text);
+}
+
+static void
+take_step(void *data)
+{
+	struct step *s = data;
+	const struct bench *b = s->trial->bench;
+	double start, norm;
+
+	for (int i = 0; i < PAIRS; i++)
+		score(s, true);
+	start = machine_wall();
+	norm = dpo_optim_norm(&s->optim, b->gradients);
+	keep_least(&s->norm, machine_wall() - start);
+	start = machine_wall();
+	dpo_optim_step(&s->optim, b->weights, b->gradients, ++s->t, 1e-7, dpo_optim_clip(norm, 1.0));
+	keep_least(&s->update, machine_wall() - start);
+}
+
+static void
+take_pass(void *data)
+{
+	for (int i = 0; i < PAIRS; i++)
+		score(data, false);
+}
+
+static double
+bench_step(struct trial *t, double *cpu)
+{
+	const struct bench *b = t->bench;
+	static struct step s;
+	struct dpo_error err;
+	double seconds;
+
+	s = (struct step){ .trial = t };
+	for (size_t i = 0; i < ANSWER; i++) {
+		s.d[0][i] = -0.05f;
+		s.d[1][i] = 0.05f;
+	}
+	check(dpo_scorer_new(&s.scorer, &b->config, &b->params, b->weights, true, b->threads, &err) == DPO_OK, err.text);
+	check(dpo_optim_init(&s.optim, &b->params, &(struct dpo_optim_settings){ 0.9, 0.999, 1e-8, 0.0 }, b->threads,
+	    &err) == DPO_OK, err.text);
+	*cpu = machine_cpu();
+	seconds = measure(t, take_step, &s) / PAIRS;
+	*cpu = (machine_cpu() - *cpu) / (PAIRS * (double)(b->rounds + 1));
+	add(t, "gradient's norm", s.norm / PAIRS, 0.0);
+	add(t, "AdamW", s.update / PAIRS, 0.0);
+	dpo_optim_free(&s.optim);
+	dpo_scorer_free(s.scorer);
+	return seconds;
+}
+
+static double
+bench_reference(struct trial *t)
+{
+	const struct bench *b = t->bench;
+	static struct step s;
+	struct dpo_error err;
+	double seconds;
+
+	s = (struct step){ .trial = t };
+	check(dpo_scorer_new(&s.scorer, &b->config, &b->params, b->weights, false, b->threads, &err) == DPO_OK, err.text);
+	seconds = measure(t, take_pass, &s) / PAIRS;
+	dpo_scorer_free(s.scorer);
+	return seconds;
+}
+
+/* ------------------------------------------------------------------ the report */
+
+static void
+report(const struct trial *t, double step, double cpu, double reference)
+{
+	const struct bench *b = t->bench;
+	double products = 0.0, rest = step, flop = 0.0, roofline;
+	struct rusage usage;
+
+	printf("\n  %-26s %9s %6s\n", "part", "ms a pair", "share");
+	for (size_t i = 0; i < t->n_parts; i++) {
+		const struct part *p = &t->parts[i];
+
+		printf("  %-26s %9.2f %5.1f%%", p->name, 1e3 * p->seconds, 100.0 * p->seconds / step);
+		if (p->flop > 0.0)
+			printf("  %6.1f GFLOP/s", 1e-9 * p->flop / p->seconds);
+		printf("\n");
+		products += p->flop > 0.0 ? p->seconds : 0.0;
+		rest -= p->seconds;
+		flop += p->flop;
+	}
+	roofline = 1e-9 * (flop / b->fma + 28.0 * (double)b->params.parameters / b->change / PAIRS);
+	getrusage(RUSAGE_SELF, &usage);
+	printf("  %-26s %9.2f %5.1f%%\n", "rest", 1e3 * rest, 100.0 * rest / step);
+	printf("  %-26s %9.2f  (%.2f of cpu), %.0f%% of it outside products\n", "step", 1e3 * step, 1e3 * cpu,
+	    100.0 * (step - products) / step);
+	printf("  %-26s %9.2f  %.0f%% reached\n", "roofline", 1e3 * roofline, 100.0 * roofline / step);
+	printf("  %-26s %9.2f  %.2f as many pairs\n", "reference's pass", 1e3 * reference, step / reference);
+	printf("  %-26s %9.0f  MB\n", "peak memory so far", (double)usage.ru_maxrss / 1024.0);
+	if (!b->history)
+		return;
+	fprintf(b->history, ",\"%c\":{\"step\":%.5f,\"cpu\":%.5f,\"reference\":%.5f,\"roofline\":%.5f,\"parts\":{", t->name, step,
+	    cpu, reference, roofline);
+	for (size_t i = 0; i < t->n_parts; i++)
+		fprintf(b->history, "%s\"%s\":%.6f", i ? "," : "", t->parts[i].name, t->parts[i].seconds);
+	fprintf(b->history, "}}");
+}
+
+static void
+bench_case(const struct bench *b, char name, size_t prompt)
+{
+	static struct trial t;
+	struct dpo_error err;
+	double step, cpu, reference;
+
+	t = (struct trial){ .bench = b, .name = name,
+	    .example = { t.tokens, prompt, 2, { t.tokens + prompt, t.tokens + prompt + ANSWER }, { ANSWER, ANSWER } } };
+	for (size_t i = 0; i < 1024; i++)
+		t.tokens[i] = (int32_t)(i * 7919 % b->config.vocab_size);
+	check(dpo_pack(&t.sequence, &t.example, b->config.vocab_size, b->config.max_positions, &err) == DPO_OK, err.text);
+	bench_products(&t);
+	bench_layers(&t);
+	step = bench_step(&t, &cpu);
+	reference = bench_reference(&t);
+	report(&t, step, cpu, reference);
+	dpo_sequence_free(&t.sequence);
+}
+
+int
+main(int argc, char **argv)
+{
+	struct bench b = { .threads = argc > 1 && atoi(argv[1]) ? atoi(argv[1]) : dpo_parallel_available(),
+	    .rounds = argc > 2 ? atoi(argv[2]) : 5, .history = argc > 3 ? fopen(argv[3], "a") : NULL };
+	struct dpo_error err;
+
+	check(argc <= 3 || b.history, "the history cannot be written");
+	b.threads = dpo_gemm_threads(b.threads);
+	check(dpo_config_read(&b.config, gpt2, strlen(gpt2), &err) == DPO_OK &&
+	    dpo_params_init(&b.params, &b.config, &err) == DPO_OK, err.text);
+	b.weights = fill(b.params.total);
+	b.gradients = fill(b.params.total);
+	b.fma = machine_fma(b.threads);
+	b.read = machine_read(b.threads, b.weights, b.params.total);
+	b.change = machine_change(b.threads, b.weights, b.params.total);
+	printf("kernel %s, %d threads, best of %d; machine: %.0f GFLOP/s (%.0f on one thread), memory read %.1f GB/s, "
+	    "changed %.1f GB/s\n", dpo_gemm_kernel(), b.threads, b.rounds, b.fma, machine_fma(1), b.read, b.change);
+	if (b.history)
+		fprintf(b.history, "{\"kernel\":\"%s\",\"threads\":%d,\"rounds\":%d,\"fma\":%.1f,\"read\":%.2f,\"change\":%.2f",
+		    dpo_gemm_kernel(), b.threads, b.rounds, b.fma, b.read, b.change);
+	bench_case(&b, 'S', 128);
+	bench_case(&b, 'L', 384);
+	if (b.history)
+		fprintf(b.history, "}\n");
+	dpo_params_free(&b.params);
+	free(b.weights);
+	free(b.gradients);
+	return b.history && fclose(b.history) != 0;
+}

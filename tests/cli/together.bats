@@ -1,0 +1,64 @@
+#!/usr/bin/env bats
+# Two programs beside each other cost about what they cost one after the other: their threads do not fight for the cores.
+# Compared are seconds of CPU, which a busy machine spoils less than those of the clock; the best of some tries counts.
+
+setup_file() {
+	root="$BATS_TEST_DIRNAME/../.."
+	export bin=${DPO_BIN:-$root/bin} model="$root/testdata/story"
+	cd "$BATS_FILE_TMPDIR"
+	"$bin/dpo-tok" -q -m "$model" -o pairs.tok "$model/heldout.jsonl"
+	"$bin/dpo-reflogp" -q -m "$model" -o pairs.ref pairs.tok
+	unset OMP_WAIT_POLICY GOMP_SPINCOUNT
+}
+
+cpu() { # seconds of CPU of a command, and of all that it starts
+	TIMEFORMAT='%U %S'
+	{ time "$@" > /dev/null; } 2>&1 | awk '{ print $1 + $2 }'
+}
+
+apart() {
+	"$bin/dpo-reflogp" -q -j 2 -m "$model" -o apart.ref pairs.tok
+	"$bin/dpo-eval" -q -j 2 -m "$model" apart.ref
+}
+
+piped() {
+	"$bin/dpo-reflogp" -q -j 2 -m "$model" pairs.tok | "$bin/dpo-eval" -q -j 2 -m "$model"
+}
+
+by_make() {
+	printf 'all: a b\na b:\n\t"$(bin)/dpo-reflogp" -q -j 2 -m "$(model)" -o $@.ref pairs.tok\n' > together.mk
+	make -s -j2 -f together.mk
+}
+
+one_by_one() {
+	make -s -j1 -f together.mk
+}
+
+costs() { # FACTOR TOGETHER APART: together at most FACTOR times apart
+	for try in 1 2 3 4 5; do
+		together=$(cpu "$2") apart=$(cpu "$3")
+		echo "$2 $together s, $3 $apart s"
+		awk -v t="$together" -v a="$apart" -v f="$1" 'BEGIN { exit !(t <= f * a) }' && return
+	done
+	return 1
+}
+
+@test "dpo-reflogp | dpo-eval costs at most 1.2 times both alone" {
+	cd "$BATS_FILE_TMPDIR"
+	costs 1.2 piped apart
+}
+
+@test "make -j2 costs at most 1.2 times make -j1" {
+	cd "$BATS_FILE_TMPDIR"
+	by_make
+	costs 1.2 by_make one_by_one
+}
+
+@test "threads that spin are seen by these tests" {
+	[ "$(nproc)" -eq 2 ] || skip "on 2 cores, two programs of 2 threads each fight for them"
+	cd "$BATS_FILE_TMPDIR"
+	by_make
+	export OMP_WAIT_POLICY=active
+	run costs 1.2 by_make one_by_one
+	[ "$status" -ne 0 ]
+}
