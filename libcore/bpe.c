@@ -26,6 +26,11 @@ struct dpo_bpe_candidate {
 	int32_t left, right, merged;
 };
 
+/* Texts of the merge being read. */
+struct merging {
+	struct dpo_buffer left, right, joined;
+};
+
 /* The word at work. */
 struct word {
 	const struct dpo_bpe *bpe;
@@ -46,21 +51,42 @@ find(const struct dpo_bpe *bpe, int32_t left, int32_t right)
 	return &bpe->merges[i];
 }
 
-/* The table never grows: it is made for `count` merges at once. */
-static enum dpo_status
-make_table(struct dpo_bpe *bpe, size_t count, struct dpo_error *err)
+/* Room for one more merge. */
+static bool
+enlarge(struct dpo_bpe *bpe)
 {
-	bpe->capacity = 64;
-	while (bpe->capacity / 2 <= count)
-		bpe->capacity *= 2;
-	if (!(bpe->merges = dpo_alloc(bpe->capacity, sizeof *bpe->merges)))
-		return dpo_fail_memory(err);
+	struct dpo_bpe larger = { .capacity = bpe->capacity ? bpe->capacity * 2 : 64 };
+
+	if (bpe->used * 2 < bpe->capacity)
+		return true;
+	if (!(larger.merges = dpo_alloc(larger.capacity, sizeof *larger.merges)))
+		return false;
+	for (size_t i = 0; i < larger.capacity; i++)
+		larger.merges[i].left = -1;
 	for (size_t i = 0; i < bpe->capacity; i++)
-		bpe->merges[i].left = -1;
+		if (bpe->merges[i].left >= 0)
+			*find(&larger, bpe->merges[i].left, bpe->merges[i].right) = bpe->merges[i];
+	free(bpe->merges);
+	bpe->merges = larger.merges;
+	bpe->capacity = larger.capacity;
+	return true;
+}
+
+/* Of a pair that comes twice the later holds. */
+static enum dpo_status
+put_merge(struct dpo_bpe *bpe, struct dpo_merge merge, struct dpo_error *err)
+{
+	struct dpo_merge *slot;
+
+	if (!enlarge(bpe))
+		return dpo_fail_memory(err);
+	slot = find(bpe, merge.left, merge.right);
+	bpe->used += slot->left < 0;
+	*slot = merge;
 	return DPO_OK;
 }
 
-/* Add a merge of the next rank; of a pair that comes twice the later rank holds. */
+/* Add a merge of the next rank. */
 static enum dpo_status
 add_merge(struct dpo_bpe *bpe, const struct dpo_vocab *vocab, struct dpo_buffer *joined, const char *left,
     size_t left_bytes, const char *right, size_t right_bytes, struct dpo_error *err)
@@ -78,9 +104,8 @@ add_merge(struct dpo_bpe *bpe, const struct dpo_vocab *vocab, struct dpo_buffer 
 	if (left_bytes == 0 || right_bytes == 0 || merge.left < 0 || merge.right < 0 || merge.merged < 0)
 		return dpo_fail(err, DPO_FORMAT, "merge %zu, \"%.*s %.*s\": a token that is not in the vocabulary",
 		    bpe->count, (int)(left_bytes > 60 ? 60 : left_bytes), left, (int)(right_bytes > 60 ? 60 : right_bytes), right);
-	*find(bpe, merge.left, merge.right) = merge;
 	bpe->count++;
-	return DPO_OK;
+	return put_merge(bpe, merge, err);
 }
 
 /* "left right": exactly one space, not at the ends. */
@@ -99,12 +124,13 @@ add_line(struct dpo_bpe *bpe, const struct dpo_vocab *vocab, struct dpo_buffer *
 
 /* ------------------------------------------------------------------ reading */
 
-static void
-look_up_characters(struct dpo_bpe *bpe, const struct dpo_vocab *vocab)
+void
+dpo_bpe_init(struct dpo_bpe *bpe, const struct dpo_vocab *vocab)
 {
 	char text[8];
 	uint8_t utf8[4];
 
+	*bpe = (struct dpo_bpe){ .unk = -1 };
 	for (uint32_t code = 0; code < DPO_BPE_LOW; code++)
 		bpe->low[code] = dpo_vocab_id(vocab, (const char *)utf8, dpo_utf8_put(utf8, code));
 	for (unsigned byte = 0; byte < 256; byte++) {
@@ -142,43 +168,69 @@ read_options(struct dpo_bpe *bpe, const cJSON *model, const struct dpo_vocab *vo
 	return DPO_OK;
 }
 
+/* One merge, whose first token of JSON was just read: "left right", or [left, right]. */
 static enum dpo_status
-read_merge(struct dpo_bpe *bpe, const cJSON *item, const struct dpo_vocab *vocab, struct dpo_buffer *joined,
-    struct dpo_error *err)
+read_merge(struct dpo_bpe *bpe, struct dpo_json_lexer *lexer, enum dpo_json_token token, const struct dpo_vocab *vocab,
+    struct merging *work, struct dpo_error *err)
 {
-	const cJSON *left = item->child, *right = left ? left->next : NULL;
+	dpo_buffer_clear(&work->left);
+	dpo_buffer_clear(&work->right);
+	if (token == DPO_JSON_STRING) {
+		dpo_json_unescape(lexer, &work->left);
+		return work->left.failed ? dpo_fail_memory(err) :
+		    add_line(bpe, vocab, &work->joined, dpo_buffer_text(&work->left), work->left.len, err);
+	}
+	if (token == DPO_JSON_OPEN_ARRAY && dpo_json_next(lexer, err) == DPO_JSON_STRING) {
+		dpo_json_unescape(lexer, &work->left);
+		if (dpo_json_next(lexer, err) == DPO_JSON_COMMA && dpo_json_next(lexer, err) == DPO_JSON_STRING) {
+			dpo_json_unescape(lexer, &work->right);
+			if (dpo_json_next(lexer, err) == DPO_JSON_CLOSE_ARRAY)
+				return work->left.failed || work->right.failed ? dpo_fail_memory(err) :
+				    add_merge(bpe, vocab, &work->joined, dpo_buffer_text(&work->left), work->left.len,
+				    dpo_buffer_text(&work->right), work->right.len, err);
+		}
+	}
+	return dpo_fail(err, DPO_FORMAT, "merge %zu is neither a string nor a pair of strings", bpe->count);
+}
 
-	if (cJSON_IsString(item))
-		return add_line(bpe, vocab, joined, item->valuestring, strlen(item->valuestring), err);
-	if (!cJSON_IsArray(item) || !cJSON_IsString(left) || !cJSON_IsString(right) || right->next)
-		return dpo_fail(err, DPO_FORMAT, "merge %zu is neither a string nor a pair of strings", bpe->count);
-	return add_merge(bpe, vocab, joined, left->valuestring, strlen(left->valuestring), right->valuestring,
-	    strlen(right->valuestring), err);
+static enum dpo_status
+read_merges(struct dpo_bpe *bpe, const char *list, size_t n, const struct dpo_vocab *vocab, struct dpo_error *err)
+{
+	struct dpo_json_lexer lexer = { .text = list, .len = n };
+	struct merging work = { 0 };
+	enum dpo_status status = DPO_OK;
+	enum dpo_json_token token;
+
+	if (!list || dpo_json_next(&lexer, err) != DPO_JSON_OPEN_ARRAY)
+		return dpo_fail(err, DPO_FORMAT, "\"merges\" is %s", list ? "not a list" : "missing");
+	for (token = dpo_json_next(&lexer, err); status == DPO_OK && token != DPO_JSON_CLOSE_ARRAY;
+	    token = dpo_json_next(&lexer, err))
+		if (token != DPO_JSON_COMMA)
+			status = read_merge(bpe, &lexer, token, vocab, &work, err);
+	dpo_buffer_free(&work.left);
+	dpo_buffer_free(&work.right);
+	dpo_buffer_free(&work.joined);
+	return status;
 }
 
 enum dpo_status
-dpo_bpe_read(struct dpo_bpe *bpe, const cJSON *model, const struct dpo_vocab *vocab, struct dpo_error *err)
+dpo_bpe_read(struct dpo_bpe *bpe, const cJSON *model, const char *list, size_t n, const struct dpo_vocab *vocab,
+    struct dpo_error *err)
 {
-	const cJSON *list = dpo_json_get(model, "merges"), *item;
-	struct dpo_buffer joined = { 0 };
 	enum dpo_status status;
 
-	*bpe = (struct dpo_bpe){ 0 };
-	look_up_characters(bpe, vocab);
-	if ((status = read_options(bpe, model, vocab, err)) != DPO_OK)
-		return status;
-	if (!cJSON_IsArray(list))
-		return dpo_fail(err, DPO_FORMAT, "\"merges\" is %s", list ? "not a list" : "missing");
-	if ((status = make_table(bpe, (size_t)cJSON_GetArraySize(list), err)) != DPO_OK)
-		return status;
-	cJSON_ArrayForEach(item, list) {
-		if ((status = read_merge(bpe, item, vocab, &joined, err)) != DPO_OK)
-			break;
-	}
-	dpo_buffer_free(&joined);
-	if (status != DPO_OK)
+	dpo_bpe_init(bpe, vocab);
+	if ((status = read_options(bpe, model, vocab, err)) != DPO_OK ||
+	    (status = read_merges(bpe, list, n, vocab, err)) != DPO_OK)
 		dpo_bpe_free(bpe);
 	return status;
+}
+
+enum dpo_status
+dpo_bpe_add(struct dpo_bpe *bpe, struct dpo_merge_ids ids, uint32_t rank, struct dpo_error *err)
+{
+	bpe->count++;
+	return put_merge(bpe, (struct dpo_merge){ .left = ids.left, .right = ids.right, .merged = ids.merged, .rank = rank }, err);
 }
 
 enum dpo_status
@@ -187,14 +239,10 @@ dpo_bpe_read_text(struct dpo_bpe *bpe, const char *text, size_t n, const struct 
 {
 	static const char version[] = "#version";
 	struct dpo_buffer joined = { 0 };
-	enum dpo_status status;
-	size_t lines = 1, length;
+	enum dpo_status status = DPO_OK;
+	size_t length;
 
-	*bpe = (struct dpo_bpe){ .unk = -1 };
-	look_up_characters(bpe, vocab);
-	for (size_t i = 0; i < n; i++)
-		lines += text[i] == '\n';
-	status = make_table(bpe, lines, err);
+	dpo_bpe_init(bpe, vocab);
 	for (const char *line = text, *end = text + n; line < end && status == DPO_OK; line += length + 1) {
 		const char *stop = memchr(line, '\n', (size_t)(end - line));
 		size_t used = length = stop ? (size_t)(stop - line) : (size_t)(end - line);
@@ -272,7 +320,7 @@ consider(struct word *word, int32_t at)
 	const struct dpo_merge *merge;
 	int32_t after = at >= 0 ? symbols[at].after : -1;
 
-	if (after < 0)
+	if (after < 0 || word->bpe->used == 0)
 		return;
 	merge = find(word->bpe, symbols[at].id, symbols[after].id);
 	if (merge->left >= 0)

@@ -181,6 +181,20 @@ dpo_detokenizer_byte_level(struct dpo_detokenizer *detokenizer, struct dpo_error
 	return add(detokenizer, (struct dpo_detokenizer_step){ .kind = BYTE_LEVEL }, "", "", err);
 }
 
+enum dpo_status
+dpo_detokenizer_sentencepiece(struct dpo_detokenizer *detokenizer, bool strip, struct dpo_error *err)
+{
+	static const struct { struct dpo_detokenizer_step step; const char *pattern, *content; } steps[] = {
+		{ { .kind = REPLACE }, "\xe2\x96\x81", " " }, { { .kind = BYTE_FALLBACK }, "", "" }, { { .kind = FUSE }, "", "" },
+		{ { .kind = STRIP, .start = 1 }, " ", "" },
+	};
+	enum dpo_status status = DPO_OK;
+
+	for (size_t i = 0; i < (strip ? 4 : 3) && status == DPO_OK; i++)
+		status = add(detokenizer, steps[i].step, steps[i].pattern, steps[i].content, err);
+	return status;
+}
+
 void
 dpo_detokenizer_free(struct dpo_detokenizer *detokenizer)
 {

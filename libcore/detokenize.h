@@ -35,6 +35,9 @@ enum dpo_status dpo_detokenizer_read(struct dpo_detokenizer *detokenizer, const 
 	DPO_MUST_CHECK;
 /* Add the step ByteLevel (a tokenizer without tokenizer.json). */
 enum dpo_status dpo_detokenizer_byte_level(struct dpo_detokenizer *detokenizer, struct dpo_error *err) DPO_MUST_CHECK;
+/* Add SentencePiece's steps: U+2581 to space, byte tokens to bytes, and, with `strip`, the space in front taken away. */
+enum dpo_status dpo_detokenizer_sentencepiece(struct dpo_detokenizer *detokenizer, bool strip, struct dpo_error *err)
+	DPO_MUST_CHECK;
 void dpo_detokenizer_free(struct dpo_detokenizer *detokenizer);
 
 /* Append the text of the tokens (used up: left empty) to out, each byte that is not UTF-8's as U+FFFD. DPO_NOMEM only. */

@@ -128,11 +128,15 @@ dpo_files_tokenizer_id(const struct dpo_files *files, char hex[2 * DPO_HASH_BYTE
 
 	if (dpo_files_find(files, "tokenizer.json")) {
 		add_to_id(hash, files, "tokenizer.json");
-	} else if (dpo_files_find(files, "vocab.json")) {
-		add_to_id(hash, files, "vocab.json");
-		add_to_id(hash, files, "merges.txt");
 	} else {
-		return false;
+		bool classic = dpo_files_find(files, "vocab.json");
+
+		if (!classic && !dpo_files_find(files, "tokenizer.model"))
+			return false;
+		add_to_id(hash, files, classic ? "vocab.json" : "tokenizer.model");
+		if (classic)
+			add_to_id(hash, files, "merges.txt");
+		add_to_id(hash, files, "added_tokens.json");
 	}
 	add_to_id(hash, files, "tokenizer_config.json");
 	add_to_id(hash, files, "special_tokens_map.json");

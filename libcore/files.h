@@ -43,9 +43,9 @@ enum dpo_status dpo_files_add(struct dpo_files *files, const char *name, const v
 /* The file of that name, or NULL. */
 const struct dpo_named_file *dpo_files_find(const struct dpo_files *files, const char *name);
 /*
- * The tokenizer id as hex: over the tokenizer files that decide ids (tokenizer.json, or vocab.json
- * and merges.txt without it; tokenizer_config.json; special_tokens_map.json), in this order, from t
- * = 32 zero bytes: t = H(t, H(name), u64 length, H(bytes)). false if there is no tokenizer.
+ * The tokenizer id as hex: over the tokenizer files that decide ids (tokenizer.json; without it
+ * vocab.json and merges.txt, or tokenizer.model, and then added_tokens.json; tokenizer_config.json;
+ * special_tokens_map.json), in this order, from t = 32 zero bytes: t = H(t, H(name), u64 length, H(bytes)). false if there is no tokenizer.
  */
 bool dpo_files_tokenizer_id(const struct dpo_files *files, char hex[2 * DPO_HASH_BYTES + 1]);
 void dpo_files_free(struct dpo_files *files);

@@ -1,54 +1,86 @@
 #include "normalize.h"
 
 #include "json.h"
+#include "normalform.h"
+#include "regex.h"
 #include "utf8.h"
 
 #include <stdlib.h>
 #include <string.h>
 #include <utf8proc.h>
 
-enum kind { PREPEND, REPLACE, UNICODE };
+enum kind { PREPEND, REPLACE, REPLACE_REGEX, STRIP, STRIP_ACCENTS, LOWERCASE, UNICODE, CHARSMAP };
 
 struct dpo_normalizer_step {
 	enum kind kind;
-	char *pattern;		/* owned; REPLACE: what is replaced */
-	char *content;		/* owned; PREPEND, REPLACE */
-	utf8proc_option_t form;	/* UNICODE */
+	char *pattern;			/* owned; REPLACE: what is replaced */
+	char *content;			/* owned; PREPEND, REPLACE, REPLACE_REGEX */
+	struct dpo_regex *regex;	/* owned; REPLACE_REGEX */
+	enum dpo_normal_form form;	/* UNICODE */
+	bool left, right;		/* STRIP */
+	struct dpo_charsmap map;	/* owned; CHARSMAP */
 };
 
 /* ------------------------------------------------------------------ reading */
 
+/* A new step at the end, all of it 0 but its kind. */
 static enum dpo_status
-add(struct dpo_normalizer *normalizer, enum kind kind, const char *pattern, const char *content,
-    utf8proc_option_t form, struct dpo_error *err)
+add(struct dpo_normalizer *normalizer, enum kind kind, struct dpo_normalizer_step **step, struct dpo_error *err)
 {
-	struct dpo_normalizer_step *step;
 	void *steps = normalizer->steps;
 
-	if (!dpo_size_grow(&steps, &normalizer->capacity, normalizer->count + 1, sizeof *step))
+	if (!dpo_size_grow(&steps, &normalizer->capacity, normalizer->count + 1, sizeof **step))
 		return dpo_fail_memory(err);
 	normalizer->steps = steps;
-	step = &normalizer->steps[normalizer->count++];
-	*step = (struct dpo_normalizer_step){ .kind = kind, .form = form,
-		.pattern = dpo_size_copy(pattern, strlen(pattern)), .content = dpo_size_copy(content, strlen(content)) };
-	return step->pattern && step->content ? DPO_OK : dpo_fail_memory(err);
+	*step = &normalizer->steps[normalizer->count++];
+	**step = (struct dpo_normalizer_step){ .kind = kind };
+	return DPO_OK;
 }
 
 static enum dpo_status
-add_replace(struct dpo_normalizer *normalizer, const cJSON *spec, struct dpo_error *err)
+set(char **text, const char *value, struct dpo_error *err)
+{
+	return (*text = dpo_size_copy(value, strlen(value))) ? DPO_OK : dpo_fail_memory(err);
+}
+
+static enum dpo_status
+read_prepend(struct dpo_normalizer_step *step, const cJSON *spec, struct dpo_error *err)
+{
+	enum dpo_status status;
+	const char *text;
+
+	status = dpo_json_string(&text, spec, "prepend", err);
+	return status == DPO_OK ? set(&step->content, text, err) : status;
+}
+
+static enum dpo_status
+read_replace(struct dpo_normalizer_step *step, const cJSON *spec, struct dpo_error *err)
 {
 	const cJSON *pattern = dpo_json_get(spec, "pattern");
+	bool regex = dpo_json_get(pattern, "Regex");
 	const char *from, *to;
 	enum dpo_status status;
 
-	if (dpo_json_get(pattern, "Regex"))
-		return dpo_fail(err, DPO_UNSUPPORTED, "normalizer Replace with a regular expression");
-	if ((status = dpo_json_string(&from, pattern, "String", err)) != DPO_OK ||
-	    (status = dpo_json_string(&to, spec, "content", err)) != DPO_OK)
+	if ((status = dpo_json_string(&from, pattern, regex ? "Regex" : "String", err)) != DPO_OK ||
+	    (status = dpo_json_string(&to, spec, "content", err)) != DPO_OK ||
+	    (status = set(&step->content, to, err)) != DPO_OK)
 		return status;
 	if (!*from)
 		return dpo_fail(err, DPO_FORMAT, "normalizer Replace of an empty string");
-	return add(normalizer, REPLACE, from, to, 0, err);
+	if (!regex)
+		return set(&step->pattern, from, err);
+	step->kind = REPLACE_REGEX;
+	return dpo_regex_new(&step->regex, from, strlen(from), err);
+}
+
+static enum dpo_status
+read_strip(struct dpo_normalizer_step *step, const cJSON *spec, struct dpo_error *err)
+{
+	enum dpo_status status;
+
+	if ((status = dpo_json_bool_or(&step->left, spec, "strip_left", true, err)) != DPO_OK)
+		return status;
+	return dpo_json_bool_or(&step->right, spec, "strip_right", true, err);
 }
 
 static enum dpo_status read_step(struct dpo_normalizer *, const cJSON *, struct dpo_error *);
@@ -70,27 +102,34 @@ read_sequence(struct dpo_normalizer *normalizer, const cJSON *list, struct dpo_e
 static enum dpo_status
 read_step(struct dpo_normalizer *normalizer, const cJSON *spec, struct dpo_error *err)
 {
-	static const struct { const char *name; utf8proc_option_t form; } forms[] = {
-		{ "NFC", UTF8PROC_COMPOSE }, { "NFD", UTF8PROC_DECOMPOSE },
-		{ "NFKC", UTF8PROC_COMPOSE | UTF8PROC_COMPAT }, { "NFKD", UTF8PROC_DECOMPOSE | UTF8PROC_COMPAT },
+	static const struct {
+		const char *name;
+		enum kind kind;
+		enum dpo_normal_form form;
+		enum dpo_status (*read)(struct dpo_normalizer_step *, const cJSON *, struct dpo_error *);
+	} types[] = {
+		{ "NFC", UNICODE, DPO_NFC, NULL }, { "NFD", UNICODE, DPO_NFD, NULL }, { "NFKC", UNICODE, DPO_NFKC, NULL },
+		{ "NFKD", UNICODE, DPO_NFKD, NULL },
+		{ "Prepend", PREPEND, 0, read_prepend }, { "Replace", REPLACE, 0, read_replace },
+		{ "Strip", STRIP, 0, read_strip }, { "StripAccents", STRIP_ACCENTS, 0, NULL }, { "Lowercase", LOWERCASE, 0, NULL },
 	};
+	struct dpo_normalizer_step *step;
 	enum dpo_status status;
-	const char *type, *text;
+	const char *type;
 
 	if ((status = dpo_json_string(&type, spec, "type", err)) != DPO_OK)
 		return status;
-	for (size_t i = 0; i < sizeof forms / sizeof *forms; i++)
-		if (strcmp(type, forms[i].name) == 0)
-			return add(normalizer, UNICODE, "", "", forms[i].form, err);
 	if (strcmp(type, "Sequence") == 0)
 		return read_sequence(normalizer, dpo_json_get(spec, "normalizers"), err);
-	if (strcmp(type, "Replace") == 0)
-		return add_replace(normalizer, spec, err);
-	if (strcmp(type, "Prepend") != 0)
-		return dpo_fail(err, DPO_UNSUPPORTED, "normalizer %.60s", type);
-	if ((status = dpo_json_string(&text, spec, "prepend", err)) != DPO_OK)
-		return status;
-	return add(normalizer, PREPEND, "", text, 0, err);
+	for (size_t i = 0; i < sizeof types / sizeof *types; i++) {
+		if (strcmp(type, types[i].name) != 0)
+			continue;
+		if ((status = add(normalizer, types[i].kind, &step, err)) != DPO_OK)
+			return status;
+		step->form = types[i].form;
+		return types[i].read ? types[i].read(step, spec, err) : DPO_OK;
+	}
+	return dpo_fail(err, DPO_UNSUPPORTED, "normalizer %.60s", type);
 }
 
 enum dpo_status
@@ -109,15 +148,38 @@ dpo_normalizer_read(struct dpo_normalizer *normalizer, const cJSON *spec, struct
 enum dpo_status
 dpo_normalizer_nfc(struct dpo_normalizer *normalizer, struct dpo_error *err)
 {
-	return add(normalizer, UNICODE, "", "", UTF8PROC_COMPOSE, err);
+	struct dpo_normalizer_step *step = NULL;
+	enum dpo_status status = add(normalizer, UNICODE, &step, err);
+
+	if (status == DPO_OK)
+		step->form = DPO_NFC;
+	return status;
+}
+
+enum dpo_status
+dpo_normalizer_charsmap(struct dpo_normalizer *normalizer, struct dpo_charsmap *map, struct dpo_error *err)
+{
+	struct dpo_normalizer_step *step = NULL;
+	enum dpo_status status = add(normalizer, CHARSMAP, &step, err);
+
+	if (status == DPO_OK)
+		step->map = *map;
+	else
+		dpo_charsmap_free(map);
+	*map = (struct dpo_charsmap){ 0 };
+	return status;
 }
 
 void
 dpo_normalizer_free(struct dpo_normalizer *normalizer)
 {
 	for (size_t i = 0; i < normalizer->count; i++) {
-		free(normalizer->steps[i].pattern);
-		free(normalizer->steps[i].content);
+		struct dpo_normalizer_step *step = &normalizer->steps[i];
+
+		free(step->pattern);
+		free(step->content);
+		dpo_regex_free(step->regex);
+		dpo_charsmap_free(&step->map);
 	}
 	free(normalizer->steps);
 	*normalizer = (struct dpo_normalizer){ 0 };
@@ -147,29 +209,71 @@ replace(const struct dpo_normalizer_step *step, const char *text, size_t n, stru
 	dpo_buffer_append(out, text + from, n - from);
 }
 
-/* One of Unicode's four normalization forms (UAX #15). */
+/* Each match becomes the content; an empty one, too, but not where the match before ended. */
 static enum dpo_status
-normal_form(utf8proc_option_t form, const char *text, size_t n, struct dpo_buffer *out, struct dpo_error *err)
+replace_matches(const struct dpo_normalizer_step *step, const char *text, size_t n, struct dpo_buffer *out,
+    struct dpo_error *err)
 {
-	utf8proc_option_t options = UTF8PROC_STABLE | form;
-	utf8proc_ssize_t count;
-	utf8proc_int32_t *codes;
-	uint8_t utf8[4];
+	struct dpo_regex_scratch *scratch = dpo_regex_scratch_new();
+	size_t done = 0, from = 0, start, end, last = SIZE_MAX;
+	enum dpo_status status = scratch ? DPO_OK : dpo_fail_memory(err);
+	uint32_t code;
 
-	count = utf8proc_decompose((const uint8_t *)text, (utf8proc_ssize_t)n, NULL, 0, options);
-	if (count < 0)
-		return dpo_fail(err, DPO_FORMAT, "normalization: %s", utf8proc_errmsg(count));
-	if ((size_t)count > DPO_NORMALIZE_MAX / 4)
-		return dpo_fail(err, DPO_LIMIT, "text normalizes to %zu characters", (size_t)count);
-	if (!(codes = dpo_alloc((size_t)count + 1, sizeof *codes)))
-		return dpo_fail_memory(err);
-	count = utf8proc_decompose((const uint8_t *)text, (utf8proc_ssize_t)n, codes, count, options);
-	if (count > 0)
-		count = utf8proc_normalize_utf32(codes, count, options);
-	for (utf8proc_ssize_t i = 0; i < count; i++)
-		dpo_buffer_append(out, utf8, dpo_utf8_put(utf8, (uint32_t)codes[i]));
-	free(codes);
-	return count < 0 ? dpo_fail(err, DPO_FORMAT, "normalization: %s", utf8proc_errmsg(count)) : DPO_OK;
+	while (status == DPO_OK && from <= n &&
+	    (status = dpo_regex_find(step->regex, scratch, text, n, from, &start, &end, err)) == DPO_OK) {
+		if (start == end && end == last) {
+			from += from < n ? dpo_utf8_next((const uint8_t *)text + from, n - from, &code) : 1;
+			continue;
+		}
+		dpo_buffer_append(out, text + done, start - done);
+		dpo_buffer_string(out, step->content);
+		done = from = last = end;
+	}
+	dpo_buffer_append(out, text + done, n - done);
+	dpo_regex_scratch_free(scratch);
+	return status == DPO_END ? DPO_OK : status;
+}
+
+static void
+strip(const struct dpo_normalizer_step *step, const char *text, size_t n, struct dpo_buffer *out)
+{
+	size_t start = 0, end = n, last, length;
+	uint32_t code;
+
+	while (step->left && start < n && (length = dpo_utf8_next((const uint8_t *)text + start, n - start, &code)) &&
+	    dpo_utf8_space(code))
+		start += length;
+	while (step->right && end > start) {
+		for (last = end - 1; last > start && ((uint8_t)text[last] & 0xc0) == 0x80;)
+			last--;
+		if (!dpo_utf8_next((const uint8_t *)text + last, end - last, &code) || !dpo_utf8_space(code))
+			break;
+		end = last;
+	}
+	dpo_buffer_append(out, text + start, end - start);
+}
+
+/* Each character on its own: lower case, or gone if it is a mark. */
+static void
+each_character(enum kind kind, const char *text, size_t n, struct dpo_buffer *out)
+{
+	uint8_t utf8[4];
+	uint32_t code;
+
+	for (size_t at = 0, length; at < n && (length = dpo_utf8_next((const uint8_t *)text + at, n - at, &code)) > 0;
+	    at += length) {
+		utf8proc_category_t category = utf8proc_category((utf8proc_int32_t)code);
+
+		if (kind == STRIP_ACCENTS && (category == UTF8PROC_CATEGORY_MN || category == UTF8PROC_CATEGORY_MC ||
+		    category == UTF8PROC_CATEGORY_ME))
+			continue;
+		if (kind == LOWERCASE && code == 0x130)	/* the only one that becomes two characters */
+			dpo_buffer_string(out, "i\xcc\x87");
+		else if (kind == LOWERCASE)
+			dpo_buffer_append(out, utf8, dpo_utf8_put(utf8, (uint32_t)utf8proc_tolower((utf8proc_int32_t)code)));
+		else
+			dpo_buffer_append(out, text + at, length);
+	}
 }
 
 static enum dpo_status
@@ -185,10 +289,22 @@ apply(const struct dpo_normalizer_step *step, const char *text, size_t n, struct
 	case REPLACE:
 		replace(step, text, n, out);
 		return DPO_OK;
+	case REPLACE_REGEX:
+		return replace_matches(step, text, n, out, err);
+	case STRIP:
+		strip(step, text, n, out);
+		return DPO_OK;
+	case STRIP_ACCENTS:
+	case LOWERCASE:
+		each_character(step->kind, text, n, out);
+		return DPO_OK;
+	case CHARSMAP:
+		dpo_charsmap_apply(&step->map, text, n, out);
+		return DPO_OK;
 	case UNICODE:
 		break;
 	}
-	return normal_form(step->form, text, n, out, err);
+	return dpo_normal_form(step->form, text, n, DPO_NORMALIZE_MAX / 4, out, err);
 }
 
 enum dpo_status

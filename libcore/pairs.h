@@ -1,5 +1,5 @@
 /*
- * pairs - from a row to token ids: prompt, boundary, end of sequence, dropping and truncation. Layer 7; uses error, size,
+ * pairs - from a row to token ids: prompt, boundary, end of sequence, dropping and truncation. Layer 9; uses error, size,
  * buffer, ids, rows, tokenizer.
  *
  * TRL's rules (1.16):

@@ -130,31 +130,102 @@ read_metaspace(struct dpo_pretokenizer_step *step, const cJSON *spec, struct dpo
 }
 
 static enum dpo_status
-read_split(struct dpo_pretokenizer_step *step, const cJSON *spec, struct dpo_error *err)
+set_regex(struct dpo_pretokenizer_step *step, const char *pattern, enum behavior behavior, struct dpo_error *err)
+{
+	step->kind = SPLIT;
+	step->behavior = behavior;
+	return dpo_regex_new(&step->regex, pattern, strlen(pattern), err);
+}
+
+/* The behavior of a split; fallback NULL: the key must be there. */
+static enum dpo_status
+read_behavior(struct dpo_pretokenizer_step *step, const cJSON *spec, const char *fallback, struct dpo_error *err)
 {
 	static const char *const behaviors[BEHAVIORS] = { "Isolated", "Removed", "MergedWithPrevious",
 		"MergedWithNext", "Contiguous" };
-	const cJSON *pattern = dpo_json_get(spec, "pattern");
-	const char *behavior, *text;
+	const char *behavior;
 	enum dpo_status status;
 	size_t i = 0;
 
-	step->kind = SPLIT;
-	if ((status = dpo_json_string(&behavior, spec, "behavior", err)) != DPO_OK ||
-	    (status = dpo_json_bool_or(&step->invert, spec, "invert", false, err)) != DPO_OK)
+	status = fallback ? dpo_json_string_or(&behavior, spec, "behavior", fallback, err) :
+	    dpo_json_string(&behavior, spec, "behavior", err);
+	if (status != DPO_OK)
 		return status;
 	while (i < BEHAVIORS && strcmp(behaviors[i], behavior) != 0)
 		i++;
 	if (i == BEHAVIORS)
 		return dpo_fail(err, DPO_UNSUPPORTED, "Split with behavior \"%.60s\"", behavior);
 	step->behavior = (enum behavior)i;
+	return DPO_OK;
+}
+
+static enum dpo_status
+read_split(struct dpo_pretokenizer_step *step, const cJSON *spec, struct dpo_error *err)
+{
+	const cJSON *pattern = dpo_json_get(spec, "pattern");
+	enum dpo_status status;
+	const char *text;
+
+	step->kind = SPLIT;
+	if ((status = read_behavior(step, spec, NULL, err)) != DPO_OK ||
+	    (status = dpo_json_bool_or(&step->invert, spec, "invert", false, err)) != DPO_OK)
+		return status;
 	if (!dpo_json_get(pattern, "Regex")) {
 		status = dpo_json_string(&text, pattern, "String", err);
 		return status == DPO_OK ? set_string(step, text, err) : status;
 	}
 	if ((status = dpo_json_string(&text, pattern, "Regex", err)) != DPO_OK)
 		return status;
-	return dpo_regex_new(&step->regex, text, strlen(text), err);
+	return set_regex(step, text, step->behavior, err);
+}
+
+static enum dpo_status
+read_digits(struct dpo_pretokenizer_step *step, const cJSON *spec, struct dpo_error *err)
+{
+	enum dpo_status status;
+	bool individual;
+
+	if ((status = dpo_json_bool_or(&individual, spec, "individual_digits", false, err)) != DPO_OK)
+		return status;
+	return set_regex(step, "\\p{N}", individual ? ISOLATED : CONTIGUOUS, err);
+}
+
+static enum dpo_status
+read_punctuation(struct dpo_pretokenizer_step *step, const cJSON *spec, struct dpo_error *err)
+{
+	enum dpo_status status = read_behavior(step, spec, "Isolated", err);
+
+	return status == DPO_OK ? set_regex(step, "[\\p{P}$+<=>\\^`|~]", step->behavior, err) : status;
+}
+
+/* The word characters of UTS #18, annex C, as the inside of a class. */
+#define WORD "\\p{Alphabetic}\\p{M}\\p{Nd}\\p{Pc}\\x{200c}\\x{200d}"
+
+static enum dpo_status
+read_whitespace(struct dpo_pretokenizer_step *step, const cJSON *spec, struct dpo_error *err)
+{
+	(void)spec;
+	step->invert = true;
+	return set_regex(step, "[" WORD "]+|[^\\s" WORD "]+", REMOVED, err);
+}
+
+static enum dpo_status
+read_whitespace_split(struct dpo_pretokenizer_step *step, const cJSON *spec, struct dpo_error *err)
+{
+	(void)spec;
+	return set_regex(step, "\\s", REMOVED, err);
+}
+
+static enum dpo_status
+read_delimiter(struct dpo_pretokenizer_step *step, const cJSON *spec, struct dpo_error *err)
+{
+	enum dpo_status status;
+	const char *delimiter;
+
+	step->kind = SPLIT;
+	step->behavior = REMOVED;
+	status = dpo_json_string(&delimiter, spec, "delimiter", err);
+	return status == DPO_OK ? set_string(step, delimiter, err) : status;
 }
 
 static enum dpo_status
@@ -163,7 +234,11 @@ read_step(struct dpo_pretokenizer *pretokenizer, const cJSON *spec, struct dpo_e
 	static const struct {
 		const char *type;
 		enum dpo_status (*read)(struct dpo_pretokenizer_step *, const cJSON *, struct dpo_error *);
-	} types[] = { { "ByteLevel", read_byte_level }, { "Metaspace", read_metaspace }, { "Split", read_split } };
+	} types[] = {
+		{ "ByteLevel", read_byte_level }, { "Metaspace", read_metaspace }, { "Split", read_split },
+		{ "Digits", read_digits }, { "Punctuation", read_punctuation }, { "Whitespace", read_whitespace },
+		{ "WhitespaceSplit", read_whitespace_split }, { "CharDelimiterSplit", read_delimiter },
+	};
 	struct dpo_pretokenizer_step *step;
 	enum dpo_status status;
 	const cJSON *item, *list;

@@ -2,8 +2,8 @@
  * pretokenize - the pre_tokenizer of a tokenizer.json: normalized text to the words that the model then merges. Layer 3;
  * uses error, size, buffer, utf8, json, regex.
  *
- * Known: ByteLevel, Metaspace, Split (of a string or a regular expression), Sequence. Any other type is
- * DPO_UNSUPPORTED naming it. ByteLevel writes each byte as one character of GPT-2's byte alphabet (Radford et al. 2019).
+ * Known: ByteLevel, Metaspace, Split (of a string or a regular expression), Digits, Punctuation, Whitespace,
+ * WhitespaceSplit, CharDelimiterSplit, Sequence. Any other type is DPO_UNSUPPORTED naming it. ByteLevel writes each byte as one character of GPT-2's byte alphabet (Radford et al. 2019).
  */
 #ifndef DPO_PRETOKENIZE_H
 #define DPO_PRETOKENIZE_H

@@ -1,5 +1,5 @@
 /*
- * prompts - the prompts of a file: JSON Lines, or a stream of pairs. Layer 7; uses error, size, buffer, bytes, ids, json,
+ * prompts - the prompts of a file: JSON Lines, or a stream of pairs. Layer 9; uses error, size, buffer, bytes, ids, json,
  * file, lines, header, stream, tokenizer.
  *
  * A line is an object with "prompt_ids" (token ids), or "prompt" (a text, tokenized with the tokenizer's special

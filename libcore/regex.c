@@ -103,6 +103,7 @@ compile(struct dpo_regex *regex, const struct dpo_buffer *pattern, struct dpo_er
 	if (!(regex->limits = pcre2_match_context_create(NULL)))
 		return dpo_fail_memory(err);
 	pcre2_set_match_limit(regex->limits, DPO_REGEX_MATCH_LIMIT);
+	pcre2_set_heap_limit(regex->limits, DPO_REGEX_HEAP_LIMIT);
 	return DPO_OK;
 }
 

@@ -16,6 +16,7 @@
 
 #define DPO_REGEX_PATTERN_MAX ((size_t)1 << 16)	/* bytes of a pattern */
 #define DPO_REGEX_MATCH_LIMIT 10000000u		/* steps of one match */
+#define DPO_REGEX_HEAP_LIMIT 65536u		/* KiB that one match may take */
 
 struct dpo_regex;
 
@@ -30,7 +31,7 @@ void dpo_regex_scratch_free(struct dpo_regex_scratch *scratch);
 
 /*
  * The first match in text[0..n), valid UTF-8, that begins at or after `from` (a character's first byte): DPO_OK with its
- * bounds in *start and *end, DPO_END if there is none, DPO_LIMIT if the search takes more than DPO_REGEX_MATCH_LIMIT steps.
+ * bounds in *start and *end, DPO_END if there is none, DPO_LIMIT if the search takes more than its steps or memory.
  */
 enum dpo_status dpo_regex_find(const struct dpo_regex *regex, struct dpo_regex_scratch *scratch, const char *text,
 	size_t n, size_t from, size_t *start, size_t *end, struct dpo_error *err) DPO_MUST_CHECK;

@@ -1,10 +1,14 @@
 #include "tokenizer.h"
 
-#include "tokenparts.h"
-
+#include "json.h"
+#include "sentencepiece.h"
+#include "specials.h"
+#include "tokenclass.h"
+#include "tokenjson.h"
 #include "utf8.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 struct dpo_tokenizer {
 	struct dpo_tokenparts parts;
@@ -16,8 +20,92 @@ struct encoding {
 	struct dpo_ids *ids;
 	struct dpo_pretokenize_scratch *pretokenize;
 	struct dpo_bpe_scratch bpe;
+	struct dpo_unigram_scratch unigram;
 	struct dpo_buffer normal;	/* the normalized form of a piece */
 };
+
+/* ------------------------------------------------------------------ reading */
+
+enum { TOKENIZER_CONFIG, SPECIAL_MAP, CONFIG, ADDED, TREES };
+
+/* The tree of a file, NULL if the model does not have it. */
+static enum dpo_status
+parse(cJSON **tree, const struct dpo_files *files, const char *name, struct dpo_error *err)
+{
+	const struct dpo_named_file *file = dpo_files_find(files, name);
+
+	*tree = NULL;
+	if (!file)
+		return DPO_OK;
+	if (dpo_json_parse(tree, (const char *)file->bytes, file->n, err) != DPO_OK)
+		return dpo_error_prefix(err, "%s", name);
+	return cJSON_IsObject(*tree) ? DPO_OK : dpo_fail(err, DPO_FORMAT, "%s: not an object", name);
+}
+
+/* added_tokens.json: {text: id, ...}, tokens that the vocabulary may lack. */
+static enum dpo_status
+read_added(struct dpo_tokenparts *parts, const cJSON *tree, struct dpo_error *err)
+{
+	struct dpo_added_spec spec = { 0 };
+	enum dpo_status status = DPO_OK;
+	const cJSON *item;
+
+	cJSON_ArrayForEach(item, tree) {
+		spec.text = item->string;
+		if ((status = dpo_json_integer(&spec.id, tree, spec.text, 0, DPO_VOCAB_MAX - 1, err)) != DPO_OK ||
+		    (status = dpo_tokenparts_add(parts, &spec, err)) != DPO_OK)
+			break;
+	}
+	return status == DPO_OK ? DPO_OK : dpo_error_prefix(err, "added_tokens.json");
+}
+
+static enum dpo_status
+read_parts(struct dpo_tokenparts *parts, const struct dpo_files *files, cJSON *const trees[TREES], struct dpo_error *err)
+{
+	const struct dpo_specials_files specials = { trees[TOKENIZER_CONFIG], trees[SPECIAL_MAP], trees[CONFIG] };
+	const struct dpo_named_file *json = dpo_files_find(files, "tokenizer.json"),
+	    *model = dpo_files_find(files, "tokenizer.model");
+	enum dpo_status status;
+
+	if (json) {
+		if (dpo_tokenjson_read(parts, (const char *)json->bytes, json->n, err) != DPO_OK)
+			return dpo_error_prefix(err, "tokenizer.json");
+	} else if (dpo_files_find(files, "vocab.json")) {
+		status = dpo_tokenclass_read(parts, files, trees[TOKENIZER_CONFIG], trees[CONFIG], err);
+		if (status != DPO_OK)
+			return status;
+	} else if (model) {
+		if (dpo_sentencepiece_read(parts, model->bytes, model->n, err) != DPO_OK)
+			return dpo_error_prefix(err, "tokenizer.model");
+	} else {
+		return dpo_fail(err, DPO_FORMAT, "the model has neither tokenizer.json, vocab.json nor tokenizer.model");
+	}
+	if (!json && (status = read_added(parts, trees[ADDED], err)) != DPO_OK)
+		return status;
+	if ((status = dpo_specials_read(parts, &specials, err)) == DPO_OK)
+		dpo_tokenparts_index(parts);
+	return status;
+}
+
+static enum dpo_status
+read_files(struct dpo_tokenparts *parts, const struct dpo_files *files, struct dpo_error *err)
+{
+	static const char *const names[TREES] = { "tokenizer_config.json", "special_tokens_map.json", "config.json",
+		"added_tokens.json" };
+	cJSON *trees[TREES] = { NULL };
+	enum dpo_status status = DPO_OK;
+
+	*parts = (struct dpo_tokenparts){ .bos = -1, .eos = -1 };
+	for (size_t i = 0; i < TREES && status == DPO_OK; i++)
+		status = parse(&trees[i], files, names[i], err);
+	if (status == DPO_OK)
+		status = read_parts(parts, files, trees, err);
+	for (size_t i = 0; i < TREES; i++)
+		cJSON_Delete(trees[i]);
+	if (status != DPO_OK)
+		dpo_tokenparts_free(parts);
+	return status;
+}
 
 enum dpo_status
 dpo_tokenizer_open(struct dpo_tokenizer **tokenizer, const struct dpo_files *files, struct dpo_error *err)
@@ -26,7 +114,7 @@ dpo_tokenizer_open(struct dpo_tokenizer **tokenizer, const struct dpo_files *fil
 
 	if (!(*tokenizer = dpo_alloc(1, sizeof **tokenizer)))
 		return dpo_fail_memory(err);
-	if ((status = dpo_tokenparts_read(&(*tokenizer)->parts, files, err)) != DPO_OK) {
+	if ((status = read_files(&(*tokenizer)->parts, files, err)) != DPO_OK) {
 		free(*tokenizer);
 		*tokenizer = NULL;
 	}
@@ -74,6 +162,8 @@ encode_word(void *context, const char *word, size_t n, struct dpo_error *err)
 {
 	struct encoding *encoding = context;
 
+	if (encoding->parts->model == DPO_TOKEN_UNIGRAM)
+		return dpo_unigram_encode(&encoding->parts->unigram, &encoding->unigram, word, n, encoding->ids, err);
 	return dpo_bpe_encode(&encoding->parts->bpe, &encoding->parts->vocab, &encoding->bpe, word, n, encoding->ids, err);
 }
 
@@ -147,6 +237,7 @@ dpo_tokenizer_encode(const struct dpo_tokenizer *tokenizer, const char *text, si
 		status = dpo_fail_memory(err);
 	dpo_pretokenize_scratch_free(encoding.pretokenize);
 	dpo_bpe_scratch_free(&encoding.bpe);
+	dpo_unigram_scratch_free(&encoding.unigram);
 	dpo_buffer_free(&encoding.normal);
 	return status;
 }

@@ -1,11 +1,10 @@
 /*
- * tokenizer - text to token ids and back, as the model's tokenizer files say. Layer 6; uses error, buffer, table, json,
- * file, files, regex, normalize, bpe.
+ * tokenizer - text to token ids and back, as the model's tokenizer files say. Layer 8; uses error, buffer, utf8, ids, files,
+ * json, tokenparts and its readers.
  *
- * Reads tokenizer.json (literally, as the Hugging Face tokenizers library does) or, without one, vocab.json with merges.txt
- * (GPT-2's byte-level BPE). Components: BPE (byte-level; byte fallback), added and special tokens, normalizers,
- * pre-tokenizers, post-processor, decoder. A component it does not know is DPO_UNSUPPORTED naming it, never skipped.
- * Special tokens (bos, eos, pad) come from tokenizer_config.json, else special_tokens_map.json, else config.json's ids.
+ * Reads tokenizer.json (tokenjson.h) or, without one, vocab.json with merges.txt (tokenclass.h) or tokenizer.model
+ * (sentencepiece.h); without tokenizer.json added_tokens.json, too; then the special tokens (specials.h). A component it does not
+ * know is DPO_UNSUPPORTED naming it, never skipped.
  */
 #ifndef DPO_TOKENIZER_H
 #define DPO_TOKENIZER_H

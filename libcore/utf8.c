@@ -36,3 +36,10 @@ dpo_utf8_put(uint8_t out[4], uint32_t code)
 {
 	return (size_t)utf8proc_encode_char((utf8proc_int32_t)code, out);
 }
+
+bool
+dpo_utf8_space(uint32_t c)
+{
+	return c == ' ' || (c >= 9 && c <= 13) || c == 0x85 || c == 0xa0 || c == 0x1680 || (c >= 0x2000 && c <= 0x200a) ||
+	    c == 0x2028 || c == 0x2029 || c == 0x202f || c == 0x205f || c == 0x3000;
+}

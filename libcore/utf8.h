@@ -4,6 +4,7 @@
 #ifndef DPO_UTF8_H
 #define DPO_UTF8_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -18,5 +19,8 @@ size_t dpo_utf8_check(const uint8_t *text, size_t n);
 
 /* Encode code (below 0x110000, no surrogate) into out[4]; returns the length. */
 size_t dpo_utf8_put(uint8_t out[4], uint32_t code);
+
+/* Whether code is Unicode's White_Space. */
+bool dpo_utf8_space(uint32_t code);
 
 #endif

@@ -1,25 +1,28 @@
 /*
- * vocab - the two ways between a token's text and its id. Layer 2; uses error, size, buffer, table.
+ * vocab - the two ways between a token's text and its id. Layer 2; uses error, size, buffer.
  *
- * {0} is a valid empty vocabulary. Ids are at least 0 and below DPO_VOCAB_MAX; they need not be contiguous. A text or an
- * id that is already there is refused.
+ * {0} is a valid empty vocabulary. Ids are at least 0 and below DPO_VOCAB_MAX; they need not be contiguous, and memory goes
+ * with the number of tokens, not with the largest id. A text or an id that is already there is refused.
  */
 #ifndef DPO_VOCAB_H
 #define DPO_VOCAB_H
 
 #include "buffer.h"
 #include "error.h"
-#include "table.h"
 
 #define DPO_VOCAB_MAX ((int64_t)1 << 24)	/* ids are below this */
 
 struct dpo_vocab {
-	struct dpo_table by_text;
-	struct dpo_buffer texts;	/* all texts, each with a NUL behind it */
-	struct dpo_vocab_entry { size_t offset, n; bool used; } *by_id;	/* owned */
-	size_t size;			/* one more than the largest id */
-	size_t capacity;
+	struct dpo_buffer texts;		/* all texts, each with a NUL behind it */
+	struct dpo_vocab_token *tokens;		/* owned, in the order added */
+	size_t count, capacity;
+	uint32_t *by_text, *by_id;		/* owned; hash tables of `slots`: 1 + index into tokens, 0 where free */
+	size_t slots;				/* a power of two, more than twice count */
+	size_t size;				/* one more than the largest id */
 };
+
+/* Make room for `count` tokens in all; later adds up to it do not rehash. Optional. */
+enum dpo_status dpo_vocab_reserve(struct dpo_vocab *vocab, size_t count, struct dpo_error *err) DPO_MUST_CHECK;
 
 /* Add text[0..n) -> id. DPO_FORMAT for an id outside the range, or an id or text that is there already. */
 enum dpo_status dpo_vocab_add(struct dpo_vocab *vocab, const char *text, size_t n, int64_t id, struct dpo_error *err)

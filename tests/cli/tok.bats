@@ -146,7 +146,7 @@ refuses() {
 @test "tok: a model without tokenizer or EOS, or with an unknown part, is refused by name" {
 	mkdir empty noeos odd
 	cp model/tokenizer.json noeos
-	sed 's/"added_tokens"/"normalizer":{"type":"Lowercase"},&/' model/tokenizer.json > odd/tokenizer.json
+	sed 's/"added_tokens"/"normalizer":{"type":"Nmt"},&/' model/tokenizer.json > odd/tokenizer.json
 	echo "$pair" > rows.jsonl
 	says() { # STATUS MODEL TEXT
 		run "$tok" -m "$2" -o out.dpo rows.jsonl
@@ -155,9 +155,9 @@ refuses() {
 		[ "$output" = "dpo-tok: $3" ]
 		[ ! -e out.dpo ]
 	}
-	says 3 empty 'empty: the model has neither tokenizer.json nor vocab.json'
+	says 3 empty 'empty: the model has neither tokenizer.json, vocab.json nor tokenizer.model'
 	says 3 noeos 'rows.jsonl:1: the tokenizer names no EOS token, which ends every answer'
-	says 3 odd 'odd: tokenizer.json: normalizer Lowercase'
+	says 3 odd 'odd: tokenizer.json: normalizer Nmt'
 	says 1 ./absent './absent: No such file or directory'
 }
 

@@ -1,8 +1,10 @@
 /* tokenizer: ids and texts of small tokenizers written here, every component, and what a bad tokenizer is told. */
 #include "buffer.h"
 #include "json.h"
+#include "normalform.h"
 #include "regex.h"
 #include "tokenizer.h"
+#include "tokens.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -57,23 +59,6 @@ must_open(const char *text)
 	if (open_json(&tokenizer, text, &err) != DPO_OK)
 		fail_msg("%s", err.text);
 	return tokenizer;
-}
-
-/* The ids of text, as "1 2 3". */
-static void
-assert_ids(const struct dpo_tokenizer *tokenizer, const char *text, bool special, const char *wanted)
-{
-	struct dpo_buffer got = { 0 };
-	struct dpo_ids ids = { 0 };
-	struct dpo_error err;
-
-	if (dpo_tokenizer_encode(tokenizer, text, strlen(text), special, &ids, &err) != DPO_OK)
-		fail_msg("%s", err.text);
-	for (size_t i = 0; i < ids.count; i++)
-		dpo_buffer_printf(&got, "%s%d", i ? " " : "", (int)ids.ids[i]);
-	assert_string_equal(dpo_buffer_text(&got), wanted);
-	dpo_buffer_free(&got);
-	free(ids.ids);
 }
 
 static void
@@ -302,6 +287,7 @@ long_words(void **state)
 }
 
 #define VOCAB(vocab, rest) "{\"model\":{\"type\":\"BPE\",\"vocab\":{" vocab "}" rest "}}"
+#define UNIGRAM(pieces, rest) "{\"model\":{\"type\":\"Unigram\",\"vocab\":[" pieces "]" rest "}}"
 #define WITH(part) "{" SPM_MODEL "," part "}"
 
 static void
@@ -310,7 +296,27 @@ names_what_is_wrong(void **state)
 	static const struct { const char *json; enum dpo_status status; const char *text; } cases[] = {
 		{ "[]", DPO_FORMAT, "tokenizer.json: not an object" },
 		{ "{", DPO_FORMAT, "tokenizer.json: JSON, byte 1: unexpected end" },
-		{ "{\"model\":{\"type\":\"Unigram\"}}", DPO_UNSUPPORTED, "tokenizer.json: tokenizer model \"Unigram\"" },
+		{ "{} x", DPO_FORMAT, "tokenizer.json: JSON, byte 3: unexpected character" },
+		{ "{\"model\":{\"vocab\":{\"a\":0},\"merges\":[]},}", DPO_FORMAT, "tokenizer.json: JSON, byte 39: unexpected character" },
+		{ "{\"model\":{\"vocab\":{\"a\":0},\"vocab\":{\"b\":0},\"merges\":[]}}", DPO_FORMAT,
+		    "tokenizer.json: JSON: duplicate key \"vocab\"" },
+		{ "{\"model\":{\"type\":\"WordPiece\"}}", DPO_UNSUPPORTED, "tokenizer.json: tokenizer model \"WordPiece\"" },
+		{ "{\"model\":{\"type\":\"Unigram\"}}", DPO_FORMAT, "tokenizer.json: the vocabulary is not a list" },
+		{ UNIGRAM("", ""), DPO_FORMAT, "tokenizer.json: the vocabulary is empty" },
+		{ UNIGRAM("[\"a\",0],[\"a\",1]", ""), DPO_FORMAT, "tokenizer.json: token \"a\" is there twice" },
+		{ UNIGRAM("[\"\",0]", ""), DPO_FORMAT, "tokenizer.json: piece 0 is empty" },
+		{ UNIGRAM("[\"a\"]", ""), DPO_FORMAT, "tokenizer.json: piece 0 is not a string with a score" },
+		{ UNIGRAM("[\"a\",\"b\"]", ""), DPO_FORMAT, "tokenizer.json: piece 0 is not a string with a score" },
+		{ UNIGRAM("[\"a\",0],3", ""), DPO_FORMAT, "tokenizer.json: piece 1 is not a list" },
+		{ UNIGRAM("[\"a\",0]", ",\"unk_id\":1"), DPO_FORMAT, "tokenizer.json: \"unk_id\" is 1, not within 0 and 0" },
+		{ VOCAB("\"a\":1000000000000000000000", ",\"merges\":[]"), DPO_FORMAT,
+		    "tokenizer.json: the id of token \"a\" is not an integer" },
+		{ VOCAB("\"a\":10000000,\"b\":16777216", ",\"merges\":[]"), DPO_FORMAT,
+		    "tokenizer.json: token \"b\": id 16777216 is not within 0 and 16777215" },
+		{ VOCAB("\"a\":0,\"a\":1", ",\"merges\":[]"), DPO_FORMAT, "tokenizer.json: token \"a\" is there twice" },
+		{ VOCAB("\"a\":0,\"aa\":1", ",\"merges\":[\"a a\",3]"), DPO_FORMAT,
+		    "tokenizer.json: merge 1 is neither a string nor a pair of strings" },
+		{ VOCAB("\"a\":0", ",\"merges\":null"), DPO_FORMAT, "tokenizer.json: \"merges\" is not a list" },
 		{ VOCAB("", ",\"merges\":[]"), DPO_FORMAT, "tokenizer.json: the vocabulary is empty" },
 		{ VOCAB("\"a\":0", ""), DPO_FORMAT, "tokenizer.json: \"merges\" is missing" },
 		{ VOCAB("\"a\":0", ",\"merges\":{}"), DPO_FORMAT, "tokenizer.json: \"merges\" is not a list" },
@@ -333,11 +339,16 @@ names_what_is_wrong(void **state)
 		    "tokenizer.json: BPE with end_of_word_suffix" },
 		{ VOCAB("\"a\":0", ",\"merges\":[],\"unk_token\":\"u\""), DPO_FORMAT,
 		    "tokenizer.json: unk_token \"u\" is not in the vocabulary" },
-		{ WITH("\"normalizer\":{\"type\":\"Lowercase\"}"), DPO_UNSUPPORTED, "tokenizer.json: normalizer Lowercase" },
+		{ WITH("\"normalizer\":{\"type\":\"Precompiled\"}"), DPO_UNSUPPORTED, "tokenizer.json: normalizer Precompiled" },
+		{ WITH("\"normalizer\":{\"type\":\"Replace\",\"pattern\":{\"Regex\":\"\"},\"content\":\"\"}"), DPO_FORMAT,
+		    "tokenizer.json: normalizer Replace of an empty string" },
 		{ WITH("\"normalizer\":{}"), DPO_FORMAT, "tokenizer.json: \"type\" is missing" },
-		{ WITH("\"pre_tokenizer\":{\"type\":\"Whitespace\"}"), DPO_UNSUPPORTED, "tokenizer.json: pre-tokenizer Whitespace" },
-		{ WITH("\"pre_tokenizer\":{\"type\":\"Sequence\",\"pretokenizers\":[{\"type\":\"Digits\"}]}"), DPO_UNSUPPORTED,
-		    "tokenizer.json: pre-tokenizer Digits" },
+		{ WITH("\"pre_tokenizer\":{\"type\":\"BertPreTokenizer\"}"), DPO_UNSUPPORTED,
+		    "tokenizer.json: pre-tokenizer BertPreTokenizer" },
+		{ WITH("\"pre_tokenizer\":{\"type\":\"Sequence\",\"pretokenizers\":[{\"type\":\"UnicodeScripts\"}]}"), DPO_UNSUPPORTED,
+		    "tokenizer.json: pre-tokenizer UnicodeScripts" },
+		{ WITH("\"pre_tokenizer\":{\"type\":\"Punctuation\",\"behavior\":\"Gone\"}"), DPO_UNSUPPORTED,
+		    "tokenizer.json: Split with behavior \"Gone\"" },
 		{ WITH("\"pre_tokenizer\":{\"type\":\"Split\",\"pattern\":{\"Regex\":\"(\"},\"behavior\":\"Isolated\"}"), DPO_FORMAT,
 		    "tokenizer.json: regular expression, byte 1: missing closing parenthesis" },
 		{ WITH("\"pre_tokenizer\":{\"type\":\"Split\",\"pattern\":{\"Regex\":\"\\\\bx\"},\"behavior\":\"Isolated\"}"),
@@ -349,8 +360,8 @@ names_what_is_wrong(void **state)
 		{ WITH("\"added_tokens\":[{\"id\":4,\"content\":\"x\"}]"), DPO_FORMAT,
 		    "tokenizer.json: tokens \"a\" and \"x\" have the same id 4" },
 		{ WITH("\"added_tokens\":[{\"id\":20,\"content\":\"\"}]"), DPO_FORMAT, "tokenizer.json: added token 20 is empty" },
-		{ WITH("\"added_tokens\":[{\"id\":20,\"content\":\"x\",\"single_word\":true}]"), DPO_UNSUPPORTED,
-		    "tokenizer.json: added token \"x\" with single_word" },
+		{ WITH("\"added_tokens\":[{\"id\":-1,\"content\":\"x\"}]"), DPO_FORMAT,
+		    "tokenizer.json: \"id\" is -1, not within 0 and 16777215" },
 	};
 	struct dpo_tokenizer *tokenizer;
 	struct dpo_error err;
@@ -360,6 +371,106 @@ names_what_is_wrong(void **state)
 		assert_int_equal(open_json(&tokenizer, cases[i].json, &err), cases[i].status);
 		assert_string_equal(err.text, cases[i].text);
 	}
+}
+
+/* Files beside tokenizer.json: BOS and EOS around a text as tokenizer_config.json says, else as the post-processor does. */
+static void
+bos_and_eos_by_configuration(void **state)
+{
+	static const char *const names[] = { "tokenizer.json", "tokenizer_config.json" };
+	static const struct { const char *json, *config, *ids; } cases[] = {
+		{ "{" SPM_MODEL "," BOS "}", "{\"bos_token\":\"<s>\",\"eos_token\":\"</s>\"}", "1 4" },
+		{ "{" SPM_MODEL "," BOS "}", "{\"bos_token\":\"<s>\",\"eos_token\":\"</s>\",\"add_bos_token\":false}", "4" },
+		{ "{" SPM_MODEL "," BOS "}", "{\"bos_token\":\"<s>\",\"eos_token\":\"</s>\",\"add_eos_token\":true}", "4 2" },
+		{ "{" SPM_MODEL "}", "{\"bos_token\":\"<s>\",\"eos_token\":\"</s>\"}", "4" },
+		{ "{" SPM_MODEL "}", "{\"bos_token\":\"<s>\",\"eos_token\":\"</s>\",\"add_bos_token\":true,\"add_eos_token\":true}", "1 4 2" },
+		{ "{" SPM_MODEL "}", "{\"eos_token\":\"</s>\",\"add_bos_token\":true}", "4" },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+		const char *texts[] = { cases[i].json, cases[i].config };
+		struct dpo_tokenizer *tokenizer;
+		struct dpo_error err;
+
+		assert_int_equal(open_files(&tokenizer, names, texts, 2, &err), DPO_OK);
+		assert_ids(tokenizer, "a", true, cases[i].ids);
+		assert_ids(tokenizer, "a", false, "4");
+		dpo_tokenizer_free(tokenizer);
+	}
+}
+
+/* A file of vocab.json and merges.txt that is wrong, and added_tokens.json, which only such a tokenizer has. */
+static void
+classic_files(void **state)
+{
+	static const char *const names[] = { "vocab.json", "merges.txt", "added_tokens.json" };
+	static const struct { const char *texts[3], *message; } cases[] = {
+		{ { "{\"a\":0}", "", "{\"<x>\":9}" }, NULL },
+		{ { "{\"a\":0}", "a\n", "{}" }, "merges.txt: merge 0, \"a\", is not two tokens" },
+		{ { "{\"a\":0}", "#version: 0.2\r\na b\r\n", "{}" },
+		    "merges.txt: merge 0, \"a b\": a token that is not in the vocabulary" },
+		{ { "{\"a\":0} 1", "", "{}" }, "vocab.json: JSON, byte 8: text after the value" },
+		{ { "[\"a\"]", "", "{}" }, "vocab.json: the vocabulary is not an object" },
+		{ { "{\"a\":0,\"b\":-1}", "", "{}" }, "vocab.json: token \"b\": id -1 is not within 0 and 16777215" },
+		{ { "{\"a\":0", "", "{}" }, "vocab.json: JSON, byte 6: unexpected end" },
+		{ { "{\"a\":0}", "", "{\"b\":\"c\"}" }, "added_tokens.json: \"b\" is not an integer" },
+		{ { "{\"a\":0}", "", "{\"\":3}" }, "added_tokens.json: added token 3 is empty" },
+	};
+	struct dpo_tokenizer *tokenizer;
+	struct dpo_error err;
+
+	(void)state;
+	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+		if (cases[i].message) {
+			assert_int_equal(open_files(&tokenizer, names, cases[i].texts, 3, &err), DPO_FORMAT);
+			assert_string_equal(err.text, cases[i].message);
+			continue;
+		}
+		assert_int_equal(open_files(&tokenizer, names, cases[i].texts, 3, &err), DPO_OK);
+		assert_ids(tokenizer, "a<x>a", false, "0 9 0");
+		dpo_tokenizer_free(tokenizer);
+	}
+}
+
+/* Ids far apart cost nothing: the vocabulary is as large as its tokens. */
+static void
+sparse_ids(void **state)
+{
+	struct dpo_tokenizer *tokenizer = must_open(VOCAB("\"a\":16777215,\"b\":3", ",\"merges\":[]"));
+	static const int32_t ids[] = { 3, 16777215 };
+
+	(void)state;
+	assert_ids(tokenizer, "ab", false, "16777215 3");
+	assert_int_equal(dpo_tokenizer_size(tokenizer), 16777216);
+	assert_decodes(tokenizer, ids, 2, "b a");
+	dpo_tokenizer_free(tokenizer);
+}
+
+/* Marks in the wrong order, a hundred thousand of them: linear work, and the order of UAX #15. */
+static void
+long_runs_of_marks(void **state)
+{
+	enum { N = 50000 };
+	struct dpo_buffer text = { 0 }, got = { 0 }, wanted = { 0 };
+	struct dpo_error err;
+
+	(void)state;
+	dpo_buffer_string(&text, "a q");
+	dpo_buffer_string(&wanted, "a q");
+	for (int i = 0; i < N; i++)
+		dpo_buffer_string(&text, "\xcc\x87\xcc\xa3");	/* U+0307 of class 230, U+0323 of class 220 */
+	for (int i = 0; i < 2 * N; i++)
+		dpo_buffer_string(&wanted, i < N ? "\xcc\xa3" : "\xcc\x87");
+	assert_int_equal(dpo_normal_form(DPO_NFD, (const char *)text.data, text.len, 4 * N, &got, &err), DPO_OK);
+	assert_int_equal(got.len, wanted.len);
+	assert_memory_equal(got.data, wanted.data, wanted.len);
+	dpo_buffer_clear(&got);
+	assert_int_equal(dpo_normal_form(DPO_NFKC, (const char *)text.data, text.len, N, &got, &err), DPO_LIMIT);
+	assert_string_equal(err.text, "text normalizes to more than 50000 characters");
+	dpo_buffer_free(&text);
+	dpo_buffer_free(&got);
+	dpo_buffer_free(&wanted);
 }
 
 static void
@@ -416,6 +527,8 @@ main(void)
 		cmocka_unit_test(vocab_and_merges), cmocka_unit_test(special_tokens_in_order_of_files),
 		cmocka_unit_test(long_words), cmocka_unit_test(names_what_is_wrong),
 		cmocka_unit_test(refuses_unknown_characters), cmocka_unit_test(regex_limits),
+		cmocka_unit_test(bos_and_eos_by_configuration), cmocka_unit_test(classic_files), cmocka_unit_test(sparse_ids),
+		cmocka_unit_test(long_runs_of_marks),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
