@@ -6,7 +6,7 @@
 
 IDS.json is testdata/golden/trl/ids.json, NAME one of its entries. Needs no package. Of each pair
 the line "prompt ids|chosen ids|rejected ids", ids in decimal with one space between them, ends in a
-newline; the digest is BLAKE2b-256 over all lines, and one more over each 50 to say where a
+newline (of a supervised row "prompt ids|chosen ids"); the digest is BLAKE2b-256 over all lines, and one more over each 50 to say where a
 difference lies. --make prints the entry of the rows on standard input.
 """
 import base64
@@ -41,7 +41,7 @@ def lines(source):
     for text in source:
         row = json.loads(text)
         if "prompt" in row:
-            yield "|".join(ids(row[name]) for name in COLUMNS) + "\n"
+            yield "|".join(ids(row[name]) for name in COLUMNS if name in row) + "\n"
 
 
 def make(source):
