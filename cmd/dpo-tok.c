@@ -2,14 +2,15 @@
 /*
  * Reads rows ({"prompt","chosen","rejected"}, or {"chosen","rejected"} with a shared beginning, or the supervised
  * {"prompt","completion"}), tokenizes each by TRL's rules (libcore/pairs.h) with the tokenizer of a model, and writes a
- * stream of kind "pairs" or "sft". The first row decides which; a row of the other kind is an error. Rows are judged one by
- * one: memory does not grow with the input, and the first record is visible downstream at once. What was dropped, cut
- * or moved is counted and told at the end.
+ * stream of kind "pairs" or "sft". The first row decides which; a row of the other kind is an error. Rows are read and written one by
+ * one, and tokenized in batches of those that are there, so that threads share them: memory does not grow with the input,
+ * and the first record is visible downstream at once. What was dropped, cut or moved is counted and told at the end.
  */
 #include "cli.h"
 #include "lines.h"
 #include "modelfiles.h"
 #include "pairs.h"
+#include "parallel.h"
 #include "rows.h"
 #include "stream.h"
 #include "tokenizer.h"
@@ -44,13 +45,26 @@ static const struct cli_option table[] = {
 static const struct cli_program program = { "dpo-tok", "preference rows in JSON Lines to token ids", "[FILE...]", 4096,
 	table, sizeof table / sizeof *table, "dpo-tok -m gpt2 prefs.jsonl > pairs.dpo" };
 
+/* A batch ends at so many rows, or bytes of lines; memory that a row needed beyond the last is not kept. */
+enum { BATCH_ROWS = 1024, BATCH_BYTES = 4 << 20, KEPT_BYTES = 1 << 16 };
+
+/* A row on its way from line to record. */
+struct job {
+	struct dpo_row row;
+	struct dpo_pair pair;
+	uint64_t line;
+	enum dpo_status status;
+	struct dpo_error err;
+};
+
 /* A run of the program. */
 struct run {
 	struct options options;
 	struct dpo_files files;
 	struct dpo_tokenizer *tokenizer;
 	struct dpo_rows rows;
-	struct dpo_pair pair;
+	struct job *batch;		/* BATCH_ROWS of them */
+	size_t n_batch, batch_limit, batch_bytes;
 	struct dpo_pair_counts counts;
 	struct dpo_out out;
 	struct dpo_writer *writer;	/* NULL before the first row */
@@ -113,10 +127,11 @@ start_stream(struct run *run, bool supervised)
 }
 
 static void
-write_pair(struct run *run, const struct dpo_row *row)
+write_pair(struct run *run, const struct job *job)
 {
 	struct dpo_value values[7 + DPO_ROW_KEPT_MAX] = { 0 };
-	const struct dpo_pair *pair = &run->pair;
+	const struct dpo_row *row = &job->row;
+	const struct dpo_pair *pair = &job->pair;
 	struct dpo_error err;
 	char number[24];
 	size_t n = 0;
@@ -140,36 +155,74 @@ write_pair(struct run *run, const struct dpo_row *row)
 /* ------------------------------------------------------------------ the input */
 
 static _Noreturn void
-fail_at_line(const struct dpo_lines *lines, struct dpo_error *err)
+fail_at_line(const struct dpo_lines *lines, uint64_t number, struct dpo_error *err)
 {
-	dpo_error_prefix(err, "%s:%" PRIu64, dpo_lines_name(lines), dpo_lines_number(lines));
+	dpo_error_prefix(err, "%s:%" PRIu64, dpo_lines_name(lines), number);
 	cli_fail(err);
+}
+
+static void
+tokenize(void *context, size_t i)
+{
+	const struct run *run = context;
+	struct job *job = &run->batch[i];
+
+	job->status = dpo_pair_make(&job->pair, run->tokenizer, &job->row, (size_t)run->options.max_length, &job->err);
+}
+
+/* The record of a row, or its error. */
+static void
+finish_row(struct run *run, const struct dpo_lines *lines, struct job *job)
+{
+	if (job->status != DPO_OK)
+		fail_at_line(lines, job->line, &job->err);
+	if (job->pair.fate == DPO_PAIR_WHOLE)
+		write_pair(run, job);
+	else if (cli_verbose())
+		cli_note("%s:%" PRIu64 ": dropped: %s", dpo_lines_name(lines), job->line,
+		    job->pair.fate == DPO_PAIR_EMPTY_ANSWER ? "an answer without a token" : "the prompt is too long");
+	dpo_pair_count(&run->counts, &job->pair);
+	cli_progress_show(&run->progress, run->counts.rows, NULL);
+	if (job->row.text.capacity > KEPT_BYTES) {
+		dpo_row_free(&job->row);
+		dpo_pair_free(&job->pair);
+	}
+}
+
+/* Tokenize the batch and write it. The first batch is one row, the next two, ... */
+static void
+finish_batch(struct run *run, const struct dpo_lines *lines)
+{
+	dpo_parallel_for((int)run->options.common.threads, run->n_batch, tokenize, run);
+	for (size_t i = 0; i < run->n_batch; i++)
+		finish_row(run, lines, &run->batch[i]);
+	run->n_batch = run->batch_bytes = 0;
+	if (run->batch_limit < BATCH_ROWS)
+		run->batch_limit *= 2;
 }
 
 static void
 take_line(struct run *run, const struct dpo_lines *lines, const char *line, size_t n)
 {
+	struct job *job = &run->batch[run->n_batch];
+	enum dpo_status status;
 	struct dpo_error err;
-	struct dpo_row row;
 
-	if (dpo_rows_read(&run->rows, &row, line, n, &err) != DPO_OK)
-		fail_at_line(lines, &err);
-	if (!run->writer)
-		start_stream(run, row.supervised);
-	if (row.supervised != run->supervised) {
-		(void)dpo_fail(&err, DPO_FORMAT, "a %s row among %s rows", row.supervised ? "supervised" : "preference",
-		    row.supervised ? "preference" : "supervised");
-		fail_at_line(lines, &err);
+	job->line = dpo_lines_number(lines);
+	status = dpo_rows_read(&run->rows, &job->row, line, n, &err);
+	if (status == DPO_OK && !run->writer)
+		start_stream(run, job->row.supervised);
+	if (status == DPO_OK && job->row.supervised != run->supervised)
+		status = dpo_fail(&err, DPO_FORMAT, "a %s row among %s rows", job->row.supervised ? "supervised" : "preference",
+		    job->row.supervised ? "preference" : "supervised");
+	if (status != DPO_OK) {
+		finish_batch(run, lines);	/* a row before it may have an error of its own */
+		fail_at_line(lines, job->line, &err);
 	}
-	if (dpo_pair_make(&run->pair, run->tokenizer, &row, (size_t)run->options.max_length, &err) != DPO_OK)
-		fail_at_line(lines, &err);
-	if (run->pair.fate == DPO_PAIR_WHOLE)
-		write_pair(run, &row);
-	else if (cli_verbose())
-		cli_note("%s:%" PRIu64 ": dropped: %s", dpo_lines_name(lines), dpo_lines_number(lines),
-		    run->pair.fate == DPO_PAIR_EMPTY_ANSWER ? "an answer without a token" : "the prompt is too long");
-	dpo_pair_count(&run->counts, &run->pair);
-	cli_progress_show(&run->progress, run->counts.rows, NULL);
+	run->n_batch++;
+	run->batch_bytes += n;
+	if (run->n_batch == run->batch_limit || run->batch_bytes >= BATCH_BYTES || !dpo_lines_ready(lines))
+		finish_batch(run, lines);
 }
 
 static void
@@ -184,6 +237,7 @@ take_file(struct run *run, const char *path)
 	cli_check(dpo_lines_open(&lines, cli_input(path), name, &err), &err);
 	while ((status = dpo_lines_next(lines, &line, &n, &err)) == DPO_OK)
 		take_line(run, lines, line, n);
+	finish_batch(run, lines);
 	cli_check(status, &err);
 	run->blank += dpo_lines_blank(lines);
 	dpo_lines_close(lines);
@@ -241,6 +295,8 @@ open_tokenizer(struct run *run)
 {
 	struct dpo_error err;
 
+	if (!(run->batch = dpo_alloc(BATCH_ROWS, sizeof *run->batch)))
+		cli_check(dpo_fail_memory(&err), &err);
 	cli_check(dpo_modelfiles_open(&run->files, cli_model(run->options.model), &err), &err);
 	if (dpo_tokenizer_open(&run->tokenizer, &run->files, &err) != DPO_OK)
 		cli_fail_at(&err, run->options.model);
@@ -252,7 +308,7 @@ open_tokenizer(struct run *run)
 int
 main(int argc, char **argv)
 {
-	struct run run = { .options = { .max_length = 1024, .truncation_mode = "keep_start" } };
+	struct run run = { .options = { .max_length = 1024, .truncation_mode = "keep_start" }, .batch_limit = 1 };
 	struct dpo_error err;
 	char **files;
 	size_t n = cli_parse(&program, &run.options, argc, argv, &files);
@@ -277,7 +333,11 @@ main(int argc, char **argv)
 	dpo_writer_close(run.writer);
 	cli_commit(&run.out);
 	summarize(&run);
-	dpo_pair_free(&run.pair);
+	for (size_t i = 0; i < BATCH_ROWS; i++) {
+		dpo_row_free(&run.batch[i].row);
+		dpo_pair_free(&run.batch[i].pair);
+	}
+	free(run.batch);
 	dpo_rows_free(&run.rows);
 	dpo_tokenizer_free(run.tokenizer);
 	dpo_files_free(&run.files);

@@ -5,6 +5,7 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 enum { CHUNK = 1 << 16 };
@@ -17,14 +18,19 @@ struct dpo_lines {
 	size_t seen;			/* bytes before have no newline at or after `at` */
 	uint64_t number, blank;
 	bool ended;			/* read returned 0 */
+	bool regular;			/* a regular file */
 };
 
 enum dpo_status
 dpo_lines_open(struct dpo_lines **lines, int fd, const char *name, struct dpo_error *err)
 {
+	struct stat about;
+
 	*lines = dpo_alloc(1, sizeof **lines);
-	if (*lines)
+	if (*lines) {
 		(*lines)->fd = fd;
+		(*lines)->regular = fstat(fd, &about) == 0 && S_ISREG(about.st_mode);
+	}
 	if (!*lines || !((*lines)->name = dpo_size_copy(name, strlen(name)))) {
 		free(*lines);
 		close(fd);
@@ -188,4 +194,20 @@ dpo_lines_next(struct dpo_lines *lines, const char **line, size_t *n, struct dpo
 		lines->blank++;
 	}
 	return status;
+}
+
+bool
+dpo_lines_ready(const struct dpo_lines *lines)
+{
+	const char *text = (const char *)lines->bytes.data, *newline;
+
+	if (lines->regular || lines->ended)
+		return true;
+	for (size_t at = lines->at; at < lines->bytes.len; at = (size_t)(newline - text) + 1) {
+		if (!(newline = memchr(text + at, '\n', lines->bytes.len - at)))
+			return false;
+		if (!is_blank(text + at, (size_t)(newline - text) - at))
+			return true;
+	}
+	return false;
 }

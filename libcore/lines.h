@@ -10,6 +10,7 @@
 
 #include "error.h"
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -32,6 +33,9 @@ enum dpo_status dpo_lines_open_after(struct dpo_lines **lines, int fd, const voi
  */
 enum dpo_status dpo_lines_next(struct dpo_lines *lines, const char **line, size_t *n, struct dpo_error *err)
 	DPO_MUST_CHECK;
+
+/* Whether dpo_lines_next would return without waiting for a pipe: a line is in memory, or the file is a regular one. */
+bool dpo_lines_ready(const struct dpo_lines *lines);
 
 /* The number of that line, from 1, blank lines counted; how many of them were blank. */
 uint64_t dpo_lines_number(const struct dpo_lines *lines);

@@ -485,6 +485,7 @@ dpo_rows_read(struct dpo_rows *rows, struct dpo_row *row, const char *line, size
 {
 	struct dpo_json_lexer lexer = { .text = line, .len = n };
 	struct members members = { .line = line };
+	struct dpo_buffer text = row->text, values = row->values;
 	struct dpo_table seen = { 0 };
 	enum dpo_status status;
 
@@ -495,6 +496,19 @@ dpo_rows_read(struct dpo_rows *rows, struct dpo_row *row, const char *line, size
 		members.kept[i].token = DPO_JSON_END;
 	if ((status = read_members(rows, &lexer, &seen, &members, err)) == DPO_OK)
 		status = take_row(rows, row, &members, err);
+	/* The row takes what was read, and the reader the row's old memory. */
+	row->text = rows->text;
+	row->values = rows->values;
+	rows->text = text;
+	rows->values = values;
 	dpo_table_free(&seen);
 	return status;
+}
+
+void
+dpo_row_free(struct dpo_row *row)
+{
+	dpo_buffer_free(&row->text);
+	dpo_buffer_free(&row->values);
+	*row = (struct dpo_row){ 0 };
 }

@@ -55,6 +55,7 @@ struct dpo_row {
 	struct dpo_row_text rejected;	/* supervised: not set */
 	float weight, margin, label_prob;	/* 1, 0, 1 where the row is silent */
 	struct dpo_value kept[DPO_ROW_KEPT_MAX];	/* in the order asked for */
+	struct dpo_buffer text, values;	/* owned; what the pointers above point into */
 };
 
 /* Reads rows; {0} asks for nothing. Counts go over all rows read. */
@@ -64,20 +65,20 @@ struct dpo_rows {
 	struct dpo_dropped dropped[DPO_ROW_DROPPED_MAX];	/* in the order first seen */
 	size_t n_dropped;
 	uint64_t dropped_more;		/* further dropped keys, rows times keys */
-	struct dpo_buffer text;		/* of the row being read */
-	struct dpo_buffer values;
+	struct dpo_buffer text, values;	/* of the row being read */
 };
 
 /* Ask for a column, "NAME:TYPE". DPO_USAGE for a form, a type or a name that cannot be. */
 enum dpo_status dpo_rows_keep(struct dpo_rows *rows, const char *asked, struct dpo_error *err) DPO_MUST_CHECK;
 
 /*
- * Read a line into *row, whose pointers are good until the next call. Anything that is not such a row is DPO_FORMAT naming
- * the key.
+ * Read a line into *row, which is {0} or holds another row, whose memory is used again. Anything that is not such a row is
+ * DPO_FORMAT naming the key.
  */
 enum dpo_status dpo_rows_read(struct dpo_rows *rows, struct dpo_row *row, const char *line, size_t n,
 	struct dpo_error *err) DPO_MUST_CHECK;
 
+void dpo_row_free(struct dpo_row *row);
 void dpo_rows_free(struct dpo_rows *rows);
 
 #endif

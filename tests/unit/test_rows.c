@@ -30,7 +30,7 @@ static void
 reads_a_pair(void **state)
 {
 	struct dpo_rows rows = { 0 };
-	struct dpo_row row;
+	struct dpo_row row = { 0 };
 	struct dpo_error err;
 
 	(void)state;
@@ -48,6 +48,7 @@ reads_a_pair(void **state)
 	assert_int_equal(read_row(&rows, &row, "{\"id\":null,\"weight\":null,\"prompt\":\"a\",\"chosen\":\"b\",\"rejected\":\"c\"}",
 	    &err), DPO_OK);
 	assert_true(!row.has_id && row.weight == 1);
+	dpo_row_free(&row);
 	dpo_rows_free(&rows);
 }
 
@@ -55,7 +56,7 @@ static void
 reads_a_supervised_row(void **state)
 {
 	struct dpo_rows rows = { 0 };
-	struct dpo_row row;
+	struct dpo_row row = { 0 };
 	struct dpo_error err;
 
 	(void)state;
@@ -64,6 +65,7 @@ reads_a_supervised_row(void **state)
 	assert_text(row.prompt, "p");
 	assert_text(row.chosen, "c");
 	assert_text(row.id, "x");
+	dpo_row_free(&row);
 	dpo_rows_free(&rows);
 }
 
@@ -89,7 +91,7 @@ finds_the_shared_prompt(void **state)
 		{ "\\ud83d\\ude00", "\\ud83d\\ude01", "", "\xf0\x9f\x98\x80", "\xf0\x9f\x98\x81" },
 	};
 	struct dpo_rows rows = { 0 };
-	struct dpo_row row;
+	struct dpo_row row = { 0 };
 	struct dpo_error err;
 	char line[256];
 
@@ -107,6 +109,7 @@ finds_the_shared_prompt(void **state)
 		assert_text(row.chosen, cases[i].c);
 		assert_text(row.rejected, cases[i].r);
 	}
+	dpo_row_free(&row);
 	dpo_rows_free(&rows);
 }
 
@@ -140,7 +143,7 @@ names_what_is_wrong(void **state)
 		{ "{\"chosen\":\"a\",\"rejected\":\"b\",\"id\":true}", "\"id\" is neither a string nor an integer" },
 	};
 	struct dpo_rows rows = { 0 };
-	struct dpo_row row;
+	struct dpo_row row = { 0 };
 	struct dpo_error err;
 
 	(void)state;
@@ -148,6 +151,7 @@ names_what_is_wrong(void **state)
 		assert_int_equal(read_row(&rows, &row, cases[i].line, &err), DPO_FORMAT);
 		assert_string_equal(err.text, cases[i].text);
 	}
+	dpo_row_free(&row);
 	dpo_rows_free(&rows);
 }
 
@@ -157,7 +161,7 @@ static void
 keeps_columns(void **state)
 {
 	struct dpo_rows rows = { 0 };
-	struct dpo_row row;
+	struct dpo_row row = { 0 };
 	struct dpo_error err;
 	const int64_t *wide;
 
@@ -188,6 +192,7 @@ keeps_columns(void **state)
 	assert_true(row.kept[0].count == 0 && row.kept[3].count == 0 && row.kept[4].count == 0);
 	assert_int_equal(read_row(&rows, &row, ROW "}", &err), DPO_FORMAT);
 	assert_string_equal(err.text, "\"src\" is missing, to be kept as str");
+	dpo_row_free(&row);
 	dpo_rows_free(&rows);
 }
 
@@ -196,13 +201,14 @@ refuses_wrong_columns(void **state)
 {
 	static const char *const bad[] = { "x", "x:", ":str", "x:string", "x:bytes", "x:bf16[]", "id:str", "chosen:str", "x:STR" };
 	struct dpo_rows rows = { 0 };
-	struct dpo_row row;
+	struct dpo_row row = { 0 };
 	struct dpo_error err;
 
 	(void)state;
 	for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
 		assert_int_equal(dpo_rows_keep(&rows, bad[i], &err), DPO_USAGE);
-		dpo_rows_free(&rows);
+		dpo_row_free(&row);
+	dpo_rows_free(&rows);
 	}
 	assert_int_equal(dpo_rows_keep(&rows, "v:i32[]", &err), DPO_OK);
 	assert_int_equal(read_row(&rows, &row, ROW ",\"v\":[2147483648]}", &err), DPO_FORMAT);
@@ -212,6 +218,7 @@ refuses_wrong_columns(void **state)
 	assert_int_equal(read_row(&rows, &row, ROW ",\"v\":3}", &err), DPO_FORMAT);
 	assert_string_equal(err.text, "\"v\" is not a list of numbers");
 	assert_int_equal(dpo_rows_keep(&rows, "v:str", &err), DPO_USAGE);
+	dpo_row_free(&row);
 	dpo_rows_free(&rows);
 }
 
