@@ -38,7 +38,7 @@ put_class(struct dpo_buffer *out, const char *content, bool negated, bool in_cla
 static enum dpo_status
 put_escape(struct dpo_buffer *out, char c, bool in_class, struct dpo_error *err)
 {
-	if (c && (strchr("bBhHRXKGZ", c) || (in_class && strchr("SW", c))))
+	if (c && (strchr("bBhHRXKGZQENog", c) || (in_class && strchr("SW", c))))
 		return dpo_fail(err, DPO_UNSUPPORTED, "regular expression with \\%c%s", c, in_class ? " in a class" : "");
 	if (c == 's' || c == 'S') {
 		put_class(out, white_space, c == 'S', in_class);
@@ -49,6 +49,17 @@ put_escape(struct dpo_buffer *out, char c, bool in_class, struct dpo_error *err)
 		dpo_buffer_byte(out, (uint8_t)c);
 	}
 	return DPO_OK;
+}
+
+/* A group that only PCRE2 has: a verb, a callout, recursion, a condition, a reset of numbers. */
+static enum dpo_status
+check_group(const char *group, size_t n, struct dpo_error *err)
+{
+	bool foreign = n > 1 && group[1] == '*';
+
+	if (n > 2 && group[1] == '?')
+		foreign = strchr("CRP&|(+0123456789", group[2]) || (n > 3 && group[2] == '-' && group[3] >= '0' && group[3] <= '9');
+	return foreign ? dpo_fail(err, DPO_UNSUPPORTED, "regular expression with %.*s", n < 3 ? (int)n : 3, group) : DPO_OK;
 }
 
 static enum dpo_status
@@ -70,6 +81,8 @@ translate(struct dpo_buffer *out, const char *pattern, size_t n, struct dpo_erro
 			return dpo_fail(err, DPO_UNSUPPORTED, "regular expression with a class in a class");
 		if (in_class && c == '&' && i + 1 < n && pattern[i + 1] == '&')
 			return dpo_fail(err, DPO_UNSUPPORTED, "regular expression with a class intersection");
+		if (!in_class && c == '(' && (status = check_group(pattern + i, n - i, err)) != DPO_OK)
+			return status;
 		dpo_buffer_byte(out, (uint8_t)c);
 		if (!in_class && c == '[') {
 			in_class = true;

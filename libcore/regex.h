@@ -3,7 +3,8 @@
  *
  * Tokenizer files are written for Oniguruma (Ruby syntax, Unicode classes). Where the two differ the pattern is translated:
  * \s becomes Unicode's White_Space, \w what Oniguruma counts as a word, ^ and $ match at line ends. What
- * cannot be translated (\b, \h, \R, \X, \K, \G, \Z, class intersection, nested and POSIX classes, \S and \W within a class) is
+ * cannot be translated (\b, \h, \R, \X, \K, \G, \Z, class intersection, nested and POSIX classes, \S and \W within a class), and what only
+ * PCRE2 has (\Q, \N, \g, \o, verbs, callouts, recursion, conditions), is
  * DPO_UNSUPPORTED naming it. Unicode properties are those of PCRE2's Unicode version.
  */
 #ifndef DPO_REGEX_H

@@ -1,14 +1,16 @@
 /*
  * token_ids - the ids of a text that no row of JSON can hold, such as one with U+0000, and the text of ids.
  *
- *	token_ids MODEL < TEXT		# the ids of standard input as one text, as with add_special_tokens; then, on a second
- *					# line, their text
+ *	token_ids MODEL [KIB] < TEXT	# the ids of standard input as one text, as with add_special_tokens; then, on a second
+ *					# line, their text. With no more memory than the process has at its start, and KIB.
  */
 #include "modelfiles.h"
 #include "tokenizer.h"
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/resource.h>
+#include <unistd.h>
 
 static enum dpo_status
 show(const struct dpo_tokenizer *tokenizer, struct dpo_buffer *text, struct dpo_error *err)
@@ -30,6 +32,23 @@ show(const struct dpo_tokenizer *tokenizer, struct dpo_buffer *text, struct dpo_
 	return status;
 }
 
+/* Let the address space grow by so many bytes at most. */
+static bool
+limit_memory(size_t more)
+{
+	size_t pages = 0, bytes;
+	FILE *file = fopen("/proc/self/statm", "re");
+	bool ok = file && fscanf(file, "%zu", &pages) == 1;
+	struct rlimit limit;
+
+	if (file)
+		fclose(file);
+	if (!ok || !dpo_size_mul(pages, (size_t)sysconf(_SC_PAGESIZE), &bytes))
+		return false;
+	limit = (struct rlimit){ bytes + more, bytes + more };
+	return setrlimit(RLIMIT_AS, &limit) == 0;
+}
+
 int
 main(int argc, char **argv)
 {
@@ -40,8 +59,8 @@ main(int argc, char **argv)
 	enum dpo_status status;
 	int c;
 
-	if (argc != 2) {
-		fprintf(stderr, "usage: token_ids MODEL < TEXT\n");
+	if (argc < 2 || argc > 3 || (argc == 3 && !limit_memory((size_t)strtoul(argv[2], NULL, 10) << 10))) {
+		fprintf(stderr, "usage: token_ids MODEL [KIB] < TEXT\n");
 		return 2;
 	}
 	while ((c = getchar()) != EOF)
