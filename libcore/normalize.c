@@ -188,7 +188,7 @@ dpo_normalizer_free(struct dpo_normalizer *normalizer)
 /* ------------------------------------------------------------------ applying */
 
 static void
-replace(const struct dpo_normalizer_step *step, const char *text, size_t n, struct dpo_buffer *out)
+replace(const struct dpo_normalizer_step *step, const char *text, size_t n, struct dpo_buffer *out, bool *cut)
 {
 	size_t length = strlen(step->pattern), from = 0, at = 0;
 
@@ -204,30 +204,27 @@ replace(const struct dpo_normalizer_step *step, const char *text, size_t n, stru
 		}
 		dpo_buffer_append(out, text + from, at - from);
 		dpo_buffer_string(out, step->content);
+		*cut |= at == 0 && !*step->content;
 		from = at += length;
 	}
 	dpo_buffer_append(out, text + from, n - from);
 }
 
-/* Each match becomes the content; an empty one, too, but not where the match before ended. */
+/* Each match becomes the content, an empty one, too. */
 static enum dpo_status
-replace_matches(const struct dpo_normalizer_step *step, const char *text, size_t n, struct dpo_buffer *out,
+replace_matches(const struct dpo_normalizer_step *step, const char *text, size_t n, struct dpo_buffer *out, bool *cut,
     struct dpo_error *err)
 {
 	struct dpo_regex_scratch *scratch = dpo_regex_scratch_new();
-	size_t done = 0, from = 0, start, end, last = SIZE_MAX;
+	struct dpo_regex_walk walk = { .text = text, .n = n };
+	size_t done = 0, start, end;
 	enum dpo_status status = scratch ? DPO_OK : dpo_fail_memory(err);
-	uint32_t code;
 
-	while (status == DPO_OK && from <= n &&
-	    (status = dpo_regex_find(step->regex, scratch, text, n, from, &start, &end, err)) == DPO_OK) {
-		if (start == end && end == last) {
-			from += from < n ? dpo_utf8_next((const uint8_t *)text + from, n - from, &code) : 1;
-			continue;
-		}
+	while (status == DPO_OK && (status = dpo_regex_next(step->regex, scratch, &walk, &start, &end, err)) == DPO_OK) {
 		dpo_buffer_append(out, text + done, start - done);
 		dpo_buffer_string(out, step->content);
-		done = from = last = end;
+		*cut |= start == 0 && end > 0 && !*step->content;
+		done = end;
 	}
 	dpo_buffer_append(out, text + done, n - done);
 	dpo_regex_scratch_free(scratch);
@@ -235,7 +232,7 @@ replace_matches(const struct dpo_normalizer_step *step, const char *text, size_t
 }
 
 static void
-strip(const struct dpo_normalizer_step *step, const char *text, size_t n, struct dpo_buffer *out)
+strip(const struct dpo_normalizer_step *step, const char *text, size_t n, struct dpo_buffer *out, bool *cut)
 {
 	size_t start = 0, end = n, last, length;
 	uint32_t code;
@@ -251,11 +248,12 @@ strip(const struct dpo_normalizer_step *step, const char *text, size_t n, struct
 		end = last;
 	}
 	dpo_buffer_append(out, text + start, end - start);
+	*cut |= start > 0;
 }
 
 /* Each character on its own: lower case, or gone if it is a mark. */
 static void
-each_character(enum kind kind, const char *text, size_t n, struct dpo_buffer *out)
+each_character(enum kind kind, const char *text, size_t n, struct dpo_buffer *out, bool *cut)
 {
 	uint8_t utf8[4];
 	uint32_t code;
@@ -265,8 +263,10 @@ each_character(enum kind kind, const char *text, size_t n, struct dpo_buffer *ou
 		utf8proc_category_t category = utf8proc_category((utf8proc_int32_t)code);
 
 		if (kind == STRIP_ACCENTS && (category == UTF8PROC_CATEGORY_MN || category == UTF8PROC_CATEGORY_MC ||
-		    category == UTF8PROC_CATEGORY_ME))
+		    category == UTF8PROC_CATEGORY_ME)) {
+			*cut |= at == 0;
 			continue;
+		}
 		if (kind == LOWERCASE && code == 0x130)	/* the only one that becomes two characters */
 			dpo_buffer_string(out, "i\xcc\x87");
 		else if (kind == LOWERCASE)
@@ -276,8 +276,9 @@ each_character(enum kind kind, const char *text, size_t n, struct dpo_buffer *ou
 	}
 }
 
+/* One step; *cut becomes true if what the text began with is gone. */
 static enum dpo_status
-apply(const struct dpo_normalizer_step *step, const char *text, size_t n, struct dpo_buffer *out,
+apply(const struct dpo_normalizer_step *step, const char *text, size_t n, struct dpo_buffer *out, bool *cut,
     struct dpo_error *err)
 {
 	switch (step->kind) {
@@ -287,16 +288,16 @@ apply(const struct dpo_normalizer_step *step, const char *text, size_t n, struct
 		dpo_buffer_append(out, text, n);
 		return DPO_OK;
 	case REPLACE:
-		replace(step, text, n, out);
+		replace(step, text, n, out, cut);
 		return DPO_OK;
 	case REPLACE_REGEX:
-		return replace_matches(step, text, n, out, err);
+		return replace_matches(step, text, n, out, cut, err);
 	case STRIP:
-		strip(step, text, n, out);
+		strip(step, text, n, out, cut);
 		return DPO_OK;
 	case STRIP_ACCENTS:
 	case LOWERCASE:
-		each_character(step->kind, text, n, out);
+		each_character(step->kind, text, n, out, cut);
 		return DPO_OK;
 	case CHARSMAP:
 		dpo_charsmap_apply(&step->map, text, n, out);
@@ -308,12 +309,13 @@ apply(const struct dpo_normalizer_step *step, const char *text, size_t n, struct
 }
 
 enum dpo_status
-dpo_normalize(const struct dpo_normalizer *normalizer, const char *text, size_t n, struct dpo_buffer *out,
+dpo_normalize(const struct dpo_normalizer *normalizer, const char *text, size_t n, struct dpo_buffer *out, bool *cut,
     struct dpo_error *err)
 {
 	struct dpo_buffer before = { 0 };
 	enum dpo_status status = DPO_OK;
 
+	*cut = false;
 	dpo_buffer_clear(out);
 	dpo_buffer_append(out, text, n);
 	for (size_t i = 0; i < normalizer->count && status == DPO_OK; i++) {
@@ -322,7 +324,8 @@ dpo_normalize(const struct dpo_normalizer *normalizer, const char *text, size_t 
 		before = *out;
 		*out = swap;
 		dpo_buffer_clear(out);
-		status = apply(&normalizer->steps[i], before.data ? (const char *)before.data : "", before.len, out, err);
+		status = apply(&normalizer->steps[i], before.data ? (const char *)before.data : "", before.len, out, cut,
+		    err);
 		if (status == DPO_OK && out->len > DPO_NORMALIZE_MAX)
 			status = dpo_fail(err, DPO_LIMIT, "text normalizes to more than %zu bytes", DPO_NORMALIZE_MAX);
 		if (status == DPO_OK && (before.failed || out->failed))

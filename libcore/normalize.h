@@ -34,9 +34,10 @@ void dpo_normalizer_free(struct dpo_normalizer *normalizer);
 
 /*
  * The normalized form of text[0..n), valid UTF-8, into out (cleared first). More than DPO_NORMALIZE_MAX bytes is DPO_LIMIT,
- * and so is a regular expression that passes its limits.
+ * and so is a regular expression that passes its limits. *cut tells whether what the text began with was taken away: its rest
+ * is then not the beginning of the input.
  */
 enum dpo_status dpo_normalize(const struct dpo_normalizer *normalizer, const char *text, size_t n,
-	struct dpo_buffer *out, struct dpo_error *err) DPO_MUST_CHECK;
+	struct dpo_buffer *out, bool *cut, struct dpo_error *err) DPO_MUST_CHECK;
 
 #endif

@@ -350,28 +350,18 @@ hand_on(struct walk *walk, size_t index, const char *text, size_t n, bool first,
 	return walk_step(walk, index + 1, (const char *)mapped->data, mapped->len, first, err);
 }
 
-/* The next hit of the step's pattern at or after `from`, as dpo_regex_find; never empty. */
+/* The next hit of the step's pattern, as dpo_regex_next. */
 static enum dpo_status
-next_hit(const struct walk *walk, const struct dpo_pretokenizer_step *step, const char *text, size_t n, size_t from,
-    size_t *start, size_t *end, struct dpo_error *err)
+next_hit(const struct walk *walk, const struct dpo_pretokenizer_step *step, struct dpo_regex_walk *hits, size_t *start,
+    size_t *end, struct dpo_error *err)
 {
-	enum dpo_status status;
-	uint32_t code;
-
-	if (step->regex) {
-		while ((status = dpo_regex_find(step->regex, walk->scratch->match, text, n, from, start, end, err)) == DPO_OK &&
-		    *end == *start) {
-			if (*start >= n)
-				return DPO_END;
-			from = *start + dpo_utf8_next((const uint8_t *)text + *start, n - *start, &code);
-		}
-		return status;
-	}
-	for (size_t at = from; step->string && n - at >= step->string_bytes; at++) {
-		if (memcmp(text + at, step->string, step->string_bytes) != 0)
+	if (step->regex)
+		return dpo_regex_next(step->regex, walk->scratch->match, hits, start, end, err);
+	for (size_t at = hits->from; step->string && hits->n - at >= step->string_bytes; at++) {
+		if (memcmp(hits->text + at, step->string, step->string_bytes) != 0)
 			continue;
 		*start = at;
-		*end = at + step->string_bytes;
+		*end = hits->from = at + step->string_bytes;
 		return DPO_OK;
 	}
 	return DPO_END;
@@ -397,10 +387,12 @@ close_word(struct cutter *cutter, size_t end, struct dpo_error *err)
 	size_t start = cutter->open;
 
 	cutter->open = end;
+	if (end == start)
+		return DPO_OK;
 	return hand_on(cutter->walk, cutter->index, cutter->text + start, end - start, cutter->first && start == 0, err);
 }
 
-/* The next piece, [start, end), not empty; pieces come in order and cover the text. */
+/* The next piece, [start, end); pieces come in order and cover the text; a hit may be empty. */
 static enum dpo_status
 cut(struct cutter *cutter, size_t start, size_t end, bool hit, struct dpo_error *err)
 {
@@ -438,18 +430,19 @@ split(struct walk *walk, size_t index, enum behavior behavior, const char *text,
 {
 	const struct dpo_pretokenizer_step *step = &walk->pretokenizer->steps[index];
 	struct cutter cutter = { .walk = walk, .index = index, .text = text, .behavior = behavior, .first = first };
+	struct dpo_regex_walk hits = { .text = text, .n = n };
 	enum dpo_status status, found;
 	size_t at = 0, start, end;
 
 	do {
 		status = DPO_OK;
-		if ((found = next_hit(walk, step, text, n, at, &start, &end, err)) == DPO_END)
+		if ((found = next_hit(walk, step, &hits, &start, &end, err)) == DPO_END)
 			start = end = n;
 		else if (found != DPO_OK)
 			return found;
 		if (start > at)
 			status = cut(&cutter, at, start, step->invert, err);
-		if (status == DPO_OK && end > start)
+		if (status == DPO_OK && found == DPO_OK)
 			status = cut(&cutter, start, end, !step->invert, err);
 		at = end;
 	} while (status == DPO_OK && found == DPO_OK && at < n);

@@ -206,3 +206,23 @@ dpo_regex_find(const struct dpo_regex *regex, struct dpo_regex_scratch *scratch,
 	*end = bounds[1];
 	return DPO_OK;
 }
+
+enum dpo_status
+dpo_regex_next(const struct dpo_regex *regex, struct dpo_regex_scratch *scratch, struct dpo_regex_walk *walk,
+    size_t *start, size_t *end, struct dpo_error *err)
+{
+	enum dpo_status status = DPO_END;
+	uint32_t code;
+
+	while (walk->from <= walk->n && (status = dpo_regex_find(regex, scratch, walk->text, walk->n, walk->from, start, end,
+	    err)) == DPO_OK && *start == *end && walk->last == *end + 1) {
+		walk->from += walk->from < walk->n ?
+		    dpo_utf8_next((const uint8_t *)walk->text + walk->from, walk->n - walk->from, &code) : 1;
+		status = DPO_END;
+	}
+	if (status == DPO_OK) {
+		walk->from = *end;
+		walk->last = *end + 1;
+	}
+	return status;
+}

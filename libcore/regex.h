@@ -37,4 +37,16 @@ void dpo_regex_scratch_free(struct dpo_regex_scratch *scratch);
 enum dpo_status dpo_regex_find(const struct dpo_regex *regex, struct dpo_regex_scratch *scratch, const char *text,
 	size_t n, size_t from, size_t *start, size_t *end, struct dpo_error *err) DPO_MUST_CHECK;
 
+/* A walk over the matches of a text: set text and n, the rest 0. */
+struct dpo_regex_walk {
+	const char *text;
+	size_t n;
+	size_t from;		/* where the search goes on */
+	size_t last;		/* 1 + the end of the match before, 0 before the first */
+};
+
+/* The next match, as dpo_regex_find; it may be empty, but not where the one before ended. */
+enum dpo_status dpo_regex_next(const struct dpo_regex *regex, struct dpo_regex_scratch *scratch,
+	struct dpo_regex_walk *walk, size_t *start, size_t *end, struct dpo_error *err) DPO_MUST_CHECK;
+
 #endif

@@ -175,11 +175,13 @@ encode_piece(struct encoding *encoding, const char *text, size_t n, bool first, 
 	struct dpo_added_walk walk = { .text = text, .n = n };
 	enum dpo_status status = DPO_OK;
 	size_t start, end;
+	bool cut;
 	int32_t id;
 
 	if (parts->normalizer.count > 0) {
-		if ((status = dpo_normalize(&parts->normalizer, text, n, &encoding->normal, err)) != DPO_OK)
+		if ((status = dpo_normalize(&parts->normalizer, text, n, &encoding->normal, &cut, err)) != DPO_OK)
 			return status;
+		first = first && !cut;
 		walk.text = (const char *)encoding->normal.data;
 		walk.n = encoding->normal.len;
 	}

@@ -10,7 +10,7 @@ dpo_tokenparts_add(struct dpo_tokenparts *parts, const struct dpo_added_spec *sp
 	int32_t known = dpo_vocab_id(&parts->vocab, spec->text, n), id = (int32_t)spec->id;
 	struct dpo_buffer form = { 0 };
 	enum dpo_status status = DPO_OK;
-	bool added;
+	bool added, cut;
 
 	if (n == 0)
 		return dpo_fail(err, DPO_FORMAT, "added token %lld is empty", (long long)spec->id);
@@ -20,7 +20,7 @@ dpo_tokenparts_add(struct dpo_tokenparts *parts, const struct dpo_added_spec *sp
 		status = dpo_fail(err, DPO_FORMAT, "added token \"%.60s\" has id %lld, in the vocabulary %d", spec->text,
 		    (long long)spec->id, (int)known);
 	if (status == DPO_OK && spec->normalized)
-		status = dpo_normalize(&parts->normalizer, spec->text, n, &form, err);
+		status = dpo_normalize(&parts->normalizer, spec->text, n, &form, &cut, err);
 	if (status == DPO_OK && (!spec->normalized || form.len > 0)) {	/* one of nothing is never found */
 		added = spec->normalized ?
 		    dpo_added_add(&parts->normalized, (const char *)form.data, form.len, id, spec->rules) :

@@ -117,6 +117,13 @@ PARTS = {
     "bytes-gap": lambda: bpe([shapes.added(0, token) for token in BYTES[0x80:0xe3]], byte_fallback=True),
     "ignore-merges": lambda: bpe(unk=False, ignore_merges=True, pre_tokenizer=shapes.byte_level(True)),
     "template": lambda: bpe(post_processor=shapes.sequence("processors", shapes.template("<unk>", 640), shapes.byte_level())),
+    "strip-first": lambda: unigram(RULES, normalizer={"type": "Strip", "strip_left": True, "strip_right": True},
+                                   pre_tokenizer=metaspace("first")),
+    "replace-first": lambda: unigram(RULES, normalizer=replace("Regex", "^ +", ""), pre_tokenizer=metaspace("first")),
+    "replace-end": lambda: unigram(RULES, normalizer=replace("Regex", "$", "!"), pre_tokenizer=metaspace("always")),
+    "split-empty": lambda: cut(split("x*", "Isolated")), "split-empty-next": lambda: cut(split("e*", "MergedWithNext")),
+    "split-empty-previous": lambda: cut(split("e*", "MergedWithPrevious")),
+    "cut-first": lambda: unigram(RULES, pre_tokenizer=shapes.sequence("pretokenizers", {"type": "WhitespaceSplit"}, metaspace("first"))),
     "unigram-model": lambda: spm("unigram.model"),
     "bpe-model": lambda: spm("bpe.model"),
 } | SPLITS
