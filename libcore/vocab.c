@@ -10,6 +10,12 @@ struct dpo_vocab_token {
 	uint32_t hash;
 };
 
+/* The hash is kept here as well, so that a text is looked at only where it is the right one. */
+struct dpo_vocab_slot {
+	uint32_t hash;
+	uint32_t index;		/* 1 + index into tokens, 0 where free */
+};
+
 /* ------------------------------------------------------------------ the two tables */
 
 /* Eight bytes at a time: multiply and fold (the finish of MurmurHash3). Not keyed: a hostile file can make it slow, not wrong. */
@@ -38,15 +44,15 @@ hash_id(int64_t id)
 }
 
 /* The slot of this text, or the free one where it belongs. */
-static uint32_t *
+static struct dpo_vocab_slot *
 text_slot(const struct dpo_vocab *vocab, const char *text, size_t n, uint32_t hash)
 {
 	size_t mask = vocab->slots - 1, i = hash & mask;
 
-	for (; vocab->by_text[i]; i = (i + 1) & mask) {
-		const struct dpo_vocab_token *token = &vocab->tokens[vocab->by_text[i] - 1];
+	for (; vocab->by_text[i].index; i = (i + 1) & mask) {
+		const struct dpo_vocab_token *token = &vocab->tokens[vocab->by_text[i].index - 1];
 
-		if (token->hash == hash && token->n == n && memcmp(vocab->texts.data + token->offset, text, n) == 0)
+		if (vocab->by_text[i].hash == hash && token->n == n && memcmp(vocab->texts.data + token->offset, text, n) == 0)
 			break;
 	}
 	return &vocab->by_text[i];
@@ -68,9 +74,9 @@ put(struct dpo_vocab *vocab, size_t index)
 	const struct dpo_vocab_token *token = &vocab->tokens[index];
 	size_t mask = vocab->slots - 1, i = token->hash & mask;
 
-	while (vocab->by_text[i])
+	while (vocab->by_text[i].index)
 		i = (i + 1) & mask;
-	vocab->by_text[i] = (uint32_t)index + 1;
+	vocab->by_text[i] = (struct dpo_vocab_slot){ token->hash, (uint32_t)index + 1 };
 	*id_slot(vocab, token->id) = (uint32_t)index + 1;
 }
 
@@ -124,7 +130,7 @@ dpo_vocab_add(struct dpo_vocab *vocab, const char *text, size_t n, int64_t id, s
 	if ((other = *id_slot(vocab, id)))
 		return dpo_fail(err, DPO_FORMAT, "tokens \"%.60s\" and \"%.*s\" have the same id %lld",
 		    (const char *)vocab->texts.data + vocab->tokens[other - 1].offset, shown, text, (long long)id);
-	if (*text_slot(vocab, text, n, token.hash))
+	if (text_slot(vocab, text, n, token.hash)->index)
 		return dpo_fail(err, DPO_FORMAT, "token \"%.*s\" is there twice", shown, text);
 	dpo_buffer_append(&vocab->texts, text, n);
 	dpo_buffer_byte(&vocab->texts, 0);
@@ -140,7 +146,7 @@ dpo_vocab_add(struct dpo_vocab *vocab, const char *text, size_t n, int64_t id, s
 int32_t
 dpo_vocab_id(const struct dpo_vocab *vocab, const char *text, size_t n)
 {
-	uint32_t index = vocab->count ? *text_slot(vocab, text, n, hash_text(text, n)) : 0;
+	uint32_t index = vocab->count ? text_slot(vocab, text, n, hash_text(text, n))->index : 0;
 
 	return index ? vocab->tokens[index - 1].id : -1;
 }

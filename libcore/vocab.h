@@ -16,7 +16,8 @@ struct dpo_vocab {
 	struct dpo_buffer texts;		/* all texts, each with a NUL behind it */
 	struct dpo_vocab_token *tokens;		/* owned, in the order added */
 	size_t count, capacity;
-	uint32_t *by_text, *by_id;		/* owned; hash tables of `slots`: 1 + index into tokens, 0 where free */
+	struct dpo_vocab_slot *by_text;		/* owned; a hash table of `slots` */
+	uint32_t *by_id;			/* owned; another: 1 + index into tokens, 0 where free */
 	size_t slots;				/* a power of two, more than twice count */
 	size_t size;				/* one more than the largest id */
 };
