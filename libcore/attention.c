@@ -16,21 +16,35 @@ enum { ROWS = 64, KEYS = 128 };
 struct work {
 	const struct dpo_attention *a;
 	size_t rows, ld, ld_out, group;		/* group: query heads to a key head */
-	float scale;
 	const float *qkv, *out, *d_out, *sums;
 	const float *keys;			/* rows of keys and values: of qkv, or of a cache */
-	size_t ld_keys, key_column, value_column;
+	size_t ld_keys, key_column, value_column, kv_step;
 	float *new_out, *new_sums, *d_qkv;
 	size_t blocks;				/* blocks of rows in all segments */
 };
 
 /* A block of rows of one head against one block of keys. */
 struct block {
+	const struct dpo_segment *segment;
+	size_t window;
 	size_t first, rows;		/* query rows */
 	size_t key, keys;		/* key rows */
 	bool own;			/* keys of the own segment: causal */
 	size_t head;
 };
+
+struct dpo_attention
+dpo_attention_of(const struct dpo_sequence *sequence, size_t heads, size_t kv_heads,
+    size_t head_dim, bool by_head)
+{
+	size_t step = by_head ? 3 * head_dim : head_dim;
+
+	return (struct dpo_attention){ .sequence = sequence, .heads = heads, .kv_heads = kv_heads,
+	    .head_dim = head_dim, .query_step = step, .kv_step = step,
+	    .key = by_head ? head_dim : heads * head_dim,
+	    .value = by_head ? 2 * head_dim : (heads + kv_heads) * head_dim,
+	    .scale = 1.0f / sqrtf((float)head_dim) };
+}
 
 static struct work
 make_work(const struct dpo_attention *a, const float *qkv)
@@ -40,9 +54,9 @@ make_work(const struct dpo_attention *a, const float *qkv)
 	w.ld = (a->heads + 2 * a->kv_heads) * a->head_dim;
 	w.ld_out = a->heads * a->head_dim;
 	w.ld_keys = w.ld;
-	w.key_column = w.ld_out;
-	w.value_column = w.ld_out + a->kv_heads * a->head_dim;
-	w.scale = 1.0f / sqrtf((float)a->head_dim);
+	w.key_column = a->key;
+	w.value_column = a->value;
+	w.kv_step = a->kv_step;
 	return w;
 }
 
@@ -57,26 +71,60 @@ make_packed(const struct dpo_attention *a, const float *qkv)
 	return w;
 }
 
-/* Columns at which head h's query begins in a row of qkv, its key and value in a row of keys. */
+/*
+ * Columns at which head h's query begins in a row of qkv, its key and value in a row of keys, and
+ * its output.
+ */
 static size_t
 query_at(const struct work *w, size_t head)
 {
-	return head * w->a->head_dim;
+	return head * w->a->query_step;
 }
 
 static size_t
 key_at(const struct work *w, size_t head)
 {
-	return w->key_column + head / w->group * w->a->head_dim;
+	return w->key_column + head / w->group * w->kv_step;
 }
 
 static size_t
 value_at(const struct work *w, size_t head)
 {
-	return w->value_column + head / w->group * w->a->head_dim;
+	return w->value_column + head / w->group * w->kv_step;
 }
 
-/* How many of the block's keys row i sees. */
+static size_t
+out_at(const struct work *w, size_t head)
+{
+	return head * w->a->head_dim;
+}
+
+/*
+ * The first row of the prefix, or of the own segment, that a query row sees. Rows of the prefix are
+ * positions.
+ */
+static size_t
+lowest(const struct block *b, size_t row)
+{
+	size_t start = b->own ? b->segment->first : 0, before = b->own ? b->segment->prefix : 0;
+	size_t end = b->segment->prefix + (row - b->segment->first) + 1;
+	size_t low = b->window && end > b->window ? end - b->window : 0;
+
+	return low > before ? start + (low - before) : start;
+}
+
+/* How many of the block's keys lie before those that row i sees. */
+static size_t
+hidden(const struct block *b, size_t i)
+{
+	size_t low = lowest(b, b->first + i);
+
+	if (low <= b->key)
+		return 0;
+	return low - b->key < b->keys ? low - b->key : b->keys;
+}
+
+/* How many of the block's keys lie before the first that is too late for row i. */
 static size_t
 visible(const struct block *b, size_t i)
 {
@@ -92,16 +140,16 @@ visible(const struct block *b, size_t i)
 
 /* Step to the next block of keys; start with keys 0. false when the rows have seen all. */
 static bool
-next_keys(struct block *b, const struct dpo_segment *segment)
+next_keys(struct block *b)
 {
 	size_t limit;
 
-	b->key += b->keys;
-	if (!b->own && b->key >= segment->prefix) {
+	b->key = b->keys > 0 ? b->key + b->keys : lowest(b, b->first);
+	if (!b->own && b->key >= b->segment->prefix) {
 		b->own = true;
-		b->key = segment->first;
+		b->key = lowest(b, b->first);
 	}
-	limit = b->own ? b->first + b->rows : segment->prefix;
+	limit = b->own ? b->first + b->rows : b->segment->prefix;
 	if (b->key >= limit)
 		return false;
 	b->keys = limit - b->key < KEYS ? limit - b->key : KEYS;
@@ -116,7 +164,8 @@ begin(const struct work *w, const struct dpo_segment *segment, size_t first, siz
 	size_t skip = w->a->first > first ? w->a->first - first : 0;
 
 	skip = skip < rows ? skip : rows;
-	return (struct block){ .first = first + skip, .rows = rows - skip, .head = head };
+	return (struct block){ .segment = segment, .window = w->a->window, .first = first + skip,
+	    .rows = rows - skip, .head = head };
 }
 
 /* One query against n keys: a product of one row, which a BLAS would spend on packing its operands. */
@@ -149,12 +198,15 @@ score(const struct work *w, const struct block *b, float *scores)
 {
 	const float *query = w->qkv + b->first * w->ld + query_at(w, b->head);
 	const float *keys = w->keys + b->key * w->ld_keys + key_at(w, b->head);
+	float scale = w->a->scale;
 
 	if (b->rows == 1)
-		score_row(query, keys, w->ld_keys, b->keys, w->a->head_dim, w->scale, scores);
+		score_row(query, keys, w->ld_keys, b->keys, w->a->head_dim, scale, scores);
 	else
-		dpo_gemm_one(b->rows, b->keys, w->a->head_dim, w->scale, (struct dpo_operand){ query, w->ld, false },
+		dpo_gemm_one(b->rows, b->keys, w->a->head_dim, scale, (struct dpo_operand){ query, w->ld, false },
 		    (struct dpo_operand){ keys, w->ld_keys, true }, 0.0f, scores, b->keys);
+	if (w->a->cap > 0.0f)
+		dpo_vector_cap(scores, w->a->cap, b->rows * b->keys);
 }
 
 /* Add the block's values, weighted, to out; to 0 if fresh. */
@@ -162,7 +214,7 @@ static void
 weigh(const struct work *w, const struct block *b, const float *weights, bool fresh)
 {
 	const float *values = w->keys + b->key * w->ld_keys + value_at(w, b->head);
-	float *out = w->new_out + b->first * w->ld_out + query_at(w, b->head);
+	float *out = w->new_out + b->first * w->ld_out + out_at(w, b->head);
 	size_t dim = w->a->head_dim;
 
 	if (b->rows != 1) {
@@ -188,19 +240,38 @@ locate(const struct work *w, size_t block, size_t *first)
 }
 
 /*
+ * Zero what row i of the block does not see; *row moves to what it does, and its number is
+ * returned.
+ */
+static size_t
+mask(const struct block *b, size_t i, float **row)
+{
+	size_t before = hidden(b, i), end = visible(b, i);
+
+	before = before < end ? before : end;
+	memset(*row, 0, before * sizeof **row);
+	memset(*row + end, 0, (b->keys - end) * sizeof **row);
+	*row += before;
+	return end - before;
+}
+
+/*
  * Turn scores into weights relative to the new maximum, and scale what was gathered before to it.
  */
 static void
 soften(const struct work *w, const struct block *b, float *scores, float *most, float *sum,
     bool fresh)
 {
-	float *out = w->new_out + b->first * w->ld_out + query_at(w, b->head);
+	float *out = w->new_out + b->first * w->ld_out + out_at(w, b->head);
 
 	for (size_t i = 0; i < b->rows; i++) {
 		float *row = scores + i * b->keys, here, shrink;
-		size_t n = visible(b, i);
+		size_t n = mask(b, i, &row);
 
-		memset(row + n, 0, (b->keys - n) * sizeof *row);
+		if (fresh) {
+			most[i] = -INFINITY;
+			sum[i] = 0.0f;
+		}
 		if (n == 0)
 			continue;
 		here = dpo_vector_max(row, n);
@@ -209,21 +280,21 @@ soften(const struct work *w, const struct block *b, float *scores, float *most, 
 			sum[i] *= shrink;
 			dpo_vector_scale(out + i * w->ld_out, shrink, w->a->head_dim);
 		}
-		if (fresh || here > most[i])
+		if (here > most[i])
 			most[i] = here;
 		dpo_vector_exp(row, row, most[i], n);
-		sum[i] = (fresh ? 0.0f : sum[i]) + (float)dpo_vector_sum(row, n);
+		sum[i] += (float)dpo_vector_sum(row, n);
 	}
 }
 
 /* Rows b.first .. of one head against all keys they see. */
 static void
-attend(const struct work *w, struct block b, const struct dpo_segment *segment)
+attend(const struct work *w, struct block b)
 {
 	float scores[ROWS * KEYS], most[ROWS], sum[ROWS];
-	float *out = w->new_out + b.first * w->ld_out + query_at(w, b.head);
+	float *out = w->new_out + b.first * w->ld_out + out_at(w, b.head);
 
-	for (bool fresh = true; next_keys(&b, segment); fresh = false) {
+	for (bool fresh = true; next_keys(&b); fresh = false) {
 		score(w, &b, scores);
 		soften(w, &b, scores, most, sum, fresh);
 		weigh(w, &b, scores, fresh);
@@ -244,7 +315,7 @@ forward_block(void *context, size_t item)
 	struct block b = begin(w, segment, first, head);
 
 	if (b.rows > 0)
-		attend(w, b, segment);
+		attend(w, b);
 }
 
 void
@@ -276,7 +347,8 @@ step_head(void *context, size_t item)
 	struct dpo_segment segment = { .first = row + 1, .prefix = cache->length + 1 };
 
 	w.keys = dpo_cache_row(cache, s->layer, 0);
-	attend(&w, (struct block){ .first = row, .rows = 1, .head = item % w.a->heads }, &segment);
+	attend(&w, (struct block){ .segment = &segment, .window = w.a->window, .first = row, .rows = 1,
+	    .head = item % w.a->heads });
 }
 
 void
@@ -289,6 +361,7 @@ dpo_attention_step(int threads, const struct dpo_attention *attention, size_t la
 	s.work.ld_keys = 2 * kv;
 	s.work.key_column = 0;
 	s.work.value_column = kv;
+	s.work.kv_step = attention->head_dim;
 	s.work.new_out = out;
 	for (size_t row = 0; row < rows; row++)
 		seen += caches[row]->length + 1;
@@ -309,13 +382,18 @@ static void
 soften_backward(const struct work *w, const struct block *b, float *p, float *d_p,
     const float *delta)
 {
-	for (size_t i = 0; i < b->rows; i++) {
-		float *row = p + i * b->keys;
-		size_t n = visible(b, i);
+	float cap_slope[KEYS];
 
-		dpo_vector_exp(row, row, w->sums[b->head * w->rows + b->first + i], n);
-		memset(row + n, 0, (b->keys - n) * sizeof *row);
-		slope(d_p + i * b->keys, row, delta[i], w->scale, b->keys);
+	for (size_t i = 0; i < b->rows; i++) {
+		float *row = p + i * b->keys, *seen = row;
+		size_t n = mask(b, i, &seen);
+
+		if (w->a->cap > 0.0f)
+			dpo_vector_cap_slope(cap_slope, row, w->a->cap, b->keys);
+		dpo_vector_exp(seen, seen, w->sums[b->head * w->rows + b->first + i], n);
+		slope(d_p + i * b->keys, row, delta[i], w->a->scale, b->keys);
+		if (w->a->cap > 0.0f)
+			dpo_vector_multiply(d_p + i * b->keys, cap_slope, b->keys);
 	}
 }
 
@@ -326,7 +404,7 @@ backward_keys(const struct work *w, const struct block *b, const float *delta, b
 	size_t query = b->first * w->ld + query_at(w, b->head), dim = w->a->head_dim;
 	size_t key = b->key * w->ld + key_at(w, b->head);
 	size_t value = b->key * w->ld + value_at(w, b->head);
-	struct dpo_operand d_out = { w->d_out + b->first * w->ld_out + query_at(w, b->head),
+	struct dpo_operand d_out = { w->d_out + b->first * w->ld_out + out_at(w, b->head),
 	    w->ld_out, false };
 
 	score(w, b, p);
@@ -355,12 +433,12 @@ backward_head(const struct work *w, size_t head)
 		segment = locate(w, block, &first);
 		b = begin(w, segment, first, head);
 		for (size_t i = 0; i < b.rows; i++) {
-			size_t at = (b.first + i) * w->ld_out + query_at(w, head);
+			size_t at = (b.first + i) * w->ld_out + out_at(w, head);
 
 			delta[i] = (float)dpo_vector_dot(w->out + at, w->d_out + at,
 			    w->a->head_dim);
 		}
-		for (bool fresh = true; b.rows > 0 && next_keys(&b, segment); fresh = false)
+		for (bool fresh = true; b.rows > 0 && next_keys(&b); fresh = false)
 			backward_keys(w, &b, delta, fresh);
 	}
 }

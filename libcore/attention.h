@@ -5,7 +5,7 @@
  *	o_i = sum_j p_ij v_j,  p_ij = exp(s_ij - L_i),  s_ij = q_i . k_j / sqrt(head_dim),
  *	L_i = log sum_j exp(s_ij),
  *
- * j over the rows that row i sees (struct dpo_segment). Computed in blocks of rows and keys with a
+ * j over the rows that row i sees (struct dpo_segment), those within the window. Computed in blocks of rows and keys with a
  * running maximum (Dao et al. 2022, arXiv:2205.14135, algorithm 1), so no matrix of scores is
  * kept: the backward pass computes p again from L. Query head h reads key head h / (heads /
  * kv_heads) (Ainslie et al. 2023, arXiv:2305.13245). Bits do not depend on the thread count.
@@ -16,12 +16,23 @@
 #include "cache.h"
 #include "pack.h"
 
-/* qkv[rows][(heads + 2 kv_heads) head_dim]: queries, keys, values. */
+/*
+ * Columns of qkv[rows][(heads + 2 kv_heads) head_dim]: the query of head h begins at column
+ * h * query_step, the key of key head g at key + g * kv_step, its value at value + g * kv_step.
+ */
 struct dpo_attention {
 	const struct dpo_sequence *sequence;
 	size_t heads, kv_heads, head_dim;
+	size_t query_step, key, value, kv_step;
+	float scale;		/* of q.k */
+	float cap;		/* scores are cap tanh(s / cap); 0: not capped */
+	size_t window;		/* positions a row sees, its own among them; 0: all */
 	size_t first;		/* rows before it only serve as keys and values: nothing is wanted of them */
 };
+
+/* Queries, keys, values one after the other; or, `by_head`, those of head 0, then of head 1, ... */
+struct dpo_attention dpo_attention_of(const struct dpo_sequence *sequence, size_t heads,
+	size_t kv_heads, size_t head_dim, bool by_head);
 
 /* out[rows][heads head_dim] and log_sums[heads][rows] (L above) from qkv; of rows before `first` whatever it may be. */
 void dpo_attention_forward(int threads, const struct dpo_attention *attention, const float *qkv,

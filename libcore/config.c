@@ -1,290 +1,162 @@
 #include "config.h"
 
-#include "json.h"
+#include "fields.h"
 
-#include <stddef.h>
+#include <math.h>
+#include <stdio.h>
 #include <string.h>
 
-enum { SIZE_LIMIT = 1 << 24, LAYERS_LIMIT = 4096, REQUIRED = -1, DERIVED = 0 };
+/* ------------------------------------------------------------------ rotary positions */
 
-/* ------------------------------------------------------------------ keys
- * Every key of a config.json is in one of these tables, or it is refused: it may change the
- * mathematics. An absent or null key has its fallback, or the value demanded of it.
- */
-enum kind {
-	SIZE,		/* 1 to SIZE_LIMIT, into the field; DERIVED leaves 0 */
-	POSITIVE,	/* a double above 0, into the field */
-	FLAG,		/* a bool, into the field */
-	READ_APART,	/* by a function of its own */
-	MUST_BE_TRUE, MUST_BE_FALSE, MUST_BE_ONE, MUST_BE_EMPTY,
+static const char *const rope_names[] = {
+	[DPO_ROPE_PLAIN] = "default", [DPO_ROPE_LINEAR] = "linear", [DPO_ROPE_DYNAMIC] = "dynamic",
+	[DPO_ROPE_LLAMA3] = "llama3", [DPO_ROPE_YARN] = "yarn", [DPO_ROPE_LONGROPE] = "longrope",
 };
 
-struct key {
-	const char *name;
-	enum kind kind;
-	size_t offset;		/* of the field in struct dpo_config */
-	double fallback;
-};
-
-#define FIELD(name) offsetof(struct dpo_config, name)
-
-static const struct key common_keys[] = {
-	{ "vocab_size", SIZE, FIELD(vocab_size), REQUIRED },
-	{ "initializer_range", POSITIVE, FIELD(initializer_range), 0.02 },
-	{ "model_type", READ_APART, 0, 0 },
-	{ "add_cross_attention", MUST_BE_FALSE, 0, 0 },
-	{ "is_encoder_decoder", MUST_BE_FALSE, 0, 0 },
-	{ "pruned_heads", MUST_BE_EMPTY, 0, 0 },
-	{ "quantization_config", MUST_BE_EMPTY, 0, 0 },
-	{ NULL, READ_APART, 0, 0 },
-};
-
-static const struct key gpt2_keys[] = {
-	{ "n_embd", SIZE, FIELD(hidden_size), REQUIRED },
-	{ "n_layer", SIZE, FIELD(layers), REQUIRED },
-	{ "n_head", SIZE, FIELD(heads), REQUIRED },
-	{ "n_ctx", SIZE, FIELD(max_positions), DERIVED },
-	{ "n_positions", SIZE, FIELD(max_positions), DERIVED },	/* wins over n_ctx */
-	{ "n_inner", SIZE, FIELD(intermediate_size), DERIVED },
-	{ "layer_norm_epsilon", POSITIVE, FIELD(norm_epsilon), 1e-5 },
-	{ "tie_word_embeddings", FLAG, FIELD(tied_head), true },
-	{ "activation_function", READ_APART, 0, 0 },
-	{ "scale_attn_weights", MUST_BE_TRUE, 0, 0 },
-	{ "scale_attn_by_inverse_layer_idx", MUST_BE_FALSE, 0, 0 },
-	{ NULL, READ_APART, 0, 0 },
-};
-
-static const struct key llama_keys[] = {
-	{ "hidden_size", SIZE, FIELD(hidden_size), REQUIRED },
-	{ "intermediate_size", SIZE, FIELD(intermediate_size), REQUIRED },
-	{ "num_hidden_layers", SIZE, FIELD(layers), REQUIRED },
-	{ "num_attention_heads", SIZE, FIELD(heads), REQUIRED },
-	{ "num_key_value_heads", SIZE, FIELD(kv_heads), DERIVED },
-	{ "head_dim", SIZE, FIELD(head_dim), DERIVED },
-	{ "max_position_embeddings", SIZE, FIELD(max_positions), 2048 },
-	{ "rms_norm_eps", POSITIVE, FIELD(norm_epsilon), 1e-6 },
-	{ "rope_theta", POSITIVE, FIELD(rope_theta), 10000 },
-	{ "attention_bias", FLAG, FIELD(attention_bias), false },
-	{ "mlp_bias", FLAG, FIELD(mlp_bias), false },
-	{ "tie_word_embeddings", FLAG, FIELD(tied_head), false },
-	{ "hidden_act", READ_APART, 0, 0 },
-	{ "rope_scaling", READ_APART, 0, 0 },
-	{ "rope_parameters", READ_APART, 0, 0 },
-	{ "rope_interleaved", MUST_BE_FALSE, 0, 0 },
-	{ "pretraining_tp", MUST_BE_ONE, 0, 0 },
-	{ NULL, READ_APART, 0, 0 },
-};
-
-/*
- * Without influence on a log-probability: what transformers writes for any model, in versions 3 to
- * 5, settings of generation once kept here, dropout (there is none), and what tools leave behind.
- */
-static const char *const harmless[] = {
-	"architectures", "dtype", "torch_dtype", "use_cache", "transformers_version",
-	"transformers.js_config", "bos_token_id", "eos_token_id", "pad_token_id", "sep_token_id",
-	"unk_token_id", "decoder_start_token_id", "_name_or_path", "name_or_path", "_commit_hash",
-	"_attn_implementation", "attn_implementation", "_attn_implementation_autoset",
-	"gradient_checkpointing", "is_decoder", "chunk_size_feed_forward",
-	"cross_attention_hidden_size", "tie_encoder_decoder", "torchscript", "use_bfloat16",
-	"tf_legacy_loss", "return_dict", "return_dict_in_generate", "output_attentions",
-	"output_hidden_states", "output_scores", "output_past", "id2label", "label2id",
-	"num_labels", "problem_type", "finetuning_task", "task_specific_params", "tokenizer_class",
-	"prefix", "unsloth_version", "unsloth_fixed", "max_length", "min_length", "do_sample",
-	"early_stopping", "num_beams", "num_beam_groups", "diversity_penalty", "temperature",
-	"top_k", "top_p", "typical_p", "repetition_penalty", "length_penalty",
-	"no_repeat_ngram_size", "encoder_no_repeat_ngram_size", "bad_words_ids",
-	"num_return_sequences", "forced_bos_token_id", "forced_eos_token_id",
-	"remove_invalid_values", "exponential_decay_length_penalty", "suppress_tokens",
-	"begin_suppress_tokens", NULL,
-};
-
-static const char *const gpt2_harmless[] = {
-	"reorder_and_upcast_attn", "attn_pdrop", "embd_pdrop", "resid_pdrop", "summary_activation",
-	"summary_first_dropout", "summary_proj_to_labels", "summary_type", "summary_use_proj",
-	"predict_special_tokens", "n_special", "afn", NULL,
-};
-
-static const char *const llama_harmless[] = {
-	"attention_dropout", "max_sequence_length", "is_llama_config", NULL,
-};
-
-static const struct key *
-find_key(const struct key *keys, const char *name)
-{
-	for (; keys->name; keys++)
-		if (strcmp(keys->name, name) == 0)
-			return keys;
-	return NULL;
-}
-
-static bool
-is_among(const char *const *names, const char *name)
-{
-	for (; *names; names++)
-		if (strcmp(*names, name) == 0)
-			return true;
-	return false;
-}
-
-static bool
-as_demanded(const cJSON *item, enum kind kind)
-{
-	switch (kind) {
-	case MUST_BE_TRUE:
-		return cJSON_IsTrue(item);
-	case MUST_BE_FALSE:
-		return cJSON_IsFalse(item);
-	case MUST_BE_ONE:
-		return cJSON_IsNumber(item) && item->valuedouble == 1;
-	case MUST_BE_EMPTY:
-		return (cJSON_IsObject(item) || cJSON_IsArray(item)) && !item->child;
-	default:
-		return true;
-	}
-}
-
+/* rope_type, or its elder type; Phi-3 called longrope "su", and before that "yarn". */
 static enum dpo_status
-check_keys(const cJSON *tree, const struct key *keys, const char *const *family_harmless,
-    struct dpo_error *err)
+read_rope_kind(struct dpo_rope *rope, const cJSON *object, const char *where, struct dpo_error *err)
 {
-	const cJSON *item;
+	const char *type, *name;
+	enum dpo_status status;
 
-	cJSON_ArrayForEach(item, tree) {
-		const struct key *key = find_key(common_keys, item->string);
+	if ((status = dpo_json_string_or(&type, object, "type", rope_names[DPO_ROPE_PLAIN],
+	    err)) != DPO_OK ||
+	    (status = dpo_json_string_or(&name, object, "rope_type", type, err)) != DPO_OK)
+		return status;
+	if (strcmp(name, "su") == 0 || (strcmp(name, "yarn") == 0 && rope->short_factors[0] > 0))
+		name = rope_names[DPO_ROPE_LONGROPE];
+	for (size_t i = 0; i < sizeof rope_names / sizeof *rope_names; i++)
+		if (strcmp(rope_names[i], name) == 0) {
+			rope->kind = (enum dpo_rope_kind)i;
+			return DPO_OK;
+		}
+	return dpo_fail(err, DPO_UNSUPPORTED, "\"%s\" of type \"%.100s\" is not supported", where,
+	    name);
+}
 
-		if (!key)
-			key = find_key(keys, item->string);
-		if (cJSON_IsNull(item))
-			continue;
-		if (!key && !is_among(harmless, item->string) &&
-		    !is_among(family_harmless, item->string))
-			return dpo_fail(err, DPO_UNSUPPORTED,
-			    "key \"%.100s\" is not known and may change the mathematics",
-			    item->string);
-		if (key && !as_demanded(item, key->kind))
-			return dpo_fail(err, DPO_UNSUPPORTED,
-			    "this value of \"%s\" is not supported", key->name);
-	}
+/* rope_scaling, or rope_parameters as transformers 5 writes it; its rope_theta counts. */
+static enum dpo_status
+read_rope(struct dpo_config *config, const cJSON *tree, struct dpo_error *err)
+{
+	static const struct dpo_key *const keys[] = { dpo_rope_keys };
+	size_t original = config->rope.original;
+	const char *where = "rope_scaling";
+	const cJSON *object = dpo_json_get(tree, where);
+	enum dpo_status status;
+
+	if (!object || cJSON_IsNull(object))
+		object = dpo_json_get(tree, where = "rope_parameters");
+	if (!object || cJSON_IsNull(object))
+		return DPO_OK;
+	if (!cJSON_IsObject(object))
+		return dpo_fail(err, DPO_FORMAT, "\"%s\" is not an object", where);
+	if ((status = dpo_fields_check(object, keys, 1, err)) != DPO_OK ||
+	    (status = dpo_fields_read(config, object, keys, 1, err)) != DPO_OK)
+		return dpo_error_prefix(err, "\"%s\"", where);
+	if (original)
+		config->rope.original = original;
+	return read_rope_kind(&config->rope, object, where, err);
+}
+
+static size_t
+count_factors(const float *factors)
+{
+	size_t n = 0;
+
+	while (n < DPO_ROPE_FACTORS && factors[n] > 0)
+		n++;
+	return n;
+}
+
+/* What a kind of stretching cannot do without. */
+static enum dpo_status
+check_rope(const struct dpo_rope *rope, struct dpo_error *err)
+{
+	bool factor = rope->kind != DPO_ROPE_PLAIN && rope->kind != DPO_ROPE_LONGROPE;
+
+	if (rope->kind == DPO_ROPE_PLAIN && rope->factor > 0 && rope->factor != 1)
+		return dpo_fail(err, DPO_UNSUPPORTED, "rope has a \"factor\", but no type that uses it");
+	if (factor && !(rope->factor > 0))
+		return dpo_fail(err, DPO_FORMAT, "rope of type \"%s\" has no \"factor\"",
+		    rope_names[rope->kind]);
+	if (rope->kind == DPO_ROPE_DYNAMIC && rope->dim <= 2)
+		return dpo_fail(err, DPO_FORMAT, "rope of type \"dynamic\" needs more than 2 "
+		    "rotated elements");
+	if (rope->kind == DPO_ROPE_LLAMA3 && !(rope->low_frequency > 0 &&
+	    rope->high_frequency > rope->low_frequency))
+		return dpo_fail(err, DPO_FORMAT, "rope of type \"llama3\" needs \"low_freq_factor\" "
+		    "below \"high_freq_factor\"");
+	if (rope->kind == DPO_ROPE_LONGROPE &&
+	    (count_factors(rope->short_factors) != rope->dim / 2 ||
+	    count_factors(rope->long_factors) != rope->dim / 2))
+		return dpo_fail(err, DPO_FORMAT, "rope of type \"longrope\" needs %zu numbers in "
+		    "\"short_factor\" and \"long_factor\"", rope->dim / 2);
 	return DPO_OK;
 }
 
-/* ------------------------------------------------------------------ fields */
+/* Peng et al. 2023, arXiv:2309.00071, section 3.4; with the weight of transformers. */
+static double
+yarn_scale(double factor, double weight)
+{
+	return factor <= 1 ? 1 : 0.1 * weight * log(factor) + 1;
+}
+
+/* The scale of cosines and sines, if it is not given. */
+static double
+rope_scale(const struct dpo_rope *rope)
+{
+	if (rope->kind == DPO_ROPE_YARN && rope->mscale > 0 && rope->mscale_all > 0)
+		return yarn_scale(rope->factor, rope->mscale) /
+		    yarn_scale(rope->factor, rope->mscale_all);
+	if (rope->kind == DPO_ROPE_YARN)
+		return yarn_scale(rope->factor, 1);
+	if (rope->kind == DPO_ROPE_LONGROPE && rope->factor > 1)	/* Ding et al. 2024, arXiv:2402.13753 */
+		return sqrt(1 + log(rope->factor) / log((double)rope->original));
+	return 1;
+}
+
+/* Sequences may be as long as what the positions are stretched to. */
+static void
+stretch(struct dpo_config *config)
+{
+	const struct dpo_rope *rope = &config->rope;
+	bool grows = rope->kind == DPO_ROPE_LINEAR || rope->kind == DPO_ROPE_DYNAMIC ||
+	    rope->kind == DPO_ROPE_YARN;
+	double positions = rope->factor * (double)rope->original;
+
+	if (grows && positions > (double)config->max_positions)
+		config->max_positions = positions < (double)DPO_SIZE_LIMIT ? (size_t)positions :
+		    DPO_SIZE_LIMIT;
+}
 
 static enum dpo_status
-read_size(size_t *size, const cJSON *tree, const struct key *key, struct dpo_error *err)
+finish_rope(struct dpo_config *config, struct dpo_error *err)
 {
-	const cJSON *item = dpo_json_get(tree, key->name);
+	struct dpo_rope *rope = &config->rope;
+	double part = rope->part > 0 ? rope->part : 1;
 	enum dpo_status status;
-	int64_t value;
 
-	if (key->fallback >= 0 && (!item || cJSON_IsNull(item))) {
-		if (key->fallback > 0)
-			*size = (size_t)key->fallback;
-		return DPO_OK;
-	}
-	if ((status = dpo_json_integer(&value, tree, key->name, 1, SIZE_LIMIT, err)) == DPO_OK)
-		*size = (size_t)value;
-	return status;
-}
-
-static enum dpo_status
-read_positive(double *value, const cJSON *tree, const char *key, double fallback,
-    struct dpo_error *err)
-{
-	enum dpo_status status = dpo_json_number_or(value, tree, key, fallback, err);
-
-	if (status == DPO_OK && !(*value > 0))
-		return dpo_fail(err, DPO_FORMAT, "\"%s\" is %g, not above 0", key, *value);
-	return status;
-}
-
-static enum dpo_status
-read_field(void *field, const cJSON *tree, const struct key *key, struct dpo_error *err)
-{
-	switch (key->kind) {
-	case SIZE:
-		return read_size(field, tree, key, err);
-	case POSITIVE:
-		return read_positive(field, tree, key->name, key->fallback, err);
-	case FLAG:
-		return dpo_json_bool_or(field, tree, key->name, key->fallback != 0, err);
-	default:
-		return DPO_OK;
-	}
-}
-
-static enum dpo_status
-read_fields(struct dpo_config *config, const cJSON *tree, const struct key *keys,
-    struct dpo_error *err)
-{
-	enum dpo_status status = DPO_OK;
-
-	for (; keys->name && status == DPO_OK; keys++)
-		status = read_field((char *)config + keys->offset, tree, keys, err);
-	return status;
-}
-
-/* The activation must be one of `names`, the first of which is the default. */
-static enum dpo_status
-check_activation(const cJSON *tree, const char *key, const char *const *names,
-    struct dpo_error *err)
-{
-	const char *value;
-	enum dpo_status status = dpo_json_string_or(&value, tree, key, names[0], err);
-
-	if (status != DPO_OK || is_among(names, value))
+	if (part > 1 || (part < 1 && !(config->family->defaults.rope.part > 0)))
+		return dpo_fail(err, DPO_UNSUPPORTED,
+		    "this value of \"partial_rotary_factor\" is not supported");
+	rope->dim = (size_t)((double)config->head_dim * part);
+	if (rope->dim == 0 || rope->dim % 2 != 0)
+		return dpo_fail(err, DPO_FORMAT, "%zu of %zu elements of a head are rotated, which "
+		    "is not even", rope->dim, config->head_dim);
+	if (rope->original == 0 || rope->kind == DPO_ROPE_LINEAR || rope->kind == DPO_ROPE_DYNAMIC)
+		rope->original = config->max_positions;
+	if ((status = check_rope(rope, err)) != DPO_OK)
 		return status;
-	return dpo_fail(err, DPO_UNSUPPORTED, "\"%s\" is \"%.100s\", which is not supported", key,
-	    value);
+	if (rope->kind == DPO_ROPE_LONGROPE && !(rope->factor > 0))
+		rope->factor = (double)config->max_positions / (double)rope->original;
+	if (!(rope->scale > 0) || (rope->kind != DPO_ROPE_YARN && rope->kind != DPO_ROPE_LONGROPE))
+		rope->scale = rope_scale(rope);
+	stretch(config);
+	return DPO_OK;
 }
 
-/* ------------------------------------------------------------------ families */
-
-static enum dpo_status
-finish_gpt2(struct dpo_config *config, const cJSON *tree, struct dpo_error *err)
-{
-	static const char *const activations[] = { "gelu_new", "gelu_pytorch_tanh", NULL };
-
-	if (config->max_positions == 0)
-		return dpo_fail(err, DPO_FORMAT, "\"n_positions\" is missing");
-	if (config->hidden_size % config->heads != 0)
-		return dpo_fail(err, DPO_FORMAT,
-		    "\"n_embd\" %zu is not a multiple of \"n_head\" %zu", config->hidden_size,
-		    config->heads);
-	if (config->intermediate_size == 0)
-		config->intermediate_size = 4 * config->hidden_size;
-	config->kv_heads = config->heads;
-	config->head_dim = config->hidden_size / config->heads;
-	config->attention_bias = config->mlp_bias = true;
-	return check_activation(tree, "activation_function", activations, err);
-}
-
-/*
- * rope_parameters as transformers 5 writes it, or its elder rope_scaling: only plain rope; its
- * rope_theta counts.
- */
-static enum dpo_status
-read_rope(struct dpo_config *config, const cJSON *tree, const char *key, struct dpo_error *err)
-{
-	const cJSON *rope = dpo_json_get(tree, key), *item;
-
-	if (!rope || cJSON_IsNull(rope))
-		return DPO_OK;
-	if (!cJSON_IsObject(rope))
-		return dpo_fail(err, DPO_FORMAT, "\"%s\" is not an object", key);
-	cJSON_ArrayForEach(item, rope) {
-		bool type = cJSON_IsString(item) && (strcmp(item->string, "rope_type") == 0 ||
-		    strcmp(item->string, "type") == 0);
-
-		if (type && strcmp(item->valuestring, "default") != 0)
-			return dpo_fail(err, DPO_UNSUPPORTED,
-			    "\"%s\" of type \"%.100s\" is not supported", key, item->valuestring);
-		if (!type && strcmp(item->string, "rope_theta") != 0)
-			return dpo_fail(err, DPO_UNSUPPORTED,
-			    "\"%.100s\" in \"%s\" is not supported", item->string, key);
-	}
-	return read_positive(&config->rope_theta, rope, "rope_theta", config->rope_theta, err);
-}
+/* ------------------------------------------------------------------ heads and windows */
 
 static enum dpo_status
 finish_heads(struct dpo_config *config, struct dpo_error *err)
@@ -292,83 +164,123 @@ finish_heads(struct dpo_config *config, struct dpo_error *err)
 	if (config->kv_heads == 0)
 		config->kv_heads = config->heads;
 	if (config->heads % config->kv_heads != 0)
-		return dpo_fail(err, DPO_FORMAT, "\"num_attention_heads\" %zu is not a multiple of "
-		    "\"num_key_value_heads\" %zu", config->heads, config->kv_heads);
+		return dpo_fail(err, DPO_FORMAT, "%zu heads are not a multiple of %zu key-value "
+		    "heads", config->heads, config->kv_heads);
 	if (config->head_dim == 0 && config->hidden_size % config->heads != 0)
-		return dpo_fail(err, DPO_FORMAT, "\"hidden_size\" %zu is not a multiple of "
-		    "\"num_attention_heads\" %zu", config->hidden_size, config->heads);
+		return dpo_fail(err, DPO_FORMAT, "a hidden size of %zu is not a multiple of %zu "
+		    "heads", config->hidden_size, config->heads);
 	if (config->head_dim == 0)
 		config->head_dim = config->hidden_size / config->heads;
-	if (config->head_dim % 2 != 0)
-		return dpo_fail(err, DPO_FORMAT, "head dimension %zu is odd", config->head_dim);
-	if (config->head_dim > SIZE_LIMIT / config->heads)
-		return dpo_fail(err, DPO_LIMIT, "%zu heads of %zu are more than %d", config->heads,
-		    config->head_dim, SIZE_LIMIT);
+	if (config->head_dim > DPO_SIZE_LIMIT / config->heads)
+		return dpo_fail(err, DPO_LIMIT, "%zu heads of %zu are more than %zu", config->heads,
+		    config->head_dim, DPO_SIZE_LIMIT);
+	if (!(config->query_scalar > 0))
+		config->query_scalar = (double)config->head_dim;
+	return DPO_OK;
+}
+
+static void
+set_window(struct dpo_config *config, size_t layer, bool on)
+{
+	if (on)
+		config->windowed[layer / 8] |= (uint8_t)(1u << layer % 8);
+}
+
+size_t
+dpo_config_window(const struct dpo_config *config, size_t layer)
+{
+	return config->windowed[layer / 8] >> layer % 8 & 1 ? config->window : 0;
+}
+
+/* "layer_types" says of each layer what it sees. */
+static enum dpo_status
+read_layer_types(struct dpo_config *config, const cJSON *types, struct dpo_error *err)
+{
+	const cJSON *item;
+	size_t layer = 0;
+
+	if (!cJSON_IsArray(types) || (size_t)cJSON_GetArraySize(types) != config->layers)
+		return dpo_fail(err, DPO_FORMAT, "\"layer_types\" is not a list of %zu",
+		    config->layers);
+	cJSON_ArrayForEach(item, types) {
+		bool slides = cJSON_IsString(item) && strcmp(item->valuestring,
+		    "sliding_attention") == 0;
+
+		if (!slides && !(cJSON_IsString(item) && strcmp(item->valuestring,
+		    "full_attention") == 0))
+			return dpo_fail(err, DPO_UNSUPPORTED,
+			    "\"layer_types\"[%zu] is not supported", layer);
+		if (slides && config->window == 0)
+			return dpo_fail(err, DPO_FORMAT,
+			    "\"layer_types\"[%zu] slides, but there is no \"sliding_window\"", layer);
+		set_window(config, layer++, slides);
+	}
 	return DPO_OK;
 }
 
 static enum dpo_status
-finish_llama(struct dpo_config *config, const cJSON *tree, struct dpo_error *err)
+finish_windows(struct dpo_config *config, const cJSON *tree, struct dpo_error *err)
 {
-	static const char *const activations[] = { "silu", "swish", NULL };
-	enum dpo_status status;
+	const cJSON *types = dpo_json_get(tree, "layer_types");
 
-	if ((status = check_activation(tree, "hidden_act", activations, err)) != DPO_OK ||
-	    (status = read_rope(config, tree, "rope_scaling", err)) != DPO_OK ||
-	    (status = read_rope(config, tree, "rope_parameters", err)) != DPO_OK)
-		return status;
-	return finish_heads(config, err);
+	if (config->layers > DPO_LAYERS_MAX)
+		return dpo_fail(err, DPO_LIMIT, "%zu layers are more than %d", config->layers,
+		    DPO_LAYERS_MAX);
+	if (!config->use_window)
+		config->window = 0;
+	if (types && !cJSON_IsNull(types))
+		return read_layer_types(config, types, err);
+	for (size_t layer = 0; layer < config->layers; layer++)
+		set_window(config, layer, layer >= config->full_layers &&
+		    !(config->family->window_alternates && layer % 2 == 1));
+	return DPO_OK;
 }
 
-struct row {
-	struct dpo_family family;
-	const struct key *keys;
-	const char *const *harmless;
-	enum dpo_status (*finish)(struct dpo_config *, const cJSON *, struct dpo_error *);
-};
-
-static const struct row rows[] = {
-	{ { "gpt2", DPO_NORM_LAYER, DPO_POSITION_LEARNED, DPO_MLP_PLAIN, DPO_ACTIVATION_GELU_TANH,
-	    DPO_LAYOUT_IN_OUT, true }, gpt2_keys, gpt2_harmless, finish_gpt2 },
-	{ { "llama", DPO_NORM_RMS, DPO_POSITION_ROPE, DPO_MLP_GATED, DPO_ACTIVATION_SILU,
-	    DPO_LAYOUT_OUT_IN, false }, llama_keys, llama_harmless, finish_llama },
-};
+/* ------------------------------------------------------------------ reading */
 
 static enum dpo_status
-find_row(const struct row **row, const cJSON *tree, struct dpo_error *err)
+find_family(struct dpo_config *config, const cJSON *tree, struct dpo_error *err)
 {
+	const struct dpo_family *family;
 	const char *type;
 	enum dpo_status status = dpo_json_string(&type, tree, "model_type", err);
 
 	if (status != DPO_OK)
 		return status;
-	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
-		*row = &rows[i];
-		if (strcmp((*row)->family.model_type, type) == 0)
-			return DPO_OK;
-	}
-	return dpo_fail(err, DPO_UNSUPPORTED, "model_type \"%.100s\" is not supported", type);
+	if (!(family = dpo_family_find(type)))
+		return dpo_fail(err, DPO_UNSUPPORTED, "model_type \"%.100s\" is not supported%s", type,
+		    dpo_family_is_mixture(type) ? ": it is a mixture of experts" : "");
+	*config = family->defaults;
+	config->family = family;
+	config->initializer_range = 0.02;
+	return DPO_OK;
 }
 
 static enum dpo_status
 read_tree(struct dpo_config *config, const cJSON *tree, struct dpo_error *err)
 {
-	const struct row *row = NULL;
+	enum { TABLES = 1 + sizeof config->family->keys / sizeof *config->family->keys };
+	const struct dpo_key *tables[TABLES] = { dpo_common_keys };
 	enum dpo_status status;
 
 	if (!cJSON_IsObject(tree))
 		return dpo_fail(err, DPO_FORMAT, "not a JSON object");
-	if ((status = find_row(&row, tree, err)) != DPO_OK ||
-	    (status = check_keys(tree, row->keys, row->harmless, err)) != DPO_OK ||
-	    (status = read_fields(config, tree, common_keys, err)) != DPO_OK ||
-	    (status = read_fields(config, tree, row->keys, err)) != DPO_OK ||
-	    (status = row->finish(config, tree, err)) != DPO_OK)
+	if ((status = find_family(config, tree, err)) != DPO_OK)
 		return status;
-	config->family = &row->family;
-	if (config->layers > LAYERS_LIMIT)
-		return dpo_fail(err, DPO_LIMIT, "%zu layers are more than %d", config->layers,
-		    LAYERS_LIMIT);
-	return DPO_OK;
+	memcpy(tables + 1, config->family->keys, sizeof config->family->keys);
+	if ((status = dpo_fields_check(tree, tables, TABLES, err)) != DPO_OK ||
+	    (status = dpo_fields_read(config, tree, tables, TABLES, err)) != DPO_OK ||
+	    (status = finish_heads(config, err)) != DPO_OK ||
+	    (status = finish_windows(config, tree, err)) != DPO_OK)
+		return status;
+	if (config->max_positions == 0)
+		return dpo_fail(err, DPO_FORMAT, "\"n_positions\" is missing");
+	if (config->intermediate_size == 0)
+		config->intermediate_size = 4 * config->hidden_size;
+	if (config->family->position != DPO_POSITION_ROPE)
+		return DPO_OK;
+	status = read_rope(config, tree, err);
+	return status == DPO_OK ? finish_rope(config, err) : status;
 }
 
 enum dpo_status
@@ -394,9 +306,71 @@ put_number(struct dpo_buffer *out, const char *key, double value)
 	dpo_buffer_printf(out, "%s=%.17g\n", key, value);
 }
 
+static void
+put_factors(struct dpo_buffer *out, const char *key, const float *factors)
+{
+	dpo_buffer_printf(out, "%s=", key);
+	for (size_t i = 0; i < count_factors(factors); i++)
+		dpo_buffer_printf(out, "%s%.9g", i ? "," : "", (double)factors[i]);
+	dpo_buffer_string(out, "\n");
+}
+
+static void
+put_rope(struct dpo_buffer *out, const struct dpo_rope *rope, size_t head_dim)
+{
+	put_number(out, "rope_theta", rope->theta);
+	if (rope->dim != head_dim)
+		dpo_buffer_printf(out, "rope_dim=%zu\n", rope->dim);
+	if (rope->kind == DPO_ROPE_PLAIN)
+		return;
+	dpo_buffer_printf(out, "rope_type=%s\nrope_original=%zu\n", rope_names[rope->kind],
+	    rope->original);
+	put_number(out, "rope_scale", rope->scale);
+	if (rope->kind == DPO_ROPE_LONGROPE) {
+		put_factors(out, "rope_short", rope->short_factors);
+		put_factors(out, "rope_long", rope->long_factors);
+		return;
+	}
+	put_number(out, "rope_factor", rope->factor);
+	if (rope->kind == DPO_ROPE_LLAMA3) {
+		put_number(out, "rope_low", rope->low_frequency);
+		put_number(out, "rope_high", rope->high_frequency);
+	}
+	if (rope->kind == DPO_ROPE_YARN) {
+		put_number(out, "rope_beta_fast", rope->beta_fast);
+		put_number(out, "rope_beta_slow", rope->beta_slow);
+		dpo_buffer_printf(out, "rope_truncate=%d\n", rope->truncate);
+	}
+}
+
+static void
+put_windows(struct dpo_buffer *out, const struct dpo_config *config)
+{
+	bool any = false;
+
+	for (size_t layer = 0; layer < config->layers; layer++)
+		any = any || dpo_config_window(config, layer) > 0;
+	if (!any)
+		return;
+	dpo_buffer_printf(out, "window=%zu\nwindowed=", config->window);
+	for (size_t layer = 0; layer < config->layers; layer++)
+		dpo_buffer_string(out, dpo_config_window(config, layer) > 0 ? "1" : "0");
+	dpo_buffer_string(out, "\n");
+}
+
+/*
+ * What every family has comes first, as it always did; then, only where it is not the family's
+ * rule, what some configurations add. So ids outlive new keys.
+ */
 void
 dpo_config_canonical(const struct dpo_config *config, struct dpo_buffer *out)
 {
+	static const char *const activations[] = {
+		[DPO_ACTIVATION_GELU_TANH] = "gelu_tanh", [DPO_ACTIVATION_SILU] = "silu",
+		[DPO_ACTIVATION_GELU] = "gelu", [DPO_ACTIVATION_RELU] = "relu",
+	};
+	const struct dpo_config *rule = &config->family->defaults;
+
 	dpo_buffer_printf(out, "model_type=%s\n", config->family->model_type);
 	dpo_buffer_printf(out, "vocab_size=%zu\nhidden_size=%zu\nlayers=%zu\n", config->vocab_size,
 	    config->hidden_size, config->layers);
@@ -406,5 +380,16 @@ dpo_config_canonical(const struct dpo_config *config, struct dpo_buffer *out)
 	    config->attention_bias, config->mlp_bias, config->tied_head);
 	put_number(out, "norm_epsilon", config->norm_epsilon);
 	if (config->family->position == DPO_POSITION_ROPE)
-		put_number(out, "rope_theta", config->rope_theta);
+		put_rope(out, &config->rope, config->head_dim);
+	if (config->activation != rule->activation)
+		dpo_buffer_printf(out, "activation=%s\n", activations[config->activation]);
+	if (config->parallel_residual != rule->parallel_residual)
+		dpo_buffer_printf(out, "parallel_residual=%d\n", config->parallel_residual);
+	if (config->query_scalar != (double)config->head_dim)
+		put_number(out, "query_scalar", config->query_scalar);
+	if (config->attention_cap > 0)
+		put_number(out, "attention_cap", config->attention_cap);
+	if (config->logit_cap > 0)
+		put_number(out, "logit_cap", config->logit_cap);
+	put_windows(out, config);
 }

@@ -2,10 +2,12 @@
  * decoder - a packed sequence through the model, and back. Layer 8; uses error, arena, config,
  * params, places, cache, skinny, pack, linear, norm, rope, attention, activation, parallel, vector.
  *
- * Pre-norm decoder: x += o(attention(qkv(norm1 x))), x += down(act(up(norm2 x))), then the last
- * norm. Between the passes the decoder keeps per layer x, qkv, attention output, x after
- * attention, and up's output; norms and activations are computed again in the backward pass. A
- * decoder that is never to go back keeps one layer's only; its bits are the same.
+ * x += post1(o(attention(qkv(norm1 x)))), x += post2(down(act(up(norm2 x)))), layer by layer, then
+ * the last norm; a norm that the family lacks (family.h) is left out, and with a parallel residual
+ * both parts read the same x. Between the passes the decoder keeps per layer x, qkv, attention
+ * output, x after attention, up's output, and what the norms of queries, keys and added parts
+ * read; norms and activations are computed again in the backward pass. A decoder that is never to
+ * go back keeps one layer's only; its bits are the same.
  */
 #ifndef DPO_DECODER_H
 #define DPO_DECODER_H
@@ -41,7 +43,8 @@ enum dpo_status dpo_decoder_prefill(struct dpo_decoder *decoder, const float *we
 /*
  * One token more for each of n sequences: tokens[i] goes behind what caches[i] holds, which has room for it. *h is
  * [n][hidden_size], good until the next pass. The same layers as the packed pass, but for the order in which products are
- * summed (skinny.h): a sequence's bits do not depend on the others.
+ * summed (skinny.h): a sequence's bits do not depend on the others. DPO_UNSUPPORTED where a rope scaling would give another
+ * length other frequencies (rope.h): what the cache holds was turned by the old ones.
  */
 enum dpo_status dpo_decoder_step(struct dpo_decoder *decoder, const float *weights, const int32_t *tokens,
 	struct dpo_cache *const *caches, size_t n, const float **h, struct dpo_error *err) DPO_MUST_CHECK;

@@ -6,7 +6,9 @@
 #include "gemm.h"
 #include "parallel.h"
 #include "random.h"
+#include "rope.h"
 #include "skinny.h"
+#include "vector.h"
 
 #include <assert.h>
 #include <inttypes.h>
@@ -163,6 +165,15 @@ copy_ids(struct dpo_ids *to, const struct dpo_ids *from)
 	return true;
 }
 
+/* Positions of a sequence: where rotary frequencies change with the length, those before they do. */
+static size_t
+positions(const struct dpo_generator *g)
+{
+	size_t steady = dpo_rope_steady(&g->config->rope);
+
+	return steady < g->config->max_positions ? steady : g->config->max_positions;
+}
+
 enum dpo_status
 dpo_generator_ask(struct dpo_generator *generator, uint64_t row, const struct dpo_ids *prompt, const char *key,
     size_t sample, const char *note, struct dpo_error *err)
@@ -179,9 +190,9 @@ dpo_generator_ask(struct dpo_generator *generator, uint64_t row, const struct dp
 		if (prompt->ids[i] < 0 || (size_t)prompt->ids[i] >= g->config->vocab_size)
 			return dpo_fail(err, DPO_FORMAT, "the prompt's token %zu is %" PRId32
 			    ", the model's vocabulary has %zu", i, prompt->ids[i], g->config->vocab_size);
-	if (prompt->count >= g->config->max_positions)
+	if (prompt->count >= positions(g))
 		return dpo_fail(err, DPO_FORMAT, "the prompt has %zu tokens, the model's positions are %zu", prompt->count,
-		    g->config->max_positions);
+		    positions(g));
 	dpo_buffer_printf(&purpose, "generate %zu %s", sample, key);
 	free(c->purpose);
 	c->purpose = dpo_size_copy(dpo_buffer_text(&purpose), purpose.len);
@@ -229,7 +240,7 @@ compute_prompt(struct dpo_generator *g, const struct dpo_completion *c, struct d
 static size_t
 limit(const struct dpo_generator *g, const struct dpo_completion *c)
 {
-	size_t left = g->config->max_positions - c->prompt.count;
+	size_t left = positions(g) - c->prompt.count;
 
 	return left < g->settings->max_tokens ? left : g->settings->max_tokens;
 }
@@ -303,6 +314,8 @@ predict(struct dpo_generator *g, size_t n)
 	}
 	dpo_skinny_forward(dpo_skinny_best(), g->threads, &head, n, (struct dpo_rows){ g->rows, head.in },
 	    (struct dpo_rows){ 0 }, (struct dpo_rows){ g->logits, head.out });
+	if (g->config->logit_cap > 0)
+		dpo_vector_cap(g->logits, (float)g->config->logit_cap, n * head.out);
 }
 
 /* A number in [0, 1) for the next token of a completion. */

@@ -22,14 +22,15 @@ struct work {
 };
 
 void
-dpo_head_carve(struct dpo_head *head, size_t rows, size_t hidden, size_t vocab, size_t chunk,
-    size_t keep, struct dpo_arena *arena)
+dpo_head_carve(struct dpo_head *head, size_t rows, size_t hidden, size_t vocab, float cap,
+    size_t chunk, size_t keep, struct dpo_arena *arena)
 {
 	size_t most = chunk / sizeof(float) / vocab, chunks, scratch;
 
 	most = most < 16 ? 16 : most;
 	chunks = (rows + most - 1) / most;
-	*head = (struct dpo_head){ .rows = rows, .hidden = hidden, .vocab = vocab };
+	*head = (struct dpo_head){ .rows = rows, .hidden = hidden, .vocab = vocab,
+	    .cap = cap };
 	head->chunk_rows = chunks ? (rows + chunks - 1) / chunks : 0;
 	if (keep / sizeof(float) / vocab >= rows)
 		head->kept_rows = rows;
@@ -75,15 +76,28 @@ at(const float *data, size_t ld)
 	return rows;
 }
 
+/* A row of the chunk's logits. */
 static void
-compute_chunk(int threads, const struct dpo_head *head, const float *weight, const float *h,
-    size_t first)
+cap_row(void *context, size_t item)
 {
-	struct dpo_linear linear = as_linear(head, weight, NULL);
+	const struct work *w = context;
 
-	dpo_linear_forward(threads, &linear, chunk_length(head, first),
-	    at(h + first * head->hidden, head->hidden), (struct dpo_rows){ 0 },
-	    at(chunk_logits(head, first), head->vocab));
+	dpo_vector_cap(w->logits + item * w->head->vocab, w->head->cap, w->head->vocab);
+}
+
+/* w->logits become those of the chunk at w->first. */
+static void
+compute_chunk(int threads, struct work *w, const float *weight, const float *h)
+{
+	const struct dpo_head *head = w->head;
+	struct dpo_linear linear = as_linear(head, weight, NULL);
+	size_t n = chunk_length(head, w->first);
+
+	w->logits = chunk_logits(head, w->first);
+	dpo_linear_forward(threads, &linear, n, at(h + w->first * head->hidden, head->hidden),
+	    (struct dpo_rows){ 0 }, at(w->logits, head->vocab));
+	if (head->cap > 0.0f)
+		dpo_parallel_for(useful_threads(threads, head), n, cap_row, w);
 }
 
 static size_t
@@ -136,11 +150,23 @@ dpo_head_forward(int threads, const struct dpo_head *head, const float *weight, 
 	struct work w = { .head = head, .targets = targets, .results = results, .logps = logps };
 
 	for (w.first = 0; w.first < head->rows; w.first += head->chunk_rows) {
-		compute_chunk(threads, head, weight, h, w.first);
-		w.logits = chunk_logits(head, w.first);
+		compute_chunk(threads, &w, weight, h);
 		dpo_parallel_for(useful_threads(threads, head), chunk_length(head, w.first), look,
 		    &w);
 	}
+}
+
+/* d/dz_v of the row from z, in place; the slope of the cap is left to the caller. */
+static void
+differentiate_run(const struct work *w, size_t row, float *z, size_t n)
+{
+	const float *d = w->d_logps + row * DPO_ANSWERS;
+	float all = 0.0f;
+
+	for (size_t a = 0; a < DPO_ANSWERS; a++)
+		all += w->targets[row * DPO_ANSWERS + a] < 0 ? 0.0f : d[a];
+	dpo_vector_exp(z, z, w->past[row].most, n);
+	dpo_vector_scale(z, (float)(-(double)all / w->past[row].sum), n);
 }
 
 /* The chunk's logits become their gradient. */
@@ -149,17 +175,26 @@ differentiate(void *context, size_t item)
 {
 	const struct work *w = context;
 	size_t row = w->first + item, vocab = w->head->vocab;
-	float *z = w->logits + item * vocab, all = 0.0f;
+	float *z = w->logits + item * vocab, at_target[DPO_ANSWERS], slope[RUN];
 	const float *d = w->d_logps + row * DPO_ANSWERS;
 	const int32_t *targets = w->targets + row * DPO_ANSWERS;
 
 	for (size_t a = 0; a < DPO_ANSWERS; a++)
-		all += targets[a] < 0 ? 0.0f : d[a];
-	dpo_vector_exp(z, z, w->past[row].most, vocab);
-	dpo_vector_scale(z, (float)(-(double)all / w->past[row].sum), vocab);
+		at_target[a] = 1.0f;
+	for (size_t a = 0; w->head->cap > 0.0f && a < DPO_ANSWERS; a++)
+		if (targets[a] >= 0)
+			dpo_vector_cap_slope(&at_target[a], z + targets[a], w->head->cap, 1);
+	for (size_t i = 0, n; i < vocab; i += n) {
+		n = vocab - i < RUN ? vocab - i : RUN;
+		if (w->head->cap > 0.0f)
+			dpo_vector_cap_slope(slope, z + i, w->head->cap, n);
+		differentiate_run(w, row, z + i, n);
+		if (w->head->cap > 0.0f)
+			dpo_vector_multiply(z + i, slope, n);
+	}
 	for (size_t a = 0; a < DPO_ANSWERS; a++)
 		if (targets[a] >= 0)
-			z[targets[a]] += d[a];
+			z[targets[a]] += d[a] * at_target[a];
 }
 
 void
@@ -173,9 +208,9 @@ dpo_head_backward(int threads, const struct dpo_head *head, const float *weight,
 	for (w.first = 0; w.first < head->rows; w.first += head->chunk_rows) {
 		size_t n = chunk_length(head, w.first), from = w.first * head->hidden;
 
-		if (w.first >= head->kept_rows)
-			compute_chunk(threads, head, weight, h, w.first);
 		w.logits = chunk_logits(head, w.first);
+		if (w.first >= head->kept_rows)
+			compute_chunk(threads, &w, weight, h);
 		dpo_parallel_for(useful_threads(threads, head), n, differentiate, &w);
 		dpo_linear_backward_input(threads, &linear, n, at(w.logits, head->vocab), 0.0f,
 		    at(dh + from, head->hidden));
@@ -188,6 +223,8 @@ void
 dpo_head_logits(int threads, const struct dpo_head *head, const float *weight, const float *h,
     size_t first, size_t n, float *logits)
 {
+	struct work w = { .head = head };
+
 	for (size_t chunk = 0; chunk < head->rows; chunk += head->chunk_rows) {
 		size_t end = chunk + chunk_length(head, chunk);
 		size_t from = first > chunk ? first : chunk;
@@ -195,9 +232,10 @@ dpo_head_logits(int threads, const struct dpo_head *head, const float *weight, c
 
 		if (from >= to)
 			continue;
-		compute_chunk(threads, head, weight, h, chunk);
+		w.first = chunk;
+		compute_chunk(threads, &w, weight, h);
 		memcpy(logits + (from - first) * head->vocab,
-		    chunk_logits(head, chunk) + (from - chunk) * head->vocab,
+		    w.logits + (from - chunk) * head->vocab,
 		    (to - from) * head->vocab * sizeof *logits);
 	}
 }

@@ -2,7 +2,7 @@
  * head - the language-model head at the rows that predict: logits, log-probs, and their gradient.
  * Layer 6; uses error, size, arena, gemm, linear, pack, parallel, vector.
  *
- *	z = h W^T,  log p_v = z_v - log sum_u exp(z_u),
+ *	z = h W^T, or cap tanh(h W^T / cap),  log p_v = z_v - log sum_u exp(z_u),
  *	d/dz_v of sum_a g_a log p_(target a) = sum_a g_a [v = target a] - (sum_a g_a) p_v
  *
  * Rows are worked on in chunks fixed by the shape. The logits of as many chunks as a budget allows
@@ -31,6 +31,7 @@ struct dpo_head_row {
 
 struct dpo_head {
 	size_t rows, hidden, vocab;
+	float cap;			/* 0: logits are not capped */
 	size_t chunk_rows, kept_rows;	/* logits of rows below kept_rows are kept */
 	float *logits;			/* in the arena: kept rows, then a chunk if needed */
 	enum dpo_dtype dtype;		/* of the matrix; F32 after carving */
@@ -42,8 +43,8 @@ struct dpo_head {
  * most `keep` bytes of logits kept (0: none), and take the logits' memory from arena. Bits depend
  * on `chunk`, not on `keep`.
  */
-void dpo_head_carve(struct dpo_head *head, size_t rows, size_t hidden, size_t vocab, size_t chunk,
-	size_t keep, struct dpo_arena *arena);
+void dpo_head_carve(struct dpo_head *head, size_t rows, size_t hidden, size_t vocab, float cap,
+	size_t chunk, size_t keep, struct dpo_arena *arena);
 
 /*
  * From h[rows][hidden] and weight[vocab][hidden]: results[rows], and logps[rows][DPO_ANSWERS] of

@@ -1,5 +1,5 @@
 /*
- * linear - the linear map of both weight layouts, forward and backward. Layer 5; uses dtype, config,
+ * linear - the linear map of both weight layouts, forward and backward. Layer 5; uses dtype, family,
  * gemm, parallel, vector.
  *
  *	y = x W^T + b, W (out,in) as Linear stores it; y = x W + b,
@@ -11,8 +11,8 @@
 #ifndef DPO_LINEAR_H
 #define DPO_LINEAR_H
 
-#include "config.h"
 #include "dtype.h"
+#include "family.h"
 
 struct dpo_linear {
 	size_t in, out;

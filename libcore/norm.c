@@ -23,12 +23,20 @@ useful_threads(int threads, size_t rows, size_t n)
 	return rows * n < 16384 ? 1 : threads;
 }
 
+/* What is added to the weights. */
+static float
+offset_of(const struct dpo_norm *norm)
+{
+	return norm->kind == DPO_NORM_RMS_FROM_ONE ? 1.0f : 0.0f;
+}
+
 DPO_WIDE static void
-normalize(float *y, const float *x, float mean, float rstd, const float *weight, size_t n)
+normalize(float *y, const float *x, float mean, float rstd, const float *weight, float offset,
+    size_t n)
 {
 #pragma omp simd
 	for (size_t i = 0; i < n; i++)
-		y[i] = (x[i] - mean) * rstd * weight[i];
+		y[i] = (x[i] - mean) * rstd * (offset + weight[i]);
 }
 
 static void
@@ -46,7 +54,7 @@ forward_rows(void *context, size_t item)
 		    n) / (double)n) : 0.0f;
 		rstd = (float)(1.0 / sqrt(dpo_vector_spread(x, mean,
 		    n) / (double)n + (double)norm->epsilon));
-		normalize(w->y + row * n, x, mean, rstd, norm->weight, n);
+		normalize(w->y + row * n, x, mean, rstd, norm->weight, offset_of(norm), n);
 		if (norm->kind == DPO_NORM_LAYER)
 			dpo_vector_add(w->y + row * n, norm->bias, n);
 		w->new_stats[2 * row] = mean;
@@ -70,13 +78,13 @@ dpo_norm_forward(int threads, const struct dpo_norm *norm, size_t rows, const fl
  */
 DPO_WIDE static void
 backward_sums(float *sums, float *d_weight, float *d_bias, const float *x, const float *dy,
-    const float *weight, float mean, float rstd, size_t n)
+    const float *weight, float offset, float mean, float rstd, size_t n)
 {
 	float g_sum = 0.0f, gh_sum = 0.0f;
 
 #pragma omp simd reduction(+ : g_sum, gh_sum)
 	for (size_t i = 0; i < n; i++) {
-		float h = (x[i] - mean) * rstd, g = dy[i] * weight[i];
+		float h = (x[i] - mean) * rstd, g = dy[i] * (offset + weight[i]);
 
 		d_weight[i] += dy[i] * h;
 		d_bias[i] += dy[i];
@@ -88,12 +96,13 @@ backward_sums(float *sums, float *d_weight, float *d_bias, const float *x, const
 }
 
 DPO_WIDE static void
-backward_input(float *dx, const float *x, const float *dy, const float *weight, float mean,
-    float rstd, float g_mean, float gh_mean, size_t n)
+backward_input(float *dx, const float *x, const float *dy, const float *weight, float offset,
+    float mean, float rstd, float g_mean, float gh_mean, size_t n)
 {
 #pragma omp simd
 	for (size_t i = 0; i < n; i++)
-		dx[i] += rstd * (dy[i] * weight[i] - g_mean - (x[i] - mean) * rstd * gh_mean);
+		dx[i] += rstd * (dy[i] * (offset + weight[i]) - g_mean -
+		    (x[i] - mean) * rstd * gh_mean);
 }
 
 static void
@@ -103,14 +112,15 @@ backward_rows(void *context, size_t item)
 	const struct dpo_norm *norm = w->norm;
 	size_t n = norm->n, end = w->rows - item * ROWS < ROWS ? w->rows : item * ROWS + ROWS;
 	float *d_weight = w->partial + item * 2 * n, *d_bias = d_weight + n, sums[2];
+	float offset = offset_of(norm);
 
 	memset(d_weight, 0, 2 * n * sizeof *d_weight);
 	for (size_t row = item * ROWS; row < end; row++) {
 		const float *x = w->x + row * n, *dy = w->dy + row * n;
 		float mean = w->stats[2 * row], rstd = w->stats[2 * row + 1];
 
-		backward_sums(sums, d_weight, d_bias, x, dy, norm->weight, mean, rstd, n);
-		backward_input(w->dx + row * n, x, dy, norm->weight, mean, rstd,
+		backward_sums(sums, d_weight, d_bias, x, dy, norm->weight, offset, mean, rstd, n);
+		backward_input(w->dx + row * n, x, dy, norm->weight, offset, mean, rstd,
 		    norm->kind == DPO_NORM_LAYER ? sums[0] / (float)n : 0.0f, sums[1] / (float)n,
 		    n);
 	}

@@ -1,16 +1,16 @@
 /*
  * norm - LayerNorm (Ba et al. 2016, arXiv:1607.06450) and RMSNorm (Zhang and Sennrich 2019,
- * arXiv:1910.07467). Layer 5; uses config, parallel, vector.
+ * arXiv:1910.07467). Layer 5; uses family, parallel, vector.
  *
  *	layer:	y = (x - mean(x)) / sqrt(var(x) + epsilon) * weight + bias
- *	RMS:	y = x / sqrt(mean(x^2) + epsilon) * weight
+ *	RMS:	y = x / sqrt(mean(x^2) + epsilon) * weight, or (1 + weight) as Gemma's
  *
  * per row of n floats. Bits do not depend on the thread count.
  */
 #ifndef DPO_NORM_H
 #define DPO_NORM_H
 
-#include "config.h"
+#include "family.h"
 
 struct dpo_norm {
 	enum dpo_norm_kind kind;

@@ -11,6 +11,7 @@ enum { ALIGN = 16 };	/* floats: 64 bytes */
 /* The table being built; `failed` is looked at once, at the end. */
 struct builder {
 	struct dpo_params *params;
+	const struct dpo_family *family;
 	size_t capacity;
 	enum dpo_status failed;
 };
@@ -47,10 +48,10 @@ dpo_params_lay_out(struct dpo_params *params)
 	return true;
 }
 
-/* Append a tensor; columns 0: a vector of `rows`. */
+/* Append prefix NAME part; columns 0: a vector of `rows`. */
 static void
-add(struct builder *b, const char *prefix, const char *name, size_t rows, size_t columns,
-    enum dpo_init init)
+add(struct builder *b, const char *prefix, const char *name, const char *part, size_t rows,
+    size_t columns, enum dpo_init init)
 {
 	struct dpo_params *params = b->params;
 	struct dpo_tensor tensor = { .shape = { rows, columns }, .rank = columns ? 2 : 1,
@@ -60,7 +61,7 @@ add(struct builder *b, const char *prefix, const char *name, size_t rows, size_t
 	if (b->failed != DPO_OK)
 		return;
 	tensor.decay = init == DPO_INIT_NORMAL;
-	snprintf(tensor.name, sizeof tensor.name, "%s%s", prefix, name);
+	snprintf(tensor.name, sizeof tensor.name, "%s%s%s", prefix, name, part);
 	if (!lay_out(params, &tensor)) {
 		b->failed = DPO_LIMIT;
 		return;
@@ -73,100 +74,89 @@ add(struct builder *b, const char *prefix, const char *name, size_t rows, size_t
 	params->list[params->count++] = tensor;
 }
 
+/* What has no name is not there. */
 static void
-add_matrix(struct builder *b, const char *prefix, const char *name, size_t rows, size_t columns)
+add_matrix(struct builder *b, const char *name, size_t rows, size_t columns)
 {
-	add(b, prefix, name, rows, columns, DPO_INIT_NORMAL);
+	if (name)
+		add(b, "", name, ".weight", rows, columns, DPO_INIT_NORMAL);
 }
 
-/* A linear map in -> out, prefixNAME.weight and perhaps .bias, in the family's layout. */
+/* A linear map in -> out, in the family's layout. */
 static void
 add_linear(struct builder *b, const char *prefix, const char *name, size_t in, size_t out,
-    enum dpo_layout layout, bool bias)
+    bool bias)
 {
-	char full[64];
+	bool in_out = b->family->layout == DPO_LAYOUT_IN_OUT;
 
-	snprintf(full, sizeof full, "%s.weight", name);
-	if (layout == DPO_LAYOUT_IN_OUT)
-		add_matrix(b, prefix, full, in, out);
-	else
-		add_matrix(b, prefix, full, out, in);
-	snprintf(full, sizeof full, "%s.bias", name);
+	if (!name)
+		return;
+	add(b, prefix, name, ".weight", in_out ? in : out, in_out ? out : in, DPO_INIT_NORMAL);
 	if (bias)
-		add(b, prefix, full, out, 0, DPO_INIT_ZERO);
+		add(b, prefix, name, ".bias", out, 0, DPO_INIT_ZERO);
 }
 
 static void
-add_norm(struct builder *b, const char *prefix, const char *name, size_t n, bool bias)
+add_norm(struct builder *b, const char *prefix, const char *name, size_t n)
 {
-	char full[64];
+	if (!name)
+		return;
+	add(b, prefix, name, ".weight", n, 0,
+	    b->family->norm == DPO_NORM_RMS_FROM_ONE ? DPO_INIT_ZERO : DPO_INIT_ONE);
+	if (b->family->norm == DPO_NORM_LAYER)
+		add(b, prefix, name, ".bias", n, 0, DPO_INIT_ZERO);
+}
 
-	snprintf(full, sizeof full, "%s.weight", name);
-	add(b, prefix, full, n, 0, DPO_INIT_ONE);
-	snprintf(full, sizeof full, "%s.bias", name);
-	if (bias)
-		add(b, prefix, full, n, 0, DPO_INIT_ZERO);
+struct dpo_widths
+dpo_params_widths(const struct dpo_config *c)
+{
+	size_t q = c->heads * c->head_dim, kv = c->kv_heads * c->head_dim, n = c->intermediate_size;
+	const struct dpo_names *names = &c->family->names;
+	bool head = c->family->qk_norm == DPO_QK_NORM_HEAD;
+
+	return (struct dpo_widths){
+	    .qkv = { names->qkv[1] ? q : q + 2 * kv, kv, kv },
+	    .qk_norm = { head ? c->head_dim : q, head ? c->head_dim : kv },
+	    .up = { c->family->mlp == DPO_MLP_GATED && !names->up[1] ? 2 * n : n, n },
+	};
 }
 
 static void
-build_gpt2(struct builder *b, const struct dpo_config *c)
+add_layer(struct builder *b, const struct dpo_config *c, size_t layer)
 {
-	size_t n = c->hidden_size, inner = c->intermediate_size;
+	const struct dpo_names *names = &c->family->names;
+	struct dpo_widths w = dpo_params_widths(c);
 	char prefix[64];
 
-	add_matrix(b, "", "transformer.wte.weight", c->vocab_size, n);
-	add_matrix(b, "", "transformer.wpe.weight", c->max_positions, n);
-	for (size_t i = 0; i < c->layers; i++) {
-		snprintf(prefix, sizeof prefix, "transformer.h.%zu.", i);
-		add_norm(b, prefix, "ln_1", n, true);
-		add_linear(b, prefix, "attn.c_attn", n, 3 * n, DPO_LAYOUT_IN_OUT, true);
-		add_linear(b, prefix, "attn.c_proj", n, n, DPO_LAYOUT_IN_OUT, true);
-		add_norm(b, prefix, "ln_2", n, true);
-		add_linear(b, prefix, "mlp.c_fc", n, inner, DPO_LAYOUT_IN_OUT, true);
-		add_linear(b, prefix, "mlp.c_proj", inner, n, DPO_LAYOUT_IN_OUT, true);
-	}
-	add_norm(b, "", "transformer.ln_f", n, true);
-}
-
-static void
-build_llama(struct builder *b, const struct dpo_config *c)
-{
-	size_t n = c->hidden_size, inner = c->intermediate_size;
-	size_t q = c->heads * c->head_dim, kv = c->kv_heads * c->head_dim;
-	char prefix[64];
-
-	add_matrix(b, "", "model.embed_tokens.weight", c->vocab_size, n);
-	for (size_t i = 0; i < c->layers; i++) {
-		snprintf(prefix, sizeof prefix, "model.layers.%zu.", i);
-		add_norm(b, prefix, "input_layernorm", n, false);
-		add_linear(b, prefix, "self_attn.q_proj", n, q, DPO_LAYOUT_OUT_IN,
-		    c->attention_bias);
-		add_linear(b, prefix, "self_attn.k_proj", n, kv, DPO_LAYOUT_OUT_IN,
-		    c->attention_bias);
-		add_linear(b, prefix, "self_attn.v_proj", n, kv, DPO_LAYOUT_OUT_IN,
-		    c->attention_bias);
-		add_linear(b, prefix, "self_attn.o_proj", q, n, DPO_LAYOUT_OUT_IN,
-		    c->attention_bias);
-		add_norm(b, prefix, "post_attention_layernorm", n, false);
-		add_linear(b, prefix, "mlp.gate_proj", n, inner, DPO_LAYOUT_OUT_IN, c->mlp_bias);
-		add_linear(b, prefix, "mlp.up_proj", n, inner, DPO_LAYOUT_OUT_IN, c->mlp_bias);
-		add_linear(b, prefix, "mlp.down_proj", inner, n, DPO_LAYOUT_OUT_IN, c->mlp_bias);
-	}
-	add_norm(b, "", "model.norm", n, false);
+	snprintf(prefix, sizeof prefix, "%s.%zu.", names->layer, layer);
+	add_norm(b, prefix, names->norm1, c->hidden_size);
+	for (size_t i = 0; i < 3; i++)
+		add_linear(b, prefix, names->qkv[i], c->hidden_size, w.qkv[i], c->attention_bias);
+	for (size_t i = 0; i < 2; i++)
+		add_norm(b, prefix, names->qk_norm[i], w.qk_norm[i]);
+	add_linear(b, prefix, names->o, c->heads * c->head_dim, c->hidden_size, c->output_bias);
+	add_norm(b, prefix, names->post1, c->hidden_size);
+	add_norm(b, prefix, names->norm2, c->hidden_size);
+	for (size_t i = 0; i < 2; i++)
+		add_linear(b, prefix, names->up[i], c->hidden_size, w.up[i], c->mlp_bias);
+	add_linear(b, prefix, names->down, c->intermediate_size, c->hidden_size, c->mlp_bias);
+	add_norm(b, prefix, names->post2, c->hidden_size);
 }
 
 enum dpo_status
 dpo_params_init(struct dpo_params *params, const struct dpo_config *config, struct dpo_error *err)
 {
-	struct builder b = { .params = params };
+	const struct dpo_names *names = &config->family->names;
+	struct builder b = { .params = params, .family = config->family };
 
 	*params = (struct dpo_params){ 0 };
-	if (config->family->position == DPO_POSITION_LEARNED)
-		build_gpt2(&b, config);
-	else
-		build_llama(&b, config);
+	add_matrix(&b, names->tokens, config->vocab_size, config->hidden_size);
+	add_matrix(&b, names->positions, config->max_positions, config->hidden_size);
+	for (size_t i = 0; i < config->layers; i++)
+		add_layer(&b, config, i);
+	add_norm(&b, "", names->norm, config->hidden_size);
 	if (!config->tied_head)
-		add_matrix(&b, "", "lm_head.weight", config->vocab_size, config->hidden_size);
+		add_matrix(&b, names->head, config->vocab_size, config->hidden_size);
 	if (b.failed == DPO_OK)
 		return DPO_OK;
 	dpo_params_free(params);

@@ -1,5 +1,5 @@
 /*
- * params - the table of named tensors of a model. Layer 5; uses error, size, dtype, config.
+ * params - the table of named tensors of a model. Layer 5; uses error, size, dtype, family.
  *
  * One table drives loading, allocation, checkpoints, export, weight decay, initialisation, the
  * gradient check and the parameter count. Tensor data lie in one block of `total` floats, each
@@ -9,9 +9,9 @@
 #ifndef DPO_PARAMS_H
 #define DPO_PARAMS_H
 
-#include "config.h"
 #include "dtype.h"
 #include "error.h"
+#include "family.h"
 
 #define DPO_RANK_MAX 4
 
@@ -41,6 +41,15 @@ enum dpo_status dpo_params_init(struct dpo_params *params, const struct dpo_conf
 	DPO_MUST_CHECK;
 /* Lay the block out anew, after dtypes of tensors changed: offsets and total. false if they overflow. */
 bool dpo_params_lay_out(struct dpo_params *params);
+/*
+ * How many outputs the maps of a layer have, and elements its norms of queries and keys; only
+ * those count that have a name (struct dpo_names).
+ */
+struct dpo_widths {
+	size_t qkv[3], qk_norm[2], up[2];
+};
+struct dpo_widths dpo_params_widths(const struct dpo_config *config);
+
 /* The tensor of that name, or NULL. */
 const struct dpo_tensor *dpo_params_find(const struct dpo_params *params, const char *name);
 void dpo_params_free(struct dpo_params *params);

@@ -5,29 +5,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-/* A family's names; those of a layer follow LAYER.NUMBER.. */
-struct names {
-	const char *tokens, *positions, *norm, *layer;
-	const char *norm1, *norm2, *qkv[3], *o, *up[2], *down;
-};
-
-static const struct names gpt2 = {
-	.tokens = "transformer.wte", .positions = "transformer.wpe", .norm = "transformer.ln_f",
-	.layer = "transformer.h", .norm1 = "ln_1", .norm2 = "ln_2", .qkv = { "attn.c_attn" },
-	.o = "attn.c_proj", .up = { "mlp.c_fc" }, .down = "mlp.c_proj",
-};
-
-static const struct names llama = {
-	.tokens = "model.embed_tokens", .norm = "model.norm", .layer = "model.layers",
-	.norm1 = "input_layernorm", .norm2 = "post_attention_layernorm",
-	.qkv = { "self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj" },
-	    .o = "self_attn.o_proj",
-	.up = { "mlp.gate_proj", "mlp.up_proj" }, .down = "mlp.down_proj",
-};
-
 struct search {
 	const struct dpo_params *params;
-	const struct names *names;
+	const struct dpo_names *names;
 	size_t layer;
 	struct dpo_error *err;
 	enum dpo_status status;
@@ -58,12 +38,15 @@ in_layer(const struct search *s, char full[96], const char *name)
 	snprintf(full, 96, "%s.%zu.%s", s->names->layer, s->layer, name);
 }
 
+/* A map of the layer; one that the family lacks is absent. */
 static struct dpo_place
 linear(struct search *s, const char *name, size_t in, size_t out, bool bias)
 {
 	struct dpo_place place = { .in = in, .out = out };
 	char full[96];
 
+	if (!name)
+		return place;
 	in_layer(s, full, name);
 	place.weight = find(s, full, "weight", in * out);
 	if (bias)
@@ -72,44 +55,45 @@ linear(struct search *s, const char *name, size_t in, size_t out, bool bias)
 }
 
 static struct dpo_place
-norm(struct search *s, const char *full, const struct dpo_config *c)
+norm(struct search *s, const char *full, const struct dpo_config *c, size_t width)
 {
-	struct dpo_place place = { 0 };
+	struct dpo_place place = { .in = width, .out = width };
 
-	place.weight = find(s, full, "weight", c->hidden_size);
+	place.weight = find(s, full, "weight", width);
 	if (c->family->norm == DPO_NORM_LAYER)
-		place.bias = find(s, full, "bias", c->hidden_size);
+		place.bias = find(s, full, "bias", width);
 	return place;
 }
 
 static struct dpo_place
-norm_in_layer(struct search *s, const char *name, const struct dpo_config *c)
+norm_in_layer(struct search *s, const char *name, const struct dpo_config *c, size_t width)
 {
 	char full[96];
 
+	if (!name)
+		return (struct dpo_place){ 0 };
 	in_layer(s, full, name);
-	return norm(s, full, c);
+	return norm(s, full, c, width);
 }
 
 static void
 find_layer(struct search *s, struct dpo_layer_places *layer, const struct dpo_config *c)
 {
-	size_t q = c->heads * c->head_dim, kv = c->kv_heads * c->head_dim, n = c->hidden_size;
-	const struct names *names = s->names;
+	size_t n = c->hidden_size;
+	const struct dpo_names *names = s->names;
+	struct dpo_widths w = dpo_params_widths(c);
 
-	layer->norm1 = norm_in_layer(s, names->norm1, c);
-	layer->norm2 = norm_in_layer(s, names->norm2, c);
-	if (c->family->fused_qkv) {
-		layer->qkv[0] = linear(s, names->qkv[0], n, q + 2 * kv, c->attention_bias);
-	} else {
-		layer->qkv[0] = linear(s, names->qkv[0], n, q, c->attention_bias);
-		layer->qkv[1] = linear(s, names->qkv[1], n, kv, c->attention_bias);
-		layer->qkv[2] = linear(s, names->qkv[2], n, kv, c->attention_bias);
-	}
-	layer->o = linear(s, names->o, q, n, c->attention_bias);
-	layer->up[0] = linear(s, names->up[0], n, c->intermediate_size, c->mlp_bias);
-	if (c->family->mlp == DPO_MLP_GATED)
-		layer->up[1] = linear(s, names->up[1], n, c->intermediate_size, c->mlp_bias);
+	layer->norm1 = norm_in_layer(s, names->norm1, c, n);
+	layer->norm2 = norm_in_layer(s, names->norm2, c, n);
+	layer->post1 = norm_in_layer(s, names->post1, c, n);
+	layer->post2 = norm_in_layer(s, names->post2, c, n);
+	for (size_t i = 0; i < 3; i++)
+		layer->qkv[i] = linear(s, names->qkv[i], n, w.qkv[i], c->attention_bias);
+	for (size_t i = 0; i < 2; i++)
+		layer->qk_norm[i] = norm_in_layer(s, names->qk_norm[i], c, w.qk_norm[i]);
+	layer->o = linear(s, names->o, c->heads * c->head_dim, n, c->output_bias);
+	for (size_t i = 0; i < 2; i++)
+		layer->up[i] = linear(s, names->up[i], n, w.up[i], c->mlp_bias);
 	layer->down = linear(s, names->down, c->intermediate_size, n, c->mlp_bias);
 }
 
@@ -117,14 +101,12 @@ enum dpo_status
 dpo_places_init(struct dpo_places *places, const struct dpo_config *config,
     const struct dpo_params *params, struct dpo_error *err)
 {
-	const struct dpo_family *family = config->family;
-	struct search s = { .params = params, .err = err };
+	struct search s = { .params = params, .names = &config->family->names, .err = err };
 	size_t table = config->vocab_size * config->hidden_size;
 
-	s.names = family->position == DPO_POSITION_LEARNED ? &gpt2 : &llama;
 	*places = (struct dpo_places){ .config = config };
-	places->n_qkv = family->fused_qkv ? 1 : 3;
-	places->n_up = family->mlp == DPO_MLP_GATED ? 2 : 1;
+	places->n_qkv = s.names->qkv[1] ? 3 : 1;
+	places->n_up = s.names->up[1] ? 2 : 1;
 	places->layers = dpo_alloc(config->layers, sizeof *places->layers);
 	if (!places->layers)
 		return dpo_fail_memory(err);
@@ -134,8 +116,8 @@ dpo_places_init(struct dpo_places *places, const struct dpo_config *config,
 		    config->max_positions * config->hidden_size);
 	for (s.layer = 0; s.layer < config->layers; s.layer++)
 		find_layer(&s, &places->layers[s.layer], config);
-	places->norm = norm(&s, s.names->norm, config);
-	places->head = config->tied_head ? places->tokens : find(&s, "lm_head", "weight", table);
+	places->norm = norm(&s, s.names->norm, config, config->hidden_size);
+	places->head = config->tied_head ? places->tokens : find(&s, s.names->head, "weight", table);
 	if (s.status != DPO_OK)
 		dpo_places_free(places);
 	return s.status;
@@ -176,7 +158,7 @@ dpo_places_norm(const struct dpo_places *places, const struct dpo_place *place,
     const float *weights, float *gradients)
 {
 	return (struct dpo_norm){ .kind = places->config->family->norm,
-	    .n = places->config->hidden_size,
+	    .n = place->in,
 	    .epsilon = (float)places->config->norm_epsilon,
 	    .weight = of_weights(weights, place->weight), .bias = of_weights(weights, place->bias),
 	    .d_weight = of_gradients(gradients, place->weight), .d_bias = of_gradients(gradients,

@@ -1,9 +1,8 @@
 /*
- * places - where the decoder's tensors lie in a block of parameters. Layer 6; uses error, config,
+ * places - where the decoder's tensors lie in a block of parameters. Layer 6; uses error, family,
  * params, linear, norm.
  *
- * The names of a family's tensors are known here and in params alone. The same places serve
- * weights and gradients.
+ * The same places serve weights and gradients.
  */
 #ifndef DPO_PLACES_H
 #define DPO_PLACES_H
@@ -15,14 +14,16 @@
 /* Tensors of the table, borrowed; NULL where the model has none. */
 struct dpo_place {
 	const struct dpo_tensor *weight, *bias;
-	size_t in, out;			/* of a linear map */
+	size_t in, out;			/* of a linear map; of a norm both are its width */
 };
 
 struct dpo_layer_places {
 	struct dpo_place norm1, norm2;
+	struct dpo_place post1, post2;	/* norms of what attention and MLP add */
 	struct dpo_place qkv[3];	/* one fused map, or query, key and value */
+	struct dpo_place qk_norm[2];	/* of queries, of keys */
 	struct dpo_place o;
-	struct dpo_place up[2];		/* plain: one map; gated: gate, up */
+	struct dpo_place up[2];		/* one map, or gate and up */
 	struct dpo_place down;
 };
 

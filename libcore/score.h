@@ -1,11 +1,13 @@
 /*
  * score - per-token log-probs of answers, the one scorer of dpo-reflogp, dpo-train and dpo-eval.
- * Layer 9; uses error, size, arena, config, params, pack, gemm, decoder, head.
+ * Layer 9; uses error, size, arena, config, params, pack, gemm, rope, decoder, head.
  *
  * An example is a prompt with one answer (supervised rows, scoring) or two (a pair). It is
  * computed as one packed sequence [prompt | answer 0 | answer 1]: the prompt once, each answer
  * sees the prompt and itself, positions restart after the prompt for each answer (the values are
- * those of two separate sequences). No padding.
+ * those of two separate sequences). No padding. Where rotary frequencies depend on the length (rope.h)
+ * and the answers' differ, the prompt cannot be shared: the answers are computed one after the other,
+ * the first once more for the backward pass.
  *
  * Bits: the result for an example depends on the example, the weights and the BLAS kernel alone,
  * not on the thread count, nor on what was scored before. Swapping the answers may move bits.

@@ -19,8 +19,10 @@ typedef void map(float *y, const float *x, float shift, size_t n);
 /* The header declares these only where AVX is the baseline. */
 __attribute__((target("avx512f"))) __m512 Sleef_expf16_u10avx512f(__m512);
 __attribute__((target("avx512f"))) __m512 Sleef_tanhf16_u10avx512f(__m512);
+__attribute__((target("avx512f"))) __m512 Sleef_erff16_u10avx512f(__m512);
 __attribute__((target("avx2,fma"))) __m256 Sleef_expf8_u10avx2(__m256);
 __attribute__((target("avx2,fma"))) __m256 Sleef_tanhf8_u10avx2(__m256);
+__attribute__((target("avx2,fma"))) __m256 Sleef_erff8_u10avx2(__m256);
 
 #define MAP(name, set, lanes, function, prefix) \
 	__attribute__((target(set))) static void \
@@ -31,10 +33,13 @@ __attribute__((target("avx2,fma"))) __m256 Sleef_tanhf8_u10avx2(__m256);
 	}
 MAP(exp_avx512, "avx512f", 16, Sleef_expf16_u10avx512f, _mm512_)
 MAP(tanh_avx512, "avx512f", 16, Sleef_tanhf16_u10avx512f, _mm512_)
+MAP(erf_avx512, "avx512f", 16, Sleef_erff16_u10avx512f, _mm512_)
 MAP(exp_avx2, "avx2,fma", 8, Sleef_expf8_u10avx2, _mm256_)
 MAP(tanh_avx2, "avx2,fma", 8, Sleef_tanhf8_u10avx2, _mm256_)
+MAP(erf_avx2, "avx2,fma", 8, Sleef_erff8_u10avx2, _mm256_)
 MAP(exp_base, "sse2", 4, Sleef_expf4_u10, _mm_)
 MAP(tanh_base, "sse2", 4, Sleef_tanhf4_u10, _mm_)
+MAP(erf_base, "sse2", 4, Sleef_erff4_u10, _mm_)
 
 static map *
 best(map *avx512, map *avx2, map *base)
@@ -58,6 +63,13 @@ tanh_base(float *y, const float *x, float shift, size_t n)
 {
 	for (size_t i = 0; i < n; i++)
 		y[i] = Sleef_tanhf_u10(x[i] - shift);
+}
+
+static void
+erf_base(float *y, const float *x, float shift, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		y[i] = Sleef_erff_u10(x[i] - shift);
 }
 
 #define best(avx512, avx2, base) (base)
@@ -90,6 +102,12 @@ dpo_vector_tanh(float *y, const float *x, size_t n)
 	apply(best(tanh_avx512, tanh_avx2, tanh_base), y, x, 0.0f, n);
 }
 
+void
+dpo_vector_erf(float *y, const float *x, size_t n)
+{
+	apply(best(erf_avx512, erf_avx2, erf_base), y, x, 0.0f, n);
+}
+
 DPO_WIDE void
 dpo_vector_add(float *y, const float *x, size_t n)
 {
@@ -120,6 +138,14 @@ dpo_vector_scale(float *y, float a, size_t n)
 #pragma omp simd
 	for (size_t i = 0; i < n; i++)
 		y[i] *= a;
+}
+
+DPO_WIDE void
+dpo_vector_multiply(float *y, const float *x, size_t n)
+{
+#pragma omp simd
+	for (size_t i = 0; i < n; i++)
+		y[i] *= x[i];
 }
 
 DPO_WIDE static void
@@ -315,4 +341,20 @@ void
 dpo_vector_adamw(const struct dpo_adamw *a, float *p, float *gradient, float *m, float *v, size_t n)
 {
 	adamw(*a, p, gradient, m, v, n);
+}
+
+void
+dpo_vector_cap(float *y, float cap, size_t n)
+{
+	dpo_vector_scale(y, 1.0f / cap, n);
+	dpo_vector_tanh(y, y, n);
+	dpo_vector_scale(y, cap, n);
+}
+
+DPO_WIDE void
+dpo_vector_cap_slope(float *slope, const float *y, float cap, size_t n)
+{
+#pragma omp simd
+	for (size_t i = 0; i < n; i++)
+		slope[i] = 1.0f - y[i] / cap * (y[i] / cap);
 }

@@ -27,6 +27,12 @@
 void dpo_vector_exp(float *y, const float *x, float shift, size_t n);
 /* y = tanh(x); at most 1 ulp (SLEEF u10). */
 void dpo_vector_tanh(float *y, const float *x, size_t n);
+/* y = erf(x); at most 1 ulp (SLEEF u10). */
+void dpo_vector_erf(float *y, const float *x, size_t n);
+/* y = cap tanh(y / cap) */
+void dpo_vector_cap(float *y, float cap, size_t n);
+/* slope = 1 - (y / cap)^2: the slope of the capped at y, which is already capped */
+void dpo_vector_cap_slope(float *slope, const float *y, float cap, size_t n);
 
 /* y += x */
 void dpo_vector_add(float *y, const float *x, size_t n);
@@ -36,6 +42,8 @@ void dpo_vector_axpy(float *y, float a, const float *x, size_t n);
 void dpo_vector_shift(float *y, const float *x, float a, size_t n);
 /* y *= a */
 void dpo_vector_scale(float *y, float a, size_t n);
+/* y *= x */
+void dpo_vector_multiply(float *y, const float *x, size_t n);
 /* y[i] = y[i] + bias[i] + residual[i], summed in this order; bias and residual may be NULL */
 void dpo_vector_finish(float *y, const float *bias, const float *residual, size_t n);
 

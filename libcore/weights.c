@@ -221,20 +221,14 @@ dpo_weights_identify(char id[2 * DPO_HASH_BYTES + 1], const struct dpo_config *c
 
 /* ------------------------------------------------------------------ names in files */
 
-static const char *
-base_prefix(const struct dpo_config *config)
-{
-	return config->family->position == DPO_POSITION_LEARNED ? "transformer." : "model.";
-}
-
 /* The entry of that name, or of the name without the base model's prefix. */
 static const struct dpo_safetensors_entry *
 find_entry(const struct dpo_safetensors *set, const struct dpo_config *config, const char *name)
 {
 	const struct dpo_safetensors_entry *entry = dpo_safetensors_find(set, name);
-	size_t n = strlen(base_prefix(config));
+	size_t n = strlen(config->family->prefix);
 
-	if (!entry && strncmp(name, base_prefix(config), n) == 0)
+	if (!entry && strncmp(name, config->family->prefix, n) == 0)
 		entry = dpo_safetensors_find(set, name + n);
 	return entry;
 }
@@ -251,9 +245,21 @@ ends_with(const char *name, const char *end)
 static bool
 is_buffer(const struct dpo_config *config, const char *name)
 {
-	if (config->family->position == DPO_POSITION_LEARNED)
-		return ends_with(name, ".attn.bias") || ends_with(name, ".attn.masked_bias");
-	return ends_with(name, "rotary_emb.inv_freq");
+	const char *const *ends = config->family->buffers;
+	size_t n = sizeof config->family->buffers / sizeof *ends;
+
+	for (size_t i = 0; i < n && ends[i]; i++)
+		if (ends_with(name, ends[i]))
+			return true;
+	return false;
+}
+
+static bool
+is_head(const struct dpo_config *config, const char *name)
+{
+	size_t n = strlen(config->family->names.head);
+
+	return strncmp(name, config->family->names.head, n) == 0 && strcmp(name + n, ".weight") == 0;
 }
 
 /* The copy of a tied head holds the bytes of the embedding. */
@@ -320,7 +326,7 @@ check_rest(const struct work *work, const struct dpo_config *config, struct dpo_
 
 		if (used[i] || is_buffer(config, entry->name))
 			continue;
-		if (config->tied_head && strcmp(entry->name, "lm_head.weight") == 0)
+		if (config->tied_head && is_head(config, entry->name))
 			status = check_head_copy(work->set, entry, work->entries[0], err);
 		else
 			status = dpo_fail(err, DPO_FORMAT, "%s: tensor \"%.100s\" is superfluous",

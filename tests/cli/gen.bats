@@ -8,6 +8,8 @@ setup_file() {
 	export story="$root/testdata/story" models="$BATS_FILE_TMPDIR/models" PYTHONDONTWRITEBYTECODE=1
 	python3 "$root/tests/peers/make_random.py" "$models"
 	cd "$BATS_FILE_TMPDIR"
+	mkdir by-length	# these turn by the length, and generation ends where that begins
+	mv models/phi3 models/rope-dynamic models/rope-longrope by-length
 	head -12 "$story/heldout.jsonl" | python3 -c 'import json, sys
 for n, line in enumerate(sys.stdin):
 	print(json.dumps({"prompt": json.loads(line)["prompt"], "id": "row %d" % n}))' > prompts.jsonl
@@ -22,6 +24,13 @@ field() { # KEY: of each line, as JSON
 	python3 -c 'import json, sys
 for line in sys.stdin:
 	print(json.dumps(json.loads(line)[sys.argv[1]]))' "$1"
+}
+
+@test "generation ends at the length from which rotary frequencies change" {
+	echo '{"prompt":[5,6,7]}' | "$bin/dpo-gen" -q -m "$BATS_FILE_TMPDIR/by-length/phi3" -n 40 --max-new-tokens 100 > full # original length 20
+	python3 -c 'import json
+rows = [json.loads(line) for line in open("full")]
+assert {len(row["completion_ids"]) for row in rows if row["finish_reason"] == "length"} == {17}'
 }
 
 @test "each model with random weights has its numbers" {

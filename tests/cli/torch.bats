@@ -1,5 +1,6 @@
 #!/usr/bin/env bats
-# Tiny models with random weights against the log-probs and gradients that PyTorch gave in float64 (testdata/golden/torch).
+# Tiny models of every family with random weights against what PyTorch gave (testdata/golden/torch): log-probs and gradients
+# in float64, three steps of training in fp32. Its sequences were computed one at a time, ours are packed pairs.
 
 setup_file() {
 	root="$BATS_TEST_DIRNAME/../.."
@@ -12,7 +13,7 @@ setup_file() {
 
 gradients() { # NAME: of every parameter, for each pair
 	cd "$BATS_TEST_TMPDIR"
-	for pair in 0 1 2; do
+	for pair in $(python3 "$check" pairs "$golden/$1.json"); do
 		python3 "$check" pair "$golden/$1.json" $pair > pair.json
 		"$bin/tests/gradients" "$BATS_FILE_TMPDIR/$1" pair.json ours.safetensors
 		python3 "$check" compare "$golden/$1.json" $pair ours.safetensors
@@ -27,6 +28,77 @@ logps() { # NAME: of every answer token of all pairs, by dpo-reflogp
 	python3 "$check" logps "$golden/$1.json" < reference.jsonl
 }
 
+training() { # NAME: three steps of DPO on all pairs; of the run before, logps
+	cd "$BATS_TEST_TMPDIR"
+	"$bin/dpo-train" -q -m "$BATS_FILE_TMPDIR/$1" $(python3 "$check" options "$golden/$1.json") --log log.jsonl -o policy.dpo reference.dpo
+	"$bin/dpo-export" -q -f safetensors -o policy.safetensors policy.dpo
+	python3 "$check" trained "$golden/$1.json" "$BATS_FILE_TMPDIR/$1/config.json" log.jsonl policy.safetensors
+}
+
+family() { # NAME: everything
+	logps "$1"
+	gradients "$1"
+	training "$1"
+}
+
+@test "GPT-NeoX (parallel residual, rotary in part, q, k, v by head)" {
+	family neox
+}
+
+@test "GPT-NeoX, serial, ReLU, tied head, no attention biases: log-probs and gradients" {
+	logps neox-serial
+	gradients neox-serial
+}
+
+@test "Mistral, past its window" {
+	family mistral
+}
+
+@test "Qwen2, one of two layers with a window" {
+	family qwen2
+}
+
+@test "Qwen3 (norms of query and key heads)" {
+	family qwen3
+}
+
+@test "Phi-3, fused maps, longrope; answers shorter and longer than the original length" {
+	family phi3
+}
+
+@test "Gemma 2 (two norms each, soft-caps, alternating windows, scaled embedding)" {
+	family gemma2
+}
+
+@test "OLMo 2 (norms after, norms of all queries and keys)" {
+	family olmo2
+}
+
+@test "rope linear" {
+	logps rope-linear
+	gradients rope-linear
+}
+
+@test "rope dynamic, two answers of different lengths past the original" {
+	logps rope-dynamic
+	gradients rope-dynamic
+}
+
+@test "rope llama3" {
+	logps rope-llama3
+	gradients rope-llama3
+}
+
+@test "rope yarn" {
+	logps rope-yarn
+	gradients rope-yarn
+}
+
+@test "rope longrope, two answers past the original length share their prompt" {
+	logps rope-longrope
+	gradients rope-longrope
+}
+
 @test "GPT-2: gradients of all parameters" {
 	gradients gpt2
 }
@@ -39,16 +111,18 @@ logps() { # NAME: of every answer token of all pairs, by dpo-reflogp
 	gradients llama
 }
 
-@test "GPT-2: log-probs" {
+@test "GPT-2: log-probs and three steps" {
 	logps gpt2
+	training gpt2
 }
 
 @test "Llama, tied head: log-probs" {
 	logps llama-tied
 }
 
-@test "Llama, untied head, biases, head_dim, rope_theta: log-probs" {
+@test "Llama, untied head, biases, head_dim, rope_theta: log-probs and three steps" {
 	logps llama
+	training llama
 }
 
 @test "Llama stored as BF16: log-probs" {
@@ -79,5 +153,14 @@ logps() { # NAME: of every answer token of all pairs, by dpo-reflogp
 	[ "$status" -eq 1 ]
 	sed 3d reference.jsonl > short.jsonl
 	run python3 "$check" logps "$golden/llama-tied.json" < short.jsonl
+	[ "$status" -eq 1 ]
+
+	"$bin/dpo-export" -q -f safetensors -o before.safetensors "$BATS_FILE_TMPDIR/llama"
+	logps llama
+	training llama
+	run python3 "$check" trained "$golden/llama.json" "$BATS_FILE_TMPDIR/llama/config.json" log.jsonl before.safetensors
+	[ "$status" -eq 1 ]
+	sed 's/"loss":0.6/"loss":0.7/' log.jsonl > wrong.jsonl
+	run python3 "$check" trained "$golden/llama.json" "$BATS_FILE_TMPDIR/llama/config.json" wrong.jsonl policy.safetensors
 	[ "$status" -eq 1 ]
 }

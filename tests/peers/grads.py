@@ -36,12 +36,26 @@ def load(directory, dtype):
     return model.eval()
 
 
-def answer_logps(model, prompt, answer):
-    """The log-probability of each answer token but one that has nothing before it."""
+def forget_length(model):
+    """Undo what a longer sequence before did to rotary frequencies (rope_type "dynamic" keeps them)."""
+    for module in model.modules():
+        if hasattr(module, "original_inv_freq"):
+            module.inv_freq = module.original_inv_freq.clone()
+            module.max_seq_len_cached = module.original_max_seq_len
+
+
+def answer_logits(model, prompt, answer):
+    """The logits that predict each answer token but one that has nothing before it."""
+    forget_length(model)
     ids = torch.tensor([prompt + answer])
     logits = model(input_ids=ids, attention_mask=torch.ones_like(ids)).logits[0]
-    logps = logits[:-1].log_softmax(-1).gather(-1, ids[0, 1:, None])[:, 0]
-    return logps[max(len(prompt) - 1, 0):]
+    return logits[max(len(prompt) - 1, 0):-1]
+
+
+def answer_logps(model, prompt, answer):
+    """The log-probability of each answer token but one that has nothing before it."""
+    logits = answer_logits(model, prompt, answer)
+    return logits.log_softmax(-1).gather(-1, torch.tensor(answer[len(answer) - len(logits):])[:, None])[:, 0]
 
 
 def objective(pair, logps):

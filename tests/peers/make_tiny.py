@@ -3,7 +3,7 @@
 
     make_tiny.py OUT
 
-OUT/NAME for each NAME of MODELS: GPT-2 and Llama, tied and untied heads, grouped-query attention, F32,
+OUT/NAME for each NAME of MODELS: all families, tied and untied heads, grouped-query attention, F32,
 F16 and BF16, one file and shards with an index; gpt2-hub has the tensor names of the first published
 GPT-2 (no "transformer." and the masks stored beside the weights). Weights are large for their size,
 and norms and biases random, so that a wrong scale, mask or bias shows in every number.
@@ -29,8 +29,26 @@ TEXT = ["The kettle sang while the rain drew lines on the window.",
 GPT2 = {"n_layer": 2, "n_embd": 32, "n_head": 4, "n_positions": POSITIONS}
 LLAMA = {"num_hidden_layers": 2, "hidden_size": 48, "intermediate_size": 80, "num_attention_heads": 6,
          "num_key_value_heads": 2, "max_position_embeddings": POSITIONS, "rope_theta": 10000.0}
-# name: (configuration, dtype, sharded)
+NEOX = {"num_hidden_layers": 2, "hidden_size": 48, "intermediate_size": 80, "num_attention_heads": 4,
+        "max_position_embeddings": POSITIONS, "rope_parameters": {
+            "rope_type": "default", "rope_theta": 10000.0, "partial_rotary_factor": 0.5}}
+LONG = {"rope_type": "longrope", "rope_theta": 10000.0, "original_max_position_embeddings": 16,
+        "short_factor": [1.0, 1.25, 1.5, 2.0], "long_factor": [1.0, 2.0, 4.0, 8.0]}
+# name: (configuration, dtype, sharded); the name begins with the model_type, before a hyphen
 MODELS = {
+    "gpt_neox": (NEOX, "float32", False),
+    "gpt_neox-serial-f16": (NEOX | {"use_parallel_residual": False, "attention_bias": False}, "float16", True),
+    "mistral": (LLAMA | {"sliding_window": 8}, "float32", False),
+    "qwen2": (LLAMA | {"tie_word_embeddings": True}, "float32", False),
+    "qwen2-window": (LLAMA | {"use_sliding_window": True, "sliding_window": 8, "max_window_layers": 1},
+                     "bfloat16", False),
+    "qwen3": (LLAMA | {"head_dim": 16}, "float32", False),
+    "phi3": (LLAMA | {"pad_token_id": None, "sliding_window": 8}, "float32", False),
+    "phi3-long": (LLAMA | {"pad_token_id": None, "original_max_position_embeddings": 16,
+                           "rope_parameters": LONG}, "float32", True),
+    "gemma2": (LLAMA | {"head_dim": 12, "sliding_window": 8, "query_pre_attn_scalar": 10,
+                        "attn_logit_softcapping": 3.0, "final_logit_softcapping": 5.0}, "float32", False),
+    "olmo2": (LLAMA | {"pad_token_id": None}, "float32", False),
     "gpt2": (GPT2, "float32", False),
     "gpt2-f16": (GPT2, "float16", False),
     "gpt2-bf16": (GPT2, "bfloat16", False),
@@ -75,8 +93,10 @@ def random_weights(model, seed):
 
 def write(name, seed, out):
     settings, dtype, sharded = MODELS[name]
-    kind = transformers.GPT2Config if name.startswith("gpt2") else transformers.LlamaConfig
-    config = kind(vocab_size=VOCAB, bos_token_id=0, eos_token_id=1, **settings)
+    settings = {key: value for key, value in settings.items()
+                if key != "rope_theta" or "rope_parameters" not in settings}
+    config = transformers.AutoConfig.for_model(
+        name.split("-")[0], vocab_size=VOCAB, bos_token_id=0, eos_token_id=1, **settings)
     model = transformers.AutoModelForCausalLM.from_config(config)
     random_weights(model, seed)
     model.to(getattr(torch, dtype)).save_pretrained(out / name, max_shard_size=SHARD if sharded else "1GB")

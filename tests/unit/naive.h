@@ -47,4 +47,7 @@ float naive_random(uint64_t *seed);
  */
 extern const char naive_gpt2[], naive_llama_tied[], naive_llama_untied[];
 
+/* Configurations of the other families, with windows shorter than the sequences of tests; NULL at the end. */
+extern const char *const naive_families[];
+
 #endif

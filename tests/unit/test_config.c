@@ -14,6 +14,11 @@
 #define LLAMA "{\"model_type\":\"llama\",\"vocab_size\":11,\"hidden_size\":8,\"intermediate_size\":12," \
 	"\"num_hidden_layers\":2,\"num_attention_heads\":4,\"max_position_embeddings\":32"
 
+/* Sizes that every family but GPT-2 reads. */
+#define FAMILY(type) "{\"model_type\":\"" type "\",\"vocab_size\":11,\"hidden_size\":8," \
+	"\"intermediate_size\":12,\"num_hidden_layers\":2,\"num_attention_heads\":4"
+#define QWEN2 FAMILY("qwen2") ",\"num_key_value_heads\":2"
+
 static struct dpo_config
 read_good(const char *text)
 {
@@ -61,19 +66,101 @@ llama_is_read_with_its_defaults(void **unused)
 	assert_int_equal(c.kv_heads, 4);
 	assert_int_equal(c.head_dim, 2);
 	assert_int_equal(c.max_positions, 32);
-	assert_true(c.norm_epsilon == 1e-6 && c.rope_theta == 10000);
+	assert_true(c.norm_epsilon == 1e-6 && c.rope.theta == 10000);
 	assert_true(!c.tied_head && !c.attention_bias && !c.mlp_bias);
 	c = read_good(LLAMA ",\"num_key_value_heads\":2,\"head_dim\":6,\"rms_norm_eps\":1e-5,\"rope_theta\":5e5,"
 	    "\"attention_bias\":true,\"mlp_bias\":true,\"tie_word_embeddings\":true,\"rope_scaling\":null,\"pretraining_tp\":1}");
 	assert_int_equal(c.kv_heads, 2);
 	assert_int_equal(c.head_dim, 6);
-	assert_true(c.norm_epsilon == 1e-5 && c.rope_theta == 5e5);
+	assert_true(c.norm_epsilon == 1e-5 && c.rope.theta == 5e5);
 	assert_true(c.tied_head && c.attention_bias && c.mlp_bias);
 	/* As transformers 5 writes it; its rope_theta counts. */
 	c = read_good(LLAMA ",\"rope_theta\":3,\"rope_parameters\":{\"rope_theta\":777.5,\"rope_type\":\"default\"}}");
-	assert_true(c.rope_theta == 777.5);
+	assert_true(c.rope.theta == 777.5);
 	c = read_good(LLAMA ",\"rope_theta\":3,\"rope_scaling\":{\"type\":\"default\"}}");
-	assert_true(c.rope_theta == 3);
+	assert_true(c.rope.theta == 3);
+}
+
+static void
+windows_are_read(void **unused)
+{
+	struct dpo_config c = read_good(FAMILY("mistral") ",\"num_key_value_heads\":2}");
+
+	(void)unused;
+	assert_int_equal(dpo_config_window(&c, 0), 4096);
+	assert_int_equal(dpo_config_window(&c, 1), 4096);
+	c = read_good(FAMILY("mistral") ",\"num_key_value_heads\":2,\"sliding_window\":null}");
+	assert_int_equal(dpo_config_window(&c, 0), 0);
+	c = read_good(FAMILY("phi3") "}");
+	assert_int_equal(dpo_config_window(&c, 0), 0);
+	c = read_good(FAMILY("gemma2") ",\"sliding_window\":7}");
+	assert_int_equal(dpo_config_window(&c, 0), 7);
+	assert_int_equal(dpo_config_window(&c, 1), 0);
+	c = read_good(QWEN2 ",\"sliding_window\":7,\"max_window_layers\":1}");
+	assert_int_equal(dpo_config_window(&c, 1), 0);
+	c = read_good(QWEN2 ",\"sliding_window\":7,\"max_window_layers\":1,\"use_sliding_window\":true}");
+	assert_int_equal(dpo_config_window(&c, 0), 0);
+	assert_int_equal(dpo_config_window(&c, 1), 7);
+	c = read_good(QWEN2 ",\"sliding_window\":7,\"use_sliding_window\":true,"
+	    "\"layer_types\":[\"sliding_attention\",\"full_attention\"]}");
+	assert_int_equal(dpo_config_window(&c, 0), 7);
+	assert_int_equal(dpo_config_window(&c, 1), 0);
+}
+
+static void
+parts_of_families_are_read(void **unused)
+{
+	struct dpo_config c = read_good(FAMILY("gemma2") "}");
+
+	(void)unused;
+	assert_int_equal(c.head_dim, 256);
+	assert_int_equal(c.kv_heads, 4);
+	assert_true(c.query_scalar == 256 && c.attention_cap == 50 && c.logit_cap == 30 && c.tied_head);
+	c = read_good(FAMILY("gemma2") ",\"attn_logit_softcapping\":null,\"final_logit_softcapping\":3,"
+	    "\"query_pre_attn_scalar\":5,\"head_dim\":4,\"hidden_act\":\"gelu\"}");
+	assert_true(c.query_scalar == 5 && c.attention_cap == 0 && c.logit_cap == 3);
+	assert_int_equal(c.activation, DPO_ACTIVATION_GELU_TANH);
+	c = read_good(QWEN2 "}");
+	assert_true(c.attention_bias && !c.output_bias && !c.mlp_bias);
+	c = read_good(FAMILY("qwen3") ",\"num_key_value_heads\":4,\"attention_bias\":true}");
+	assert_true(c.attention_bias && c.output_bias && c.head_dim == 128);
+	c = read_good("{\"model_type\":\"gpt_neox\",\"vocab_size\":11,\"hidden_size\":64,"
+	    "\"intermediate_size\":12,\"num_hidden_layers\":2,\"num_attention_heads\":4}");
+	assert_true(c.parallel_residual && c.attention_bias && c.output_bias && c.mlp_bias);
+	assert_int_equal(c.rope.dim, 4);
+	assert_int_equal(c.activation, DPO_ACTIVATION_GELU);
+	c = read_good("{\"model_type\":\"gpt_neox\",\"vocab_size\":11,\"hidden_size\":64,"
+	    "\"intermediate_size\":12,\"num_hidden_layers\":2,\"num_attention_heads\":4,\"rotary_pct\":0.5,"
+	    "\"rotary_emb_base\":77,\"rope_theta\":3,\"use_parallel_residual\":false}");
+	assert_true(c.rope.theta == 77 && c.rope.dim == 8 && !c.parallel_residual);
+}
+
+/* Old names and new ones, what counts of two, and how far positions go. */
+static void
+rope_is_read(void **unused)
+{
+	struct dpo_config c = read_good(LLAMA ",\"rope_scaling\":{\"type\":\"linear\",\"factor\":2.5}}");
+
+	(void)unused;
+	assert_int_equal(c.rope.kind, DPO_ROPE_LINEAR);
+	assert_int_equal(c.rope.original, 32);
+	assert_int_equal(c.max_positions, 80);
+	c = read_good(LLAMA ",\"rope_parameters\":{\"rope_type\":\"llama3\",\"factor\":8,\"rope_theta\":5,"
+	    "\"low_freq_factor\":1,\"high_freq_factor\":4,\"original_max_position_embeddings\":16}}");
+	assert_int_equal(c.rope.kind, DPO_ROPE_LLAMA3);
+	assert_int_equal(c.rope.original, 16);
+	assert_int_equal(c.max_positions, 32);
+	c = read_good(LLAMA ",\"rope_scaling\":{\"type\":\"yarn\",\"factor\":4,\"original_max_position_embeddings\":32}}");
+	assert_int_equal(c.max_positions, 128);
+	assert_true(c.rope.scale > 1.138629 && c.rope.scale < 1.13863);	/* 0.1 ln 4 + 1 */
+	c = read_good(LLAMA ",\"rope_scaling\":{\"type\":\"yarn\",\"factor\":4,\"attention_factor\":1.5}}");
+	assert_true(c.rope.scale == 1.5 && c.rope.original == 32);
+	c = read_good(FAMILY("phi3") ",\"max_position_embeddings\":16384,\"rope_scaling\":{\"type\":\"su\","
+	    "\"short_factor\":[1.5],\"long_factor\":[3]}}");
+	assert_int_equal(c.rope.kind, DPO_ROPE_LONGROPE);
+	assert_int_equal(c.rope.original, 4096);
+	assert_int_equal(c.max_positions, 16384);
+	assert_true(c.rope.scale > 1.080123 && c.rope.scale < 1.080124);	/* sqrt(1 + ln 4 / ln 4096) */
 }
 
 /* Everything transformers 4 and 5 write for a model that is plain. */
@@ -94,13 +181,74 @@ harmless_keys_are_accepted(void **unused)
 	    "\"initializer_range\":0.1,\"rope_interleaved\":false,\"is_llama_config\":true,\"torch_dtype\":\"bfloat16\"}");
 }
 
+/* The keys of config.json in models people use, with their values. */
+static void
+published_models_are_read(void **unused)
+{
+	static const char *const texts[] = {
+		"{\"architectures\":[\"GPTNeoXForCausalLM\"],\"bos_token_id\":0,\"eos_token_id\":0,\"hidden_act\":\"gelu\","
+		    "\"hidden_size\":512,\"initializer_range\":0.02,\"intermediate_size\":2048,\"layer_norm_eps\":1e-05,"
+		    "\"max_position_embeddings\":2048,\"model_type\":\"gpt_neox\",\"num_attention_heads\":8,"
+		    "\"num_hidden_layers\":6,\"rotary_emb_base\":10000,\"rotary_pct\":0.25,\"tie_word_embeddings\":false,"
+		    "\"torch_dtype\":\"float16\",\"use_cache\":true,\"use_parallel_residual\":true,\"vocab_size\":50304}",
+		"{\"architectures\":[\"LlamaForCausalLM\"],\"attention_bias\":false,\"attention_dropout\":0.0,"
+		    "\"bos_token_id\":128000,\"eos_token_id\":[128001,128008],\"head_dim\":64,\"hidden_act\":\"silu\","
+		    "\"hidden_size\":2048,\"initializer_range\":0.02,\"intermediate_size\":8192,"
+		    "\"max_position_embeddings\":131072,\"mlp_bias\":false,\"model_type\":\"llama\","
+		    "\"num_attention_heads\":32,\"num_hidden_layers\":16,\"num_key_value_heads\":8,\"pretraining_tp\":1,"
+		    "\"rms_norm_eps\":1e-05,\"rope_scaling\":{\"factor\":32.0,\"high_freq_factor\":4.0,"
+		    "\"low_freq_factor\":1.0,\"original_max_position_embeddings\":8192,\"rope_type\":\"llama3\"},"
+		    "\"rope_theta\":500000.0,\"tie_word_embeddings\":true,\"vocab_size\":128256}",
+		"{\"architectures\":[\"MistralForCausalLM\"],\"hidden_act\":\"silu\",\"hidden_size\":4096,"
+		    "\"initializer_range\":0.02,\"intermediate_size\":14336,\"max_position_embeddings\":32768,"
+		    "\"model_type\":\"mistral\",\"num_attention_heads\":32,\"num_hidden_layers\":32,"
+		    "\"num_key_value_heads\":8,\"rms_norm_eps\":1e-05,\"rope_theta\":10000.0,\"sliding_window\":4096,"
+		    "\"tie_word_embeddings\":false,\"vocab_size\":32000}",
+		"{\"architectures\":[\"Qwen2ForCausalLM\"],\"attention_dropout\":0.0,\"hidden_act\":\"silu\","
+		    "\"hidden_size\":896,\"intermediate_size\":4864,\"max_position_embeddings\":32768,"
+		    "\"max_window_layers\":24,\"model_type\":\"qwen2\",\"num_attention_heads\":14,\"num_hidden_layers\":24,"
+		    "\"num_key_value_heads\":2,\"rms_norm_eps\":1e-06,\"rope_theta\":1000000.0,\"sliding_window\":32768,"
+		    "\"tie_word_embeddings\":true,\"use_mrope\":false,\"use_sliding_window\":false,\"vocab_size\":151936}",
+		"{\"architectures\":[\"Qwen3ForCausalLM\"],\"attention_bias\":false,\"attention_dropout\":0.0,"
+		    "\"head_dim\":128,\"hidden_act\":\"silu\",\"hidden_size\":1024,\"intermediate_size\":3072,"
+		    "\"max_position_embeddings\":40960,\"max_window_layers\":28,\"model_type\":\"qwen3\","
+		    "\"num_attention_heads\":16,\"num_hidden_layers\":28,\"num_key_value_heads\":8,\"rms_norm_eps\":1e-06,"
+		    "\"rope_scaling\":null,\"rope_theta\":1000000,\"sliding_window\":null,\"tie_word_embeddings\":true,"
+		    "\"use_sliding_window\":false,\"vocab_size\":151936}",
+		"{\"architectures\":[\"Phi3ForCausalLM\"],\"attention_bias\":false,\"attention_dropout\":0.0,"
+		    "\"auto_map\":{\"AutoConfig\":\"x\"},\"embd_pdrop\":0.0,\"hidden_act\":\"silu\",\"hidden_size\":3072,"
+		    "\"intermediate_size\":8192,\"max_position_embeddings\":4096,\"model_type\":\"phi3\","
+		    "\"num_attention_heads\":32,\"num_hidden_layers\":32,\"num_key_value_heads\":32,"
+		    "\"original_max_position_embeddings\":4096,\"pad_token_id\":32000,\"resid_pdrop\":0.0,"
+		    "\"rms_norm_eps\":1e-05,\"rope_scaling\":null,\"rope_theta\":10000.0,\"sliding_window\":2047,"
+		    "\"tie_word_embeddings\":false,\"vocab_size\":32064}",
+		"{\"architectures\":[\"Gemma2ForCausalLM\"],\"attention_bias\":false,\"attention_dropout\":0.0,"
+		    "\"attn_logit_softcapping\":50.0,\"bos_token_id\":2,\"cache_implementation\":\"hybrid\","
+		    "\"final_logit_softcapping\":30.0,\"head_dim\":256,\"hidden_act\":\"gelu_pytorch_tanh\","
+		    "\"hidden_activation\":\"gelu_pytorch_tanh\",\"hidden_size\":2304,\"intermediate_size\":9216,"
+		    "\"max_position_embeddings\":8192,\"model_type\":\"gemma2\",\"num_attention_heads\":8,"
+		    "\"num_hidden_layers\":26,\"num_key_value_heads\":4,\"pad_token_id\":0,\"query_pre_attn_scalar\":256,"
+		    "\"rms_norm_eps\":1e-06,\"rope_theta\":10000.0,\"sliding_window\":4096,\"sliding_window_size\":4096,"
+		    "\"vocab_size\":256000}",
+		"{\"architectures\":[\"Olmo2ForCausalLM\"],\"attention_bias\":false,\"attention_dropout\":0.0,"
+		    "\"hidden_act\":\"silu\",\"hidden_size\":4096,\"intermediate_size\":11008,"
+		    "\"max_position_embeddings\":4096,\"model_type\":\"olmo2\",\"num_attention_heads\":32,"
+		    "\"num_hidden_layers\":32,\"num_key_value_heads\":32,\"pad_token_id\":100277,\"rms_norm_eps\":1e-06,"
+		    "\"rope_scaling\":null,\"rope_theta\":500000,\"tie_word_embeddings\":false,\"vocab_size\":100352}",
+	};
+
+	(void)unused;
+	for (size_t i = 0; i < sizeof texts / sizeof *texts; i++)
+		(void)read_good(texts[i]);
+}
+
 static void
 what_would_change_the_mathematics_is_refused(void **unused)
 {
 	static const struct { const char *text; enum dpo_status status; const char *words; } cases[] = {
 		{ GPT2 ",\"foo\":1}", DPO_UNSUPPORTED, "\"foo\"" },
 		{ GPT2 ",\"hidden_size\":8}", DPO_UNSUPPORTED, "\"hidden_size\"" },
-		{ GPT2 ",\"activation_function\":\"relu\"}", DPO_UNSUPPORTED, "\"relu\"" },
+		{ GPT2 ",\"activation_function\":\"mish\"}", DPO_UNSUPPORTED, "\"mish\"" },
 		{ GPT2 ",\"activation_function\":3}", DPO_FORMAT, "\"activation_function\"" },
 		{ GPT2 ",\"scale_attn_weights\":false}", DPO_UNSUPPORTED,
 		    "\"scale_attn_weights\"" },
@@ -111,16 +259,45 @@ what_would_change_the_mathematics_is_refused(void **unused)
 		{ GPT2 ",\"pruned_heads\":{\"0\":[1]}}", DPO_UNSUPPORTED, "\"pruned_heads\"" },
 		{ GPT2 ",\"quantization_config\":{\"bits\":4}}", DPO_UNSUPPORTED,
 		    "\"quantization_config\"" },
-		{ LLAMA ",\"hidden_act\":\"gelu\"}", DPO_UNSUPPORTED, "\"gelu\"" },
+		{ LLAMA ",\"hidden_act\":\"xielu\"}", DPO_UNSUPPORTED, "\"xielu\"" },
 		{ LLAMA ",\"sliding_window\":4096}", DPO_UNSUPPORTED, "\"sliding_window\"" },
 		{ LLAMA ",\"pretraining_tp\":2}", DPO_UNSUPPORTED, "\"pretraining_tp\"" },
 		{ LLAMA ",\"rope_interleaved\":true}", DPO_UNSUPPORTED, "\"rope_interleaved\"" },
-		{ LLAMA ",\"rope_scaling\":{\"type\":\"linear\",\"factor\":2.0}}", DPO_UNSUPPORTED,
-		    "\"linear\"" },
+		{ LLAMA ",\"rope_scaling\":{\"type\":\"mrope\",\"factor\":2.0}}", DPO_UNSUPPORTED,
+		    "\"mrope\"" },
+		{ LLAMA ",\"rope_scaling\":{\"type\":\"linear\"}}", DPO_FORMAT, "\"factor\"" },
+		{ LLAMA ",\"rope_scaling\":{\"type\":\"linear\",\"factor\":-1}}", DPO_FORMAT,
+		    "\"factor\"" },
+		{ LLAMA ",\"rope_scaling\":{\"rope_type\":\"dynamic\",\"factor\":2}}", DPO_FORMAT,
+		    "more than 2" },
+		{ LLAMA ",\"rope_scaling\":{\"rope_type\":\"longrope\",\"short_factor\":[1,2],"
+		    "\"long_factor\":[1]}}", DPO_FORMAT, "needs 1 numbers" },
+		{ LLAMA ",\"rope_scaling\":{\"rope_type\":\"longrope\",\"short_factor\":[0],"
+		    "\"long_factor\":[1]}}", DPO_FORMAT, "\"short_factor\"[0]" },
+		{ LLAMA ",\"rope_scaling\":{\"type\":\"yarn\",\"factor\":2,\"mrope_section\":[1]}}",
+		    DPO_UNSUPPORTED, "\"mrope_section\"" },
 		{ LLAMA ",\"rope_scaling\":{\"factor\":2.0}}", DPO_UNSUPPORTED, "\"factor\"" },
 		{ LLAMA ",\"rope_scaling\":7}", DPO_FORMAT, "\"rope_scaling\"" },
-		{ LLAMA ",\"rope_parameters\":{\"rope_theta\":1e4,\"rope_type\":\"llama3\"}}",
-		    DPO_UNSUPPORTED, "\"llama3\"" },
+		{ LLAMA ",\"rope_parameters\":{\"rope_type\":\"llama3\",\"factor\":8,"
+		    "\"low_freq_factor\":4,\"high_freq_factor\":4}}", DPO_FORMAT, "\"llama3\"" },
+		{ LLAMA ",\"rope_parameters\":{\"full_attention\":{\"rope_theta\":1e4}}}",
+		    DPO_UNSUPPORTED, "\"full_attention\"" },
+		{ LLAMA ",\"num_local_experts\":8}", DPO_UNSUPPORTED, "\"num_local_experts\"" },
+		{ LLAMA ",\"layer_types\":[\"full_attention\",\"full_attention\"]}", DPO_UNSUPPORTED,
+		    "\"layer_types\"" },
+		{ QWEN2 ",\"layer_types\":[\"full_attention\",\"linear_attention\"]}", DPO_UNSUPPORTED,
+		    "\"layer_types\"[1]" },
+		{ QWEN2 ",\"layer_types\":[\"full_attention\",\"sliding_attention\"]}", DPO_FORMAT,
+		    "\"layer_types\"[1]" },
+		{ QWEN2 ",\"layer_types\":[\"full_attention\"]}", DPO_FORMAT, "not a list of 2" },
+		{ FAMILY("gemma2") ",\"use_bidirectional_attention\":true}", DPO_UNSUPPORTED,
+		    "\"use_bidirectional_attention\"" },
+		{ FAMILY("phi3") ",\"attention_bias\":true}", DPO_UNSUPPORTED, "\"attention_bias\"" },
+		{ FAMILY("gpt_neox") ",\"rotary_pct\":0.2}", DPO_FORMAT, "0 of 2 elements" },
+		{ FAMILY("gpt_neox") ",\"rotary_pct\":1.5}", DPO_UNSUPPORTED, "partial_rotary_factor" },
+		{ FAMILY("olmo2") ",\"clip_qkv\":8}", DPO_UNSUPPORTED, "\"clip_qkv\"" },
+		{ FAMILY("mixtral") "}", DPO_UNSUPPORTED, "mixture of experts" },
+		{ FAMILY("qwen3_moe") "}", DPO_UNSUPPORTED, "mixture of experts" },
 		{ LLAMA ",\"rope_parameters\":{\"rope_theta\":1e4,\"partial_rotary_factor\":0.5}}",
 		    DPO_UNSUPPORTED,
 		    "\"partial_rotary_factor\"" },
@@ -221,7 +398,8 @@ canonical_text_is_of_the_mathematics_alone(void **unused)
 	static const char *const other[] = { ",\"rms_norm_eps\":1e-5}", ",\"rope_theta\":10001}",
 	    ",\"tie_word_embeddings\":true}",
 		",\"attention_bias\":true}", ",\"mlp_bias\":true}", ",\"num_key_value_heads\":1}",
-		    ",\"head_dim\":4}" };
+		    ",\"head_dim\":4}",
+		",\"hidden_act\":\"gelu\"}", ",\"rope_scaling\":{\"type\":\"linear\",\"factor\":2}}" };
 
 	(void)unused;
 	assert_true(same_mathematics(LLAMA "}",
@@ -316,7 +494,7 @@ llama_has_its_tensors(void **unused)
 	check_tensor(&params, 9, "model.layers.0.mlp.down_proj.weight", 8, 12, true);
 	check_tensor(&params, 19, "model.norm.weight", 8, 0, false);
 	dpo_params_free(&params);
-	config.attention_bias = config.mlp_bias = true;
+	config.attention_bias = config.output_bias = config.mlp_bias = true;
 	assert_int_equal(dpo_params_init(&params, &config, &err), DPO_OK);
 	assert_int_equal(params.count, 1 + 2 * 16 + 1);
 	check_tensor(&params, 3, "model.layers.0.self_attn.q_proj.bias", 24, 0, false);
@@ -329,7 +507,11 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(gpt2_is_read_with_its_defaults),
 		cmocka_unit_test(llama_is_read_with_its_defaults),
+		cmocka_unit_test(windows_are_read),
+		cmocka_unit_test(parts_of_families_are_read),
+		cmocka_unit_test(rope_is_read),
 		cmocka_unit_test(harmless_keys_are_accepted),
+		cmocka_unit_test(published_models_are_read),
 		cmocka_unit_test(what_would_change_the_mathematics_is_refused),
 		cmocka_unit_test(sizes_are_bounded),
 		cmocka_unit_test(canonical_text_is_of_the_mathematics_alone),

@@ -133,6 +133,16 @@ test_llama_untied(void **state)
 	check(naive_llama_untied, &shortest, 5);
 }
 
+static void
+test_families(void **state)
+{
+	(void)state;
+	for (size_t i = 0; naive_families[i]; i++) {
+		check(naive_families[i], &pair, 5);
+		check(naive_families[i], &bare, 11);
+	}
+}
+
 int
 main(void)
 {
@@ -140,6 +150,7 @@ main(void)
 		cmocka_unit_test(test_gpt2),
 		cmocka_unit_test(test_llama_tied),
 		cmocka_unit_test(test_llama_untied),
+		cmocka_unit_test(test_families),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

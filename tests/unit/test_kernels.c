@@ -364,7 +364,8 @@ naive_norm(enum dpo_norm_kind kind, const double *x, const float *w, const float
 	for (size_t i = 0; i < n; i++)
 		spread += (x[i] - mean) * (x[i] - mean) / (double)n;
 	for (size_t i = 0; i < n; i++)
-		sum += (double)dy[i] * ((x[i] - mean) / sqrt(spread + 1e-3) * (double)w[i] +
+		sum += (double)dy[i] * ((x[i] - mean) / sqrt(spread + 1e-3) *
+		    ((kind == DPO_NORM_RMS_FROM_ONE ? 1.0 : 0.0) + (double)w[i]) +
 		    (kind == DPO_NORM_LAYER ? (double)b[i] : 0.0));
 	return sum;
 }
@@ -431,56 +432,80 @@ test_norm(void **state)
 	(void)state;
 	check_norm(DPO_NORM_LAYER, 71, 301);
 	check_norm(DPO_NORM_RMS, 71, 301);
+	check_norm(DPO_NORM_RMS_FROM_ONE, 71, 301);
 	check_norm(DPO_NORM_LAYER, 1, 3);
 	check_norm(DPO_NORM_RMS, 1, 3);
 }
 
+/* a(x) by the definition */
 static double
-gelu(double x)
+activation(enum dpo_activation kind, double x)
 {
-	return 0.5 * x * (1.0 + tanh(sqrt(2.0 / 3.14159265358979323846) * (x +
-	    0.044715 * x * x * x)));
+	switch (kind) {
+	case DPO_ACTIVATION_GELU_TANH:
+		return 0.5 * x * (1.0 + tanh(sqrt(2.0 / 3.14159265358979323846) * (x +
+		    0.044715 * x * x * x)));
+	case DPO_ACTIVATION_GELU:
+		return 0.5 * x * (1.0 + erf(x / sqrt(2.0)));
+	case DPO_ACTIVATION_SILU:
+		return x / (1.0 + exp(-x));
+	default:
+		return fmax(x, 0.0);
+	}
 }
 
 static double
-silu(double x)
+activation_slope(enum dpo_activation kind, double x)
 {
-	return x / (1.0 + exp(-x));
+	return (activation(kind, x + 1e-5) - activation(kind, x - 1e-5)) / 2e-5;
 }
 
 static void
-test_activation(void **state)
+check_activation(enum dpo_activation kind)
 {
 	enum { ROWS = 5, N = 1037 };
 	float *x = noise(ROWS * 2 * N), *dy = noise(ROWS * N), *y = noise(ROWS * N),
-	    *dx = noise(ROWS * 2 * N);
+	    *dx = noise(ROWS * 2 * N), *again = noise(ROWS * N);
 
-	(void)state;
 	for (size_t i = 0; i < ROWS * 2 * N; i++)
 		x[i] *= 12.0f;
-	dpo_activation_backward(threads, DPO_ACTIVATION_GELU_TANH, ROWS, N, x, dy, dx, y);
+	dpo_activation_backward(threads, kind, DPO_MLP_PLAIN, ROWS, N, x, dy, dx, y);
+	dpo_activation_forward(threads, kind, DPO_MLP_PLAIN, ROWS, N, x, again);
+	assert_memory_equal(y, again, ROWS * N * sizeof *y);
 	for (size_t i = 0; i < ROWS * N; i++) {
 		double at = (double)x[i];
 
-		near((double)y[i], gelu(at), 1e-6 * (1.0 + fabs(at)));
-		near((double)dx[i], (double)dy[i] * (gelu(at + 1e-5) - gelu(at - 1e-5)) / 2e-5,
+		near((double)y[i], activation(kind, at), 1e-6 * (1.0 + fabs(at)));
+		near((double)dx[i], (double)dy[i] * activation_slope(kind, at),
 		    2e-6 * (1.0 + fabs(at)));
 	}
-	dpo_activation_backward(threads, DPO_ACTIVATION_SILU, ROWS, N, x, dy, dx, y);
+	dpo_activation_backward(threads, kind, DPO_MLP_GATED, ROWS, N, x, dy, dx, y);
+	dpo_activation_forward(threads, kind, DPO_MLP_GATED, ROWS, N, x, again);
+	assert_memory_equal(y, again, ROWS * N * sizeof *y);
 	for (size_t r = 0; r < ROWS; r++)
 		for (size_t i = 0; i < N; i++) {
 			double gate = (double)x[2 * r * N + i], up = (double)x[(2 * r + 1) * N + i],
 			    d = (double)dy[r * N + i];
 
-			near((double)y[r * N + i], silu(gate) * up, 2e-5);
-			near((double)dx[2 * r * N + i],
-			    d * up * (silu(gate + 1e-5) - silu(gate - 1e-5)) / 2e-5, 2e-5);
-			near((double)dx[(2 * r + 1) * N + i], d * silu(gate), 2e-5);
+			near((double)y[r * N + i], activation(kind, gate) * up, 4e-5);
+			near((double)dx[2 * r * N + i], d * up * activation_slope(kind, gate), 4e-5);
+			near((double)dx[(2 * r + 1) * N + i], d * activation(kind, gate), 2e-5);
 		}
 	free(x);
 	free(dy);
 	free(y);
 	free(dx);
+	free(again);
+}
+
+static void
+test_activation(void **state)
+{
+	(void)state;
+	check_activation(DPO_ACTIVATION_GELU_TANH);
+	check_activation(DPO_ACTIVATION_SILU);
+	check_activation(DPO_ACTIVATION_GELU);
+	check_activation(DPO_ACTIVATION_RELU);
 }
 
 static void
@@ -489,10 +514,12 @@ test_rope(void **state)
 	enum { ROWS = 9, HEADS = 3, DIM = 10, LD = HEADS * DIM + 7 };
 	float table[20 * DIM], *x = noise(ROWS * LD), *was = copy(x, ROWS * LD);
 	const int32_t positions[ROWS] = { 0, 1, 2, 3, 2, 3, 4, 19, 0 };
+	const struct dpo_rope rope = { .dim = DIM, .theta = 10000, .scale = 1 };
+	const struct dpo_rope_heads heads = { 0, DIM, HEADS };
 
 	(void)state;
-	dpo_rope_table(table, 20, DIM, 10000.0);
-	dpo_rope_apply(threads, table, positions, ROWS, x, LD, HEADS, DIM, 1.0f);
+	dpo_rope_table(table, 20, &rope, 20);
+	dpo_rope_apply(threads, table, DIM, positions, ROWS, x, LD, heads, 1.0f);
 	for (size_t r = 0; r < ROWS; r++)
 		for (size_t i = 0; i < DIM / 2; i++) {
 			double angle = positions[r] * pow(10000.0, -2.0 * (double)i / DIM);
@@ -504,61 +531,163 @@ test_rope(void **state)
 			near((double)x[r * LD + DIM + DIM / 2 + i],
 			    high * cos(angle) + low * sin(angle), 1e-5);
 		}
-	dpo_rope_apply(threads, table, positions, ROWS, x, LD, HEADS, DIM, -1.0f);
+	dpo_rope_apply(threads, table, DIM, positions, ROWS, x, LD, heads, -1.0f);
 	for (size_t i = 0; i < ROWS * LD; i++)
 		near((double)x[i], (double)was[i], 1e-6);
 	free(x);
 	free(was);
 }
 
+/*
+ * A head of which only the first 4 of 6 elements turn, the second of every 3 heads; with a scale.
+ * The transposed rotation scales twice.
+ */
+static void
+test_rope_in_part(void **state)
+{
+	enum { ROWS = 2, DIM = 4, STEP = 18, LD = 2 * STEP };
+	const struct dpo_rope rope = { .dim = DIM, .theta = 100, .scale = 1.5 };
+	const struct dpo_rope_heads heads = { 6, STEP, 2 };
+	const int32_t positions[ROWS] = { 3, 1 };
+	float table[4 * DIM], *x = noise(ROWS * LD), *was = copy(x, ROWS * LD);
+
+	(void)state;
+	dpo_rope_table(table, 4, &rope, 4);
+	dpo_rope_apply(threads, table, DIM, positions, ROWS, x, LD, heads, 1.0f);
+	for (size_t i = 0; i < ROWS * LD; i++) {
+		size_t at = i % STEP, row = i / LD;
+		double turned = at == 6 || at == 8 ? 1.0 : 0.1, angle = positions[row] * turned;
+
+		if (at < 6 || at >= 6 + DIM)
+			near((double)x[i], (double)was[i], 0.0);
+		else if (at < 8)
+			near((double)x[i], 1.5 * ((double)was[i] * cos(angle) -
+			    (double)was[i + 2] * sin(angle)), 1e-6);
+		else
+			near((double)x[i], 1.5 * ((double)was[i] * cos(positions[row] * (at == 8 ?
+			    1.0 : 0.1)) + (double)was[i - 2] * sin(positions[row] * (at == 8 ? 1.0 :
+			    0.1))), 1e-6);
+	}
+	dpo_rope_apply(threads, table, DIM, positions, ROWS, x, LD, heads, -1.0f);
+	for (size_t i = 0; i < ROWS * LD; i++)
+		near((double)x[i], (double)was[i] * (i % STEP < 6 || i % STEP >= 6 + DIM ? 1.0 :
+		    2.25), 1e-6);
+	free(x);
+	free(was);
+}
+
+/* The frequency of element i of the table, from position 1. */
+static double
+frequency(const struct dpo_rope *rope, size_t i, size_t length)
+{
+	float table[2 * 64];
+
+	dpo_rope_table(table, 2, rope, length);
+	return atan2((double)table[rope->dim + rope->dim / 2 + i], (double)table[rope->dim + i]);
+}
+
+static void
+test_rope_stretched(void **state)
+{
+	struct dpo_rope rope = { .dim = 64, .theta = 10000, .factor = 4, .original = 100, .scale = 1,
+	    .low_frequency = 1, .high_frequency = 4, .beta_fast = 32, .beta_slow = 1,
+	    .truncate = true };
+	const double turn = 2.0 * 3.14159265358979323846;
+
+	(void)state;
+	rope.kind = DPO_ROPE_DYNAMIC;
+	assert_int_equal(dpo_rope_choice(&rope, 1), dpo_rope_choice(&rope, 100));
+	assert_int_not_equal(dpo_rope_choice(&rope, 100), dpo_rope_choice(&rope, 101));
+	assert_int_not_equal(dpo_rope_choice(&rope, 102), dpo_rope_choice(&rope, 101));
+	rope.kind = DPO_ROPE_LONGROPE;
+	assert_int_equal(dpo_rope_choice(&rope, 1), dpo_rope_choice(&rope, 100));
+	assert_int_not_equal(dpo_rope_choice(&rope, 100), dpo_rope_choice(&rope, 101));
+	assert_int_equal(dpo_rope_choice(&rope, 900), dpo_rope_choice(&rope, 101));
+	for (size_t i = 0; i < 32; i++) {
+		double g = pow(10000.0, -(double)i / 32.0), wave = turn / g, smooth, ramp;
+
+		rope.short_factors[i] = 2.0f;
+		rope.long_factors[i] = 3.0f + (float)i;
+		rope.kind = DPO_ROPE_LONGROPE;
+		near(frequency(&rope, i, 100) / (g / 2.0), 1.0, 1e-6);
+		near(frequency(&rope, i, 101) / (g / (3.0 + (double)i)), 1.0, 1e-6);
+		rope.kind = DPO_ROPE_LINEAR;
+		near(frequency(&rope, i, 101) / (g / 4.0), 1.0, 1e-6);
+		rope.kind = DPO_ROPE_DYNAMIC;
+		near(frequency(&rope, i, 100) / g, 1.0, 1e-6);
+		near(frequency(&rope, i, 150) / pow(10000.0 * pow(4.0 * 1.5 - 3.0, 64.0 / 62.0),
+		    -(double)i / 32.0), 1.0, 2e-6);
+		rope.kind = DPO_ROPE_LLAMA3;
+		smooth = (100.0 / wave - 1.0) / 3.0;
+		near(frequency(&rope, i, 1) / (wave < 25.0 ? g : wave > 100.0 ? g / 4.0 :
+		    (1.0 - smooth) * g / 4.0 + smooth * g), 1.0, 2e-6);
+		/* In 100 positions head element 0 turns 16 times, so the ramp begins at 0; one turn is at 9.6. */
+		rope.kind = DPO_ROPE_YARN;
+		ramp = fmin((double)i / 10.0, 1.0);
+		near(frequency(&rope, i, 1) / (ramp * g / 4.0 + (1.0 - ramp) * g), 1.0, 2e-6);
+	}
+}
+
 /* ------------------------------------------------------------------ attention */
 
-enum { HEADS = 4, KV = 2, DIM = 6, LD = (HEADS + 2 * KV) * DIM, LD_OUT = HEADS * DIM };
+enum { HEADS = 4, KV = 2, DIM = 6, LD_OUT = HEADS * DIM };
 
+/* Does row i see row j, within the window? */
 static bool
-sees(const struct dpo_sequence *s, size_t i, size_t j)
+sees(const struct dpo_attention *a, size_t i, size_t j)
 {
+	const struct dpo_sequence *s = a->sequence;
+
 	for (size_t n = 0; n < s->n_segments; n++) {
 		const struct dpo_segment *at = &s->segments[n];
 
 		if (i >= at->first && i < at->first + at->rows)
-			return j < at->prefix || (j >= at->first && j <= i);
+			return (j < at->prefix || (j >= at->first && j <= i)) && (a->window == 0 ||
+			    s->positions[i] - s->positions[j] < (int32_t)a->window);
 	}
 	return false;
 }
 
-static size_t
-key_column(size_t head)
+/* c tanh(x / c), and its slope. */
+static double
+capped(const struct dpo_attention *a, double x, double *slope)
 {
-	return (HEADS + head / (HEADS / KV)) * DIM;
+	double c = (double)a->cap, t = tanh(x / c);
+
+	*slope = c > 0.0 ? 1.0 - t * t : 1.0;
+	return c > 0.0 ? c * t : x;
 }
 
 /* p[rows] of row i and head h, and the row's output and gradients, by the definition. */
 static void
-naive_attention(const struct dpo_sequence *s, const float *qkv, const float *d_out, double *out,
+naive_attention(const struct dpo_attention *a, const float *qkv, const float *d_out, double *out,
     double *d)
 {
+	const struct dpo_sequence *s = a->sequence;
+	const size_t LD = (HEADS + 2 * a->kv_heads) * DIM;
 	double *p = dpo_alloc(s->rows, sizeof *p), *dp = dpo_alloc(s->rows, sizeof *dp),
-	    scale = 1.0 / sqrt((double)DIM);
+	    *slope = dpo_alloc(s->rows, sizeof *slope), scale = (double)a->scale;
 
-	assert_true(p && dp);
+	assert_true(p && dp && slope);
 	for (size_t h = 0; h < HEADS; h++)
 		for (size_t i = 0; i < s->rows; i++) {
 			double sum = 0.0, delta = 0.0;
-			size_t q = i * LD + h * DIM, o = i * LD_OUT + h * DIM;
+			size_t q = i * LD + h * a->query_step, o = i * LD_OUT + h * DIM;
+			size_t key = a->key + h / (HEADS / a->kv_heads) * a->kv_step;
+			size_t value = a->value + h / (HEADS / a->kv_heads) * a->kv_step;
 
 			for (size_t j = 0; j < s->rows; j++) {
-				p[j] = dp[j] = 0.0;
-				if (!sees(s, i, j))
+				p[j] = dp[j] = slope[j] = 0.0;
+				if (!sees(a, i, j))
 					continue;
 				for (size_t c = 0; c < DIM; c++)
-					p[j] += (double)qkv[q + c] * (double)qkv[j * LD +
-					    key_column(h) + c] * scale;
-				p[j] = exp(p[j]);
+					p[j] += (double)qkv[q + c] * (double)qkv[j * LD + key + c] *
+					    scale;
+				p[j] = exp(capped(a, p[j], &slope[j]));
 				sum += p[j];
 			}
 			for (size_t j = 0; j < s->rows; j++) {
-				size_t v = j * LD + key_column(h) + KV * DIM;
+				size_t v = j * LD + value;
 
 				p[j] /= sum;
 				for (size_t c = 0; c < DIM; c++) {
@@ -570,23 +699,26 @@ naive_attention(const struct dpo_sequence *s, const float *qkv, const float *d_o
 			}
 			for (size_t j = 0; j < s->rows; j++)
 				for (size_t c = 0; c < DIM; c++) {
-					size_t k = j * LD + key_column(h) + c;
+					size_t k = j * LD + key + c;
+					double ds = p[j] * (dp[j] - delta) * slope[j] * scale;
 
-					d[q + c] += p[j] * (dp[j] - delta) * scale * (double)qkv[k];
-					d[k] += p[j] * (dp[j] - delta) * scale * (double)qkv[q + c];
+					d[q + c] += ds * (double)qkv[k];
+					d[k] += ds * (double)qkv[q + c];
 				}
 		}
+	free(slope);
 	free(p);
 	free(dp);
 }
 
 static void
-check_attention(size_t prompt, size_t a, size_t b, size_t first)
+check_attention_of(size_t prompt, size_t a, size_t b, size_t first, bool by_head, size_t window, float cap)
 {
+	const size_t kv = by_head ? HEADS : KV, LD = (HEADS + 2 * kv) * DIM;
 	struct dpo_sequence s = { 0 };
 	int32_t tokens[512] = { 0 };
 	struct dpo_example example = { tokens, prompt, 2, { tokens, tokens }, { a, b } };
-	struct dpo_attention attention = { &s, HEADS, KV, DIM, first };
+	struct dpo_attention attention = dpo_attention_of(&s, HEADS, kv, DIM, by_head);
 	float *qkv, *out, *sums, *d_out, *d_qkv;
 	double *out_wanted, *d_wanted;
 
@@ -601,8 +733,11 @@ check_attention(size_t prompt, size_t a, size_t b, size_t first)
 	assert_true(out_wanted && d_wanted);
 	for (size_t i = 0; i < s.rows * LD; i++)
 		qkv[i] *= 4.0f;
+	attention.window = window;
+	attention.cap = cap;
+	attention.first = first;
 	memset(d_out, 0, first * LD_OUT * sizeof *d_out);
-	naive_attention(&s, qkv, d_out, out_wanted, d_wanted);
+	naive_attention(&attention, qkv, d_out, out_wanted, d_wanted);
 	for (size_t i = 0; i < first * LD_OUT; i++)
 		d_out[i] = NAN;		/* not to be read */
 	dpo_attention_forward(threads, &attention, qkv, out, sums);
@@ -619,6 +754,27 @@ check_attention(size_t prompt, size_t a, size_t b, size_t first)
 	free(out_wanted);
 	free(d_wanted);
 	dpo_sequence_free(&s);
+}
+
+static void
+check_attention(size_t prompt, size_t a, size_t b, size_t first)
+{
+	check_attention_of(prompt, a, b, first, false, 0, 0.0f);
+}
+
+static void
+test_attention_variants(void **state)
+{
+	static const size_t windows[] = { 1, 2, 3, 64, 100, 130, 1000 };
+
+	(void)state;
+	check_attention_of(140, 131, 66, 0, true, 0, 0.0f);
+	check_attention_of(140, 131, 66, 0, false, 0, 0.7f);
+	for (size_t i = 0; i < sizeof windows / sizeof *windows; i++) {
+		check_attention_of(140, 131, 66, i % 3 ? 139 : 0, i % 2 == 0, windows[i], i % 3 ? 0.0f : 1.5f);
+		check_attention_of(0, 200, 3, 0, false, windows[i], 0.0f);
+		check_attention_of(5, 4, 3, 4, false, windows[i], 0.0f);
+	}
 }
 
 static void
@@ -648,7 +804,7 @@ struct head_result {
 /* Forward and backward with at most `keep` bytes kept. */
 static void
 run_head(struct head_result *r, const float *h, const float *weight, const int32_t *targets,
-    const float *d_logps, size_t chunk, size_t keep, size_t kept_rows)
+    const float *d_logps, float cap, size_t chunk, size_t keep, size_t kept_rows)
 {
 	struct dpo_arena arena = { 0 };
 	struct dpo_head head;
@@ -656,7 +812,7 @@ run_head(struct head_result *r, const float *h, const float *weight, const int32
 
 	do {
 		dpo_arena_begin(&arena);
-		dpo_head_carve(&head, HEAD_ROWS, HIDDEN, VOCAB, chunk, keep, &arena);
+		dpo_head_carve(&head, HEAD_ROWS, HIDDEN, VOCAB, cap, chunk, keep, &arena);
 	} while (dpo_arena_end(&arena) == DPO_ARENA_AGAIN);
 	assert_int_equal(head.kept_rows, kept_rows);
 	r->d_weight = dpo_alloc_aligned(VOCAB * HIDDEN, sizeof *r->d_weight);
@@ -671,7 +827,8 @@ run_head(struct head_result *r, const float *h, const float *weight, const int32
 			for (size_t c = 0; c < HIDDEN; c++)
 				z += (double)h[(14 + i) * HIDDEN + c] * (double)weight[v * HIDDEN +
 				    c];
-			near((double)logits[i * VOCAB + v], z, 1e-5);
+			near((double)logits[i * VOCAB + v],
+			    cap > 0.0f ? (double)cap * tanh(z / (double)cap) : z, 1e-5);
 		}
 	free(logits);
 	dpo_arena_free(&arena);
@@ -680,9 +837,9 @@ run_head(struct head_result *r, const float *h, const float *weight, const int32
 /* Row r of the result by the definition; adds its part of d_weight to dw. */
 static void
 check_head_row(const struct head_result *result, size_t r, const float *h, const float *weight,
-    const int32_t *targets, const float *d_logps, double *dw)
+    const int32_t *targets, const float *d_logps, double cap, double *dw)
 {
-	static double z[VOCAB];
+	static double z[VOCAB], slope[VOCAB];
 	double sum = 0.0, entropy = 0.0, mean = 0.0, g, dh[HIDDEN] = { 0 };
 	size_t best = 0;
 
@@ -690,6 +847,8 @@ check_head_row(const struct head_result *result, size_t r, const float *h, const
 		z[v] = 0.0;
 		for (size_t c = 0; c < HIDDEN; c++)
 			z[v] += (double)h[r * HIDDEN + c] * (double)weight[v * HIDDEN + c];
+		slope[v] = cap > 0.0 ? 1.0 - tanh(z[v] / cap) * tanh(z[v] / cap) : 1.0;
+		z[v] = cap > 0.0 ? cap * tanh(z[v] / cap) : z[v];
 		sum += exp(z[v]);
 		mean += z[v] / VOCAB;
 		best = z[v] > z[best] ? v : best;
@@ -702,7 +861,8 @@ check_head_row(const struct head_result *result, size_t r, const float *h, const
 		for (size_t a = 0; a < DPO_ANSWERS; a++)
 			if (targets[r * DPO_ANSWERS + a] >= 0)
 				g += (double)d_logps[r * DPO_ANSWERS + a] *
-				    ((targets[r * DPO_ANSWERS + a] == (int32_t)v ? 1.0 : 0.0) - p);
+				    ((targets[r * DPO_ANSWERS + a] == (int32_t)v ? 1.0 : 0.0) - p) *
+				    slope[v];
 		for (size_t c = 0; c < HIDDEN; c++) {
 			dh[c] += g * (double)weight[v * HIDDEN + c];
 			dw[v * HIDDEN + c] += g * (double)h[r * HIDDEN + c];
@@ -722,7 +882,7 @@ check_head_row(const struct head_result *result, size_t r, const float *h, const
 }
 
 static void
-test_head(void **state)
+check_head(float cap)
 {
 	static struct head_result kept, some, none;
 	float *h = noise(HEAD_ROWS * HIDDEN), *weight = noise(VOCAB * HIDDEN),
@@ -731,15 +891,14 @@ test_head(void **state)
 	double *dw = dpo_alloc(VOCAB * HIDDEN, sizeof *dw);
 	size_t row = VOCAB * sizeof(float);
 
-	(void)state;
 	assert_non_null(dw);
 	for (size_t i = 0; i < HEAD_ROWS * DPO_ANSWERS; i++)
 		targets[i] = i % 3 == 1 ? -1 : (int32_t)(i * 37 % VOCAB);
-	run_head(&kept, h, weight, targets, d_logps, 16 * row, (size_t)1 << 30, HEAD_ROWS);
-	run_head(&some, h, weight, targets, d_logps, 16 * row, 31 * row, 30);
-	run_head(&none, h, weight, targets, d_logps, 16 * row, 0, 0);
+	run_head(&kept, h, weight, targets, d_logps, cap, 16 * row, (size_t)1 << 30, HEAD_ROWS);
+	run_head(&some, h, weight, targets, d_logps, cap, 16 * row, 31 * row, 30);
+	run_head(&none, h, weight, targets, d_logps, cap, 16 * row, 0, 0);
 	for (size_t r = 0; r < HEAD_ROWS; r++)
-		check_head_row(&kept, r, h, weight, targets, d_logps, dw);
+		check_head_row(&kept, r, h, weight, targets, d_logps, (double)cap, dw);
 	for (size_t i = 0; i < (size_t)VOCAB * HIDDEN; i++)
 		near((double)kept.d_weight[i], dw[i], 1e-5);
 	assert_memory_equal(kept.logps, none.logps, sizeof kept.logps);
@@ -756,6 +915,14 @@ test_head(void **state)
 	free(dw);
 }
 
+static void
+test_head(void **state)
+{
+	(void)state;
+	check_head(0.0f);
+	check_head(1.25f);
+}
+
 /* Equal logits: the best is the lowest id. */
 static void
 test_head_ties(void **state)
@@ -770,7 +937,7 @@ test_head_ties(void **state)
 	weight[2 * 5] = weight[2 * 11] = weight[2 * 19] = 2.0f;
 	do {
 		dpo_arena_begin(&arena);
-		dpo_head_carve(&head, 1, 2, 20, DPO_HEAD_CHUNK, 0, &arena);
+		dpo_head_carve(&head, 1, 2, 20, 0.0f, DPO_HEAD_CHUNK, 0, &arena);
 	} while (dpo_arena_end(&arena) == DPO_ARENA_AGAIN);
 	dpo_head_forward(1, &head, weight, h, targets, &row, logps);
 	assert_int_equal(row.best, 5);
@@ -794,7 +961,10 @@ main(void)
 		cmocka_unit_test(test_norm),
 		cmocka_unit_test(test_activation),
 		cmocka_unit_test(test_rope),
+		cmocka_unit_test(test_rope_in_part),
+		cmocka_unit_test(test_rope_stretched),
 		cmocka_unit_test(test_attention),
+		cmocka_unit_test(test_attention_variants),
 		cmocka_unit_test(test_head),
 		cmocka_unit_test(test_head_ties),
 	};

@@ -145,6 +145,8 @@ test_values(void **state)
 		check_example(naive_gpt2, &examples[i]);
 		check_example(naive_llama_tied, &examples[i]);
 		check_example(naive_llama_untied, &examples[i]);
+		for (size_t f = 0; naive_families[f]; f++)
+			check_example(naive_families[f], &examples[i]);
 	}
 }
 

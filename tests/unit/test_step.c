@@ -186,6 +186,8 @@ compare(const struct run *run, const struct naive_model *m)
 
 			for (size_t i = 0; i < c->hidden_size; i++)
 				sum += (double)w[i] * (double)run->h[t][i];
+			if (c->logit_cap > 0)
+				sum = c->logit_cap * tanh(sum / c->logit_cap);
 			if (fabs(sum - logits[(t - 1) * c->vocab_size + v]) > 2e-5)
 				fail_msg("token %zu, logit %zu: %.8f instead of %.8f", t, v, sum,
 				    logits[(t - 1) * c->vocab_size + v]);
@@ -262,6 +264,39 @@ test_llama(void **state)
 }
 
 static void
+test_families(void **state)
+{
+	(void)state;
+	for (size_t i = 0; naive_families[i]; i++)
+		check(naive_families[i]);
+}
+
+/* What the cache holds was turned by frequencies that longer sequences do not have. */
+static void
+test_length_of_rope(void **state)
+{
+	static const char config[] = "{\"model_type\":\"llama\",\"vocab_size\":13,\"hidden_size\":8,"
+	    "\"num_hidden_layers\":1,\"num_attention_heads\":2,\"intermediate_size\":4,\"max_position_embeddings\":6,"
+	    "\"rope_scaling\":{\"type\":\"dynamic\",\"factor\":2}}";
+	struct naive_model m;
+	struct run run;
+	struct dpo_error err;
+	const float *h;
+
+	(void)state;
+	naive_open(&m, config, 1);
+	run = begin(&m, first, 4, 7, 1);
+	prefill(&run, &m);
+	assert_true(step((struct run *[]){ &run }, 1, &m));
+	assert_true(step((struct run *[]){ &run }, 1, &m));
+	assert_int_equal(dpo_decoder_step(run.decoder, m.weights, first, (struct dpo_cache *[]){ &run.cache }, 1, &h,
+	    &err), DPO_UNSUPPORTED);
+	assert_non_null(strstr(err.text, "past 6 positions"));
+	end(&run);
+	naive_close(&m);
+}
+
+static void
 test_cache_copy(void **state)
 {
 	struct dpo_cache from = { 0 }, to = { 0 };
@@ -291,6 +326,8 @@ main(void)
 		cmocka_unit_test(test_stored),
 		cmocka_unit_test(test_gpt2),
 		cmocka_unit_test(test_llama),
+		cmocka_unit_test(test_families),
+		cmocka_unit_test(test_length_of_rope),
 		cmocka_unit_test(test_cache_copy),
 	};
 
