@@ -36,7 +36,7 @@ calls() { # PROGRAM: how often it was called
 		[[ "$output" == "$(basename "$file") - "* ]]
 		grep -q "$(basename "$file")" "$root/README.md"
 	done
-	for script in best-of-n iterative-dpo constitution; do
+	for script in best-of-n iterative-dpo constitution win-rate; do
 		run "$pipelines/$script" --help
 		[ "$status" -eq 0 ]
 		[[ "$output" == "$script - "* ]]
@@ -173,4 +173,69 @@ for i, line in enumerate(open("pairs.jsonl")):
 	"$bin/dpo-tok" -q -m "$story" pairs.jsonl | "$bin/dpo-reflogp" -q -m "$story" |
 		"$bin/dpo-train" -q -m "$story" --max-steps 1 -o policy.dpo
 	[ -s policy.dpo ]
+}
+
+@test "modpo: one reference for all weights; the second objective is traded for the preference" {
+	for file in train heldout; do
+		python3 -c 'import json, sys
+for line in open(sys.argv[1]):
+	row = json.loads(line)
+	print(json.dumps(row | {"shorter": (len(row["rejected"]) - len(row["chosen"])) / 20}))' $file.jsonl > new
+		mv new $file.jsonl
+	done
+	recipe modpo.mk COLUMN=shorter WEIGHTS='0 0.9' LEARNING_RATE=1e-3 MAX_STEPS=2 > shown
+	[ "$(calls dpo-reflogp) $(calls dpo-train)" = "2 2" ]
+	"$bin/dpo-cat" --header out/0.9/policy.dpo | grep -q modpo
+	recipe modpo.mk COLUMN=shorter WEIGHTS='0 0.9' LEARNING_RATE=1e-3 MAX_STEPS=2
+	[ "$(calls dpo-reflogp) $(calls dpo-train)" = "2 2" ]
+	for weight in 0 0.9; do
+		"$bin/dpo-cat" out/$weight/pairs.dpo | sed '1d;$d' > $weight.jsonl
+	done
+	python3 -c 'import json
+def share(rows, right): return sum(map(right, rows)) / len(rows)
+for line in open("out/table.tsv").readlines()[1:]:
+	weight, preference, second = line.split()
+	rows = [json.loads(row) for row in open(weight + ".jsonl")]
+	d = [row["reward_chosen"] - row["reward_rejected"] for row in rows]
+	assert abs(sum(x > 0 for x in d) / len(d) - float(preference)) < 1e-5
+	pairs = [x * row["shorter"] for x, row in zip(d, rows) if row["shorter"]]
+	assert abs(sum(x > 0 for x in pairs) / len(pairs) - float(second)) < 1e-5'
+}
+
+@test "win-rate: any judge of JSON Lines; one that likes a side gives a half; rows must match" {
+	for i in 1 2 3 4 5; do
+		echo "{\"id\":\"$i\",\"prompt\":\"p\",\"sample\":0,\"completion\":\"a \\\"longer\\\" text $i\"}" >> a.jsonl
+		echo "{\"id\":\"$i\",\"prompt\":\"p\",\"sample\":0,\"completion\":\"short\"}" >> b.jsonl
+	done
+	sed -i '5s/"short"/"a \\"longer\\" text 5"/' b.jsonl
+	cat > judge <<-'END'
+		#!/usr/bin/env python3
+		import json, sys
+		for line in sys.stdin:
+		    row = json.loads(line)
+		    a, b = len(row["a"]), len(row["b"])
+		    print(json.dumps({"winner": "a" if a > b else "b" if b > a else "tie"}))
+	END
+	chmod +x judge
+	"$pipelines/win-rate" a.jsonl b.jsonl ./judge > report
+	grep -qx "$(printf 'rows\t5')" report
+	grep -qx "$(printf 'wins\t4')" report
+	grep -qx "$(printf 'ties\t1')" report
+	grep -qx "$(printf 'win_rate\t0.9')" report
+	sed 's/":/": /g' b.jsonl > spaced.jsonl
+	"$pipelines/win-rate" spaced.jsonl a.jsonl ./judge | grep -qx "$(printf 'win_rate\t0.1')"
+	head -4 a.jsonl > a4.jsonl
+	head -4 b.jsonl > b4.jsonl
+	"$pipelines/win-rate" a4.jsonl b4.jsonl sed 's/.*/{"a_wins":0.9}/' | grep -qx "$(printf 'win_rate\t0.5')"
+	run "$pipelines/win-rate" a.jsonl b4.jsonl ./judge
+	[ "$status" -eq 3 ]
+	run "$pipelines/win-rate" a.jsonl b.jsonl head -2
+	[ "$status" -eq 3 ]
+	run "$pipelines/win-rate" a.jsonl b.jsonl sed 's/.*/{"winner":"c"}/'
+	[ "$status" -eq 3 ]
+	run "$pipelines/win-rate" a.jsonl b.jsonl false
+	[ "$status" -ne 0 ]
+	tac b.jsonl > other.jsonl
+	run "$pipelines/win-rate" a.jsonl other.jsonl ./judge
+	[ "$status" -eq 3 ]
 }
