@@ -31,18 +31,12 @@ struct job {
 static enum dpo_status
 read_ids(struct dpo_ids *ids, const cJSON *row, const char *name, struct dpo_error *err)
 {
-	const cJSON *list = dpo_json_get(row, name), *item;
+	enum dpo_status status;
 
 	ids->count = 0;
-	if (!cJSON_IsArray(list) || !list->child)
-		return dpo_fail(err, DPO_FORMAT, "\"%s\" is not a list of token ids", name);
-	cJSON_ArrayForEach(item, list) {
-		if (!cJSON_IsNumber(item) || item->valuedouble < 0 || item->valuedouble > INT32_MAX)
-			return dpo_fail(err, DPO_FORMAT, "\"%s\" has an element that is no token id", name);
-		if (!dpo_ids_add(ids, (int32_t)item->valuedouble))
-			return dpo_fail_memory(err);
-	}
-	return DPO_OK;
+	if ((status = dpo_json_ids(ids, dpo_json_get(row, name), name, err)) == DPO_OK && ids->count == 0)
+		status = dpo_fail(err, DPO_FORMAT, "\"%s\" is empty", name);
+	return status;
 }
 
 static enum dpo_status

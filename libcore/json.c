@@ -436,6 +436,24 @@ dpo_json_bool_or(bool *value, const cJSON *object, const char *key, bool fallbac
 	return DPO_OK;
 }
 
+enum dpo_status
+dpo_json_ids(struct dpo_ids *ids, const cJSON *list, const char *key, struct dpo_error *err)
+{
+	const cJSON *item;
+
+	if (!cJSON_IsArray(list))
+		return dpo_fail(err, DPO_FORMAT, "\"%s\" is not a list of token ids", key);
+	cJSON_ArrayForEach(item, list) {
+		double id = item->valuedouble;
+
+		if (!cJSON_IsNumber(item) || !(id >= 0 && id <= INT32_MAX) || id > (double)(int32_t)id)
+			return dpo_fail(err, DPO_FORMAT, "\"%s\" has an element that is no token id", key);
+		if (!dpo_ids_add(ids, (int32_t)id))
+			return dpo_fail_memory(err);
+	}
+	return DPO_OK;
+}
+
 /* ------------------------------------------------------------------ writing */
 
 void

@@ -1,5 +1,6 @@
 /*
- * json - the one strict gate to JSON (RFC 8259). Layer 2; uses error, size, buffer, table, utf8, cJSON.
+ * json - the one strict gate to JSON (RFC 8259). Layer 2; uses error, size, buffer, ids, table, utf8,
+ * cJSON.
  *
  * cJSON alone accepts invalid UTF-8, raw control bytes, duplicate keys, \u0000 (cutting the string), 1e999, leading
  * zeros and trailing garbage. Nothing reaches cJSON here that the lexer below has not read to its end. Refused, each
@@ -13,6 +14,7 @@
 
 #include "buffer.h"
 #include "error.h"
+#include "ids.h"
 
 #include <cjson/cJSON.h>
 
@@ -43,6 +45,10 @@ enum dpo_status dpo_json_number_or(double *value, const cJSON *object, const cha
 	struct dpo_error *err) DPO_MUST_CHECK;
 enum dpo_status dpo_json_bool_or(bool *value, const cJSON *object, const char *key, bool fallback,
 	struct dpo_error *err) DPO_MUST_CHECK;
+
+/* Append the token ids of a list, integers from 0 to INT32_MAX. Anything else is DPO_FORMAT naming `key`. */
+enum dpo_status dpo_json_ids(struct dpo_ids *ids, const cJSON *list, const char *key, struct dpo_error *err)
+	DPO_MUST_CHECK;
 
 /* ------------------------------------------------------------------ writing */
 

@@ -190,25 +190,6 @@ next_line(struct dpo_prompts *p, const char **line, size_t *n, struct dpo_error 
 
 /* ------------------------------------------------------------------ a line as a prompt */
 
-static enum dpo_status
-read_ids(struct dpo_ids *ids, const cJSON *list, const char *name, struct dpo_error *err)
-{
-	const cJSON *item;
-
-	cJSON_ArrayForEach(item, list) {
-		double id = item->valuedouble;
-
-		if (cJSON_IsObject(item))
-			return dpo_fail(err, DPO_FORMAT, "\"%s\" is a list of objects; chat messages go first through "
-			    "pipelines/dpo-chat", name);
-		if (!cJSON_IsNumber(item) || !(id >= 0 && id <= INT32_MAX) || id != (double)(int32_t)id)
-			return dpo_fail(err, DPO_FORMAT, "\"%s\" has an element that is no token id", name);
-		if (!dpo_ids_add(ids, (int32_t)id))
-			return dpo_fail_memory(err);
-	}
-	return DPO_OK;
-}
-
 /* The tokens of the row, and whether its "prompt" is a text. */
 static enum dpo_status
 read_tokens(struct dpo_prompts *p, struct dpo_prompt *prompt, const cJSON *row, bool *text, struct dpo_error *err)
@@ -217,12 +198,13 @@ read_tokens(struct dpo_prompts *p, struct dpo_prompt *prompt, const cJSON *row, 
 
 	*text = cJSON_IsString(item);
 	prompt->tokens.count = 0;
-	if (cJSON_IsArray(ids))
-		return read_ids(&prompt->tokens, ids, "prompt_ids", err);
 	if (ids && !cJSON_IsNull(ids))
-		return dpo_fail(err, DPO_FORMAT, "\"prompt_ids\" is not a list of token ids");
+		return dpo_json_ids(&prompt->tokens, ids, "prompt_ids", err);
+	if (cJSON_IsArray(item) && cJSON_IsObject(item->child))
+		return dpo_fail(err, DPO_FORMAT, "\"prompt\" is a list of objects; chat messages go first through "
+		    "pipelines/dpo-chat");
 	if (cJSON_IsArray(item))
-		return read_ids(&prompt->tokens, item, "prompt", err);
+		return dpo_json_ids(&prompt->tokens, item, "prompt", err);
 	if (!item)
 		return dpo_fail(err, DPO_FORMAT, "\"prompt\" is missing");
 	if (!*text)

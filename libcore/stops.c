@@ -8,21 +8,12 @@
 /* ------------------------------------------------------------------ EOS ids */
 
 static enum dpo_status
-add_id(struct dpo_ids *eos, const cJSON *item, struct dpo_error *err)
-{
-	double id = item->valuedouble;
-
-	if (!cJSON_IsNumber(item) || !(id >= 0 && id <= INT32_MAX) || id != (double)(int32_t)id)
-		return dpo_fail(err, DPO_FORMAT, "\"eos_token_id\" is neither a token id nor a list of them");
-	return dpo_ids_add(eos, (int32_t)id) ? DPO_OK : dpo_fail_memory(err);
-}
-
-static enum dpo_status
 add_of_file(struct dpo_ids *eos, const struct dpo_files *files, const char *name, struct dpo_error *err)
 {
 	const struct dpo_named_file *file = dpo_files_find(files, name);
 	enum dpo_status status;
-	const cJSON *ids, *item;
+	const cJSON *ids;
+	int64_t id = -1;
 	cJSON *tree;
 
 	if (!file)
@@ -30,13 +21,12 @@ add_of_file(struct dpo_ids *eos, const struct dpo_files *files, const char *name
 	if ((status = dpo_json_parse(&tree, (const char *)file->bytes, file->n, err)) != DPO_OK)
 		return dpo_error_prefix(err, "%s", name);
 	ids = dpo_json_get(tree, "eos_token_id");
-	if (cJSON_IsArray(ids)) {
-		cJSON_ArrayForEach(item, ids)
-			if (status == DPO_OK)
-				status = add_id(eos, item, err);
-	} else if (ids && !cJSON_IsNull(ids)) {
-		status = add_id(eos, ids, err);
-	}
+	if (cJSON_IsArray(ids))
+		status = dpo_json_ids(eos, ids, "eos_token_id", err);
+	else
+		status = dpo_json_integer_or(&id, tree, "eos_token_id", 0, INT32_MAX, -1, err);
+	if (status == DPO_OK && id >= 0 && !dpo_ids_add(eos, (int32_t)id))
+		status = dpo_fail_memory(err);
 	cJSON_Delete(tree);
 	return status == DPO_OK ? DPO_OK : dpo_error_prefix(err, "%s", name);
 }

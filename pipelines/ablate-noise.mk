@@ -12,8 +12,6 @@ DPO_BIN ?= bin
 SHARES ?= 0 0.1 0.2 0.3 0.4
 LOSSES ?= sigmoid cdpo robust
 
-jobs = $(or $(patsubst -j%,%,$(filter -j%,$(MAKEFLAGS))),1)
-threads = $(shell n=$$(( $$(nproc) / $(jobs) )); echo $$(( n > 0 ? n : 1 )))
 runs = $(foreach share,$(SHARES),$(LOSSES:%=$(OUT)/%-$(share)))
 # Of a run's name, loss-share.
 loss = $(firstword $(subst -, ,$*))
@@ -30,7 +28,7 @@ $(OUT)/table.tsv: $(runs:%=%/after.tsv)
 	awk -F '\t' '$$1 == "eval_rewards/accuracies" { printf "\t%s", $$2 }' $(OUT)/$$loss-$$share/after.tsv; done; echo; done >> $@
 
 $(OUT)/%/after.tsv: $(OUT)/%/train.ref reference
-	+@$(MAKE) --no-print-directory -f $(here)dpo.mk OUT=$(OUT)/$* TOKENS=$(OUT)/tokens TRAIN_REF=$< THREADS=$(threads) \
+	+@$(RUN) OUT=$(OUT)/$* TRAIN_REF=$< THREADS=$(threads) \
 	LOSS_TYPE=$(loss) EXTRA='$(EXTRA) $(smoothing)' EVAL='$(DPO_BIN)/dpo-eval' $@
 
 $(OUT)/%/train.ref: reference
@@ -38,12 +36,5 @@ $(OUT)/%/train.ref: reference
 	@[ $@ -nt $(OUT)/tokens/train.ref ] || $(DPO_BIN)/dpo-cat -q $(OUT)/tokens/train.ref | \
 	$(here)flip-labels -v share=$(share) | $(DPO_BIN)/dpo-cat -q -z --stage flip-labels -o $@
 
-reference:
-	+@$(MAKE) --no-print-directory -f $(here)dpo.mk OUT=$(OUT)/tokens TOKENS=$(OUT)/tokens $(OUT)/tokens/train.ref $(OUT)/tokens/heldout.ref
-
-help:
-	@sed -n 's/^# \{0,1\}//p;/^$$/q' $(firstword $(MAKEFILE_LIST))
-
-.PHONY: table reference help
-.DELETE_ON_ERROR:
-.SECONDARY:
+.PHONY: table
+include $(here)runs.mk

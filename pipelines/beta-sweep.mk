@@ -10,11 +10,6 @@ here := $(dir $(lastword $(MAKEFILE_LIST)))
 OUT ?= sweep
 BETAS ?= 0.01 0.1 0.5 1.0
 
-# make shows its jobs only to recipes; each run gets its share of the processors, at least one.
-jobs = $(or $(patsubst -j%,%,$(filter -j%,$(MAKEFLAGS))),1)
-threads = $(shell n=$$(( $$(nproc) / $(jobs) )); echo $$(( n > 0 ? n : 1 )))
-one = $(MAKE) --no-print-directory -f $(here)dpo.mk TOKENS=$(OUT)/tokens THREADS=$(threads)
-
 table: $(OUT)/table.tsv
 	@awk -F '\t' '{ for (i = 1; i <= NF; i++) printf "%*s", i == 1 ? 8 : 20, NR == 1 || i == 1 ? $$i : sprintf("%.6g", $$i); print "" } \
 	NR > 1 && (best == "" || $$2 + 0 < least) { least = $$2 + 0; best = $$1 } \
@@ -28,14 +23,7 @@ $(OUT)/table.tsv: $(BETAS:%=$(OUT)/%/after.tsv)
 
 # dpo.mk knows what is out of date.
 $(OUT)/%/after.tsv: reference
-	+@$(one) OUT=$(OUT)/$* BETA=$* $(OUT)/$*/after.tsv
+	+@$(RUN) THREADS=$(threads) OUT=$(OUT)/$* BETA=$* $(OUT)/$*/after.tsv
 
-reference:
-	+@$(MAKE) --no-print-directory -f $(here)dpo.mk OUT=$(OUT)/tokens TOKENS=$(OUT)/tokens $(OUT)/tokens/train.ref $(OUT)/tokens/heldout.ref
-
-help:
-	@sed -n 's/^# \{0,1\}//p;/^$$/q' $(firstword $(MAKEFILE_LIST))
-
-.PHONY: table reference help
-.DELETE_ON_ERROR:
-.SECONDARY:
+.PHONY: table
+include $(here)runs.mk

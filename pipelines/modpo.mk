@@ -17,10 +17,8 @@ COLUMN ?= second
 WEIGHTS ?= 0 0.25 0.5 0.75
 MAX_LENGTH ?= 1024
 
-jobs = $(or $(patsubst -j%,%,$(filter -j%,$(MAKEFLAGS))),1)
-threads = $(shell n=$$(( $$(nproc) / $(jobs) )); echo $$(( n > 0 ? n : 1 )))
 tok = $(DPO_BIN)/dpo-tok -m $(MODEL) --max-length $(MAX_LENGTH) --keep $(COLUMN):f32
-run = $(MAKE) --no-print-directory -f $(here)dpo.mk TOKENS=$(OUT)/tokens TOK='$(tok)'
+RUN = $(MAKE) --no-print-directory -f $(here)dpo.mk TOKENS=$(OUT)/tokens TOK='$(tok)'
 # Weight 0 needs no objective and no other loss.
 loss = $(if $(filter-out 0,$*),LOSS_TYPE=modpo EXTRA='$(EXTRA) --objective $(COLUMN)=$*')
 
@@ -41,16 +39,9 @@ $(OUT)/%/point.tsv: $(OUT)/%/policy.dpo $(OUT)/tokens/heldout.ref
 	END { printf "%s\t%.6g\t%.6g\n", weight, first / n, pairs ? second / pairs : 0 }' > $@
 
 $(OUT)/%/policy.dpo: reference
-	+@$(run) OUT=$(OUT)/$* THREADS=$(threads) $(loss) $@
+	+@$(RUN) OUT=$(OUT)/$* THREADS=$(threads) $(loss) $@
 
 $(OUT)/tokens/heldout.ref: reference ;
 
-reference:
-	+@$(run) OUT=$(OUT)/tokens $(OUT)/tokens/train.ref $(OUT)/tokens/heldout.ref
-
-help:
-	@sed -n 's/^# \{0,1\}//p;/^$$/q' $(firstword $(MAKEFILE_LIST))
-
-.PHONY: table reference help
-.DELETE_ON_ERROR:
-.SECONDARY:
+.PHONY: table
+include $(here)runs.mk

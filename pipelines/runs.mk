@@ -1,0 +1,17 @@
+# runs.mk - what the recipes of several runs share, and include at their end: one reference for all, and shares of the processors.
+#
+# The runs are make's own jobs (-j); each gets its share of the processors, at least one. RUN makes the files of one by dpo.mk.
+
+jobs = $(or $(patsubst -j%,%,$(filter -j%,$(MAKEFLAGS))),1)
+threads = $(shell n=$$(( $$(nproc) / $(jobs) )); echo $$(( n > 0 ? n : 1 )))
+RUN ?= $(MAKE) --no-print-directory -f $(here)dpo.mk TOKENS=$(OUT)/tokens
+
+reference:
+	+@$(RUN) OUT=$(OUT)/tokens $(OUT)/tokens/train.ref $(OUT)/tokens/heldout.ref
+
+help:
+	@sed -n 's/^# \{0,1\}//p;/^$$/q' $(firstword $(MAKEFILE_LIST))
+
+.PHONY: reference help
+.DELETE_ON_ERROR:
+.SECONDARY:
