@@ -12,9 +12,9 @@
 
 /*
  * Rows and outputs of one block of dot products: their sums fill the registers. STEP rows of an (in,out) weight are added at
- * once. An item of work is about ITEM weights; below SMALL weights no thread is woken.
+ * once, to COLUMNS sums of GROUP rows. An item of work is about ITEM weights; below SMALL weights no thread is woken.
  */
-enum { ROWS_AT_ONCE = 4, OUTS = 4, STEP = 8, ITEM = 1 << 17, SMALL = 1 << 17, COLUMNS = 256 };
+enum { ROWS_AT_ONCE = 4, OUTS = 4, STEP = 8, ITEM = 1 << 17, SMALL = 1 << 17, COLUMNS = 256, GROUP = 16 };
 
 struct kernel {
 	void (*dot_rows)(enum dpo_dtype dtype, size_t rows, size_t outs, const float *x, size_t ldx, const void *w,
@@ -143,24 +143,27 @@ by_dots(const struct work *w, size_t first, size_t n)
 	}
 }
 
-/* Outputs first .. first+n of an (in,out) weight. */
+/*
+ * Outputs first .. first+n of an (in,out) weight, at most COLUMNS, of at most GROUP rows from `row` on. Sums gather in a block
+ * of their own: in y, rows lie a multiple of 4 kB apart as those of the weight do, and would push each other out of the cache.
+ */
 static void
-by_columns(const struct work *w, size_t first, size_t n)
+by_columns(const struct work *w, size_t row, size_t rows, size_t first, size_t n)
 {
 	const struct dpo_linear *linear = w->linear;
+	const float *x = w->x.data + row * w->x.ld;
 	size_t ld = linear->out, k = 0;
-	float *y = w->y.data + first;
+	float block[GROUP * COLUMNS];
 
-	for (size_t r = 0; r < w->rows; r++)
-		memset(y + r * w->y.ld, 0, n * sizeof *y);
+	memset(block, 0, rows * n * sizeof *block);
 	for (; k + STEP <= linear->in; k += STEP)
-		w->kernel->axpys(linear->dtype, w->rows, w->x.data + k, w->x.ld, linear->weight, k * ld + first, ld, y,
-		    w->y.ld, n);
+		w->kernel->axpys(linear->dtype, rows, x + k, w->x.ld, linear->weight, k * ld + first, ld, block, n, n);
 	for (; k < linear->in; k++)
-		for (size_t r = 0; r < w->rows; r++)
+		for (size_t r = 0; r < rows; r++)
 			for (size_t j = 0; j < n; j++)
-				y[r * w->y.ld + j] += w->x.data[r * w->x.ld + k] *
-				    weight(linear->weight, linear->dtype, k * ld + first + j);
+				block[r * n + j] += x[r * w->x.ld + k] * weight(linear->weight, linear->dtype, k * ld + first + j);
+	for (size_t r = 0; r < rows; r++)
+		memcpy(w->y.data + (row + r) * w->y.ld + first, block + r * n, n * sizeof *block);
 }
 
 static void
@@ -173,8 +176,8 @@ some_outputs(void *context, size_t item)
 
 	if (linear->layout == DPO_LAYOUT_OUT_IN)
 		by_dots(w, first, n);
-	else
-		by_columns(w, first, n);
+	for (size_t row = 0; linear->layout == DPO_LAYOUT_IN_OUT && row < w->rows; row += GROUP)
+		by_columns(w, row, w->rows - row < GROUP ? w->rows - row : GROUP, first, n);
 	for (size_t r = 0; r < w->rows; r++)
 		dpo_vector_finish(w->y.data + r * w->y.ld + first, linear->bias ? linear->bias + first : NULL,
 		    w->residual.data ? w->residual.data + r * w->residual.ld + first : NULL, n);

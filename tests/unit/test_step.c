@@ -15,7 +15,7 @@
 #include <string.h>
 #include <cmocka.h>
 
-enum { ROWS = 9 };
+enum { ROWS = 19 };
 
 static float *
 numbers(size_t n, uint64_t seed)
