@@ -38,12 +38,20 @@ static volatile sig_atomic_t deferred, noted;
 void
 cli_wait_passively(char **argv)
 {
+	char self[4096];
+	ssize_t length;
+
 	if (getenv("OMP_WAIT_POLICY"))
 		return;
 	setenv("OMP_WAIT_POLICY", "passive", 1);
 	setenv("GOMP_SPINCOUNT", "1000", 0);
 	setenv("OPENBLAS_NUM_THREADS", "1", 1);
-	execv("/proc/self/exe", argv);
+	/* By its name: under valgrind the link itself leads to valgrind. */
+	length = readlink("/proc/self/exe", self, sizeof self - 1);
+	if (length > 0) {
+		self[length] = '\0';
+		execv(self, argv);
+	}
 	/* Without /proc the program works as well, only less politely. */
 }
 
