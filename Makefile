@@ -67,6 +67,20 @@ bench: $(BIN)/bench/step $(BIN)/bench/gen ## where a training step's time goes (
 	@$(BIN)/bench/step 0 5 $(BIN)/bench/history.jsonl
 	@$(BIN)/bench/gen
 
+# Needs clang. FUZZ_SECONDS each; what was found lies in bin/fuzz.
+FUZZ_SECONDS ?= 60
+fuzzed = $(patsubst %,libcore/%.c,error size buffer bytes table utf8 random file json safetensors pickle zip torchfile)
+
+$(BIN)/fuzz/%: tests/fuzz/%.c $(fuzzed)
+	@mkdir -p $@.corpus
+	$(call say,FUZZ)clang-14 -std=c11 -D_POSIX_C_SOURCE=200809L -O1 -g -fsanitize=fuzzer,address,undefined -Ilibcore \
+	    -o $@ $^ $(LIBS)
+	@for form in old zip; do \
+	    python3 tests/torch_bin.py $$form testdata/story/model.safetensors $@.corpus/$$form only=model.norm; done
+
+fuzz: $(patsubst tests/fuzz/%.c,$(BIN)/fuzz/%,$(wildcard tests/fuzz/*.c)) ## feed the readers of foreign files with what libFuzzer thinks up
+	@for one in $^; do $$one -max_total_time=$(FUZZ_SECONDS) -artifact_prefix=$$one. -max_len=4096 $$one.corpus || exit 1; done
+
 # ---------------------------------------------------------------- set-up
 # With setup among the goals nothing is compiled before the packages are there, whatever -j says.
 
@@ -117,6 +131,6 @@ layers: ## check that libcore's layers point one way and that it neither prints 
 help: ## print this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile
 
-.PHONY: all units bench setup demo test sanitized conformance asan install clean layers help
+.PHONY: all units bench fuzz setup demo test sanitized conformance asan install clean layers help
 .SECONDARY:
 -include $(wildcard $(BIN)/obj/*.d $(BIN)/obj/tests/*.d)

@@ -42,6 +42,27 @@ dpo_file_read_some(int fd, void *bytes, size_t n, size_t *got, const char *name,
 }
 
 enum dpo_status
+dpo_file_read_at(int fd, size_t position, void *bytes, size_t n, struct dpo_error *err)
+{
+	uint8_t *to = bytes;
+
+	while (n > 0) {
+		ssize_t got = pread(fd, to, n, (off_t)position);
+
+		if (got < 0 && errno == EINTR)
+			continue;
+		if (got < 0)
+			return dpo_fail_errno(err, "read");
+		if (got == 0)
+			return dpo_fail(err, DPO_TRUNCATED, "the file ends at byte %zu, before its data do", position);
+		to += got;
+		position += (size_t)got;
+		n -= (size_t)got;
+	}
+	return DPO_OK;
+}
+
+enum dpo_status
 dpo_file_read(struct dpo_buffer *buffer, const char *path, size_t limit, struct dpo_error *err)
 {
 	size_t before = buffer->len, got;

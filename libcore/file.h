@@ -16,6 +16,12 @@ enum dpo_status dpo_file_open(int *fd, const char *path, struct dpo_error *err) 
 enum dpo_status dpo_file_read_some(int fd, void *bytes, size_t n, size_t *got, const char *name,
 	struct dpo_error *err) DPO_MUST_CHECK;
 
+/*
+ * n bytes at `position` of a regular file; one that ends before is DPO_TRUNCATED. May be called from several threads at once.
+ * Messages do not name the file.
+ */
+enum dpo_status dpo_file_read_at(int fd, size_t position, void *bytes, size_t n, struct dpo_error *err) DPO_MUST_CHECK;
+
 /* Append the whole file to buffer; more than `limit` bytes is DPO_LIMIT. */
 enum dpo_status dpo_file_read(struct dpo_buffer *buffer, const char *path, size_t limit, struct dpo_error *err)
 	DPO_MUST_CHECK;

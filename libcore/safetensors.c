@@ -138,16 +138,34 @@ check_metadata(const cJSON *tree, struct dpo_error *err)
 	return good ? DPO_OK : dpo_fail(err, DPO_FORMAT, "not an object of strings");
 }
 
+enum dpo_status
+dpo_safetensors_take(struct dpo_safetensors *set, const char *name, const struct dpo_safetensors_entry *entry,
+    struct dpo_error *err)
+{
+	int added = dpo_table_add(&set->names, name, strlen(name), (int64_t)set->n_entries);
+	void *entries = set->entries;
+
+	if (added == 0)
+		return dpo_fail(err, DPO_FORMAT, "the name occurs twice");
+	if (added < 0 || !dpo_size_grow(&entries, &set->entries_capacity, set->n_entries + 1, sizeof *entry))
+		return dpo_fail_memory(err);
+	set->entries = entries;
+	set->entries[set->n_entries] = *entry;
+	set->entries[set->n_entries].shard = set->n_shards - 1;
+	if (!(set->entries[set->n_entries].name = dpo_size_copy(name, strlen(name))))
+		return dpo_fail_memory(err);
+	set->n_entries++;
+	return DPO_OK;
+}
+
 /* Take the member `name` of the header; text[0..len) is its value. */
 static enum dpo_status
 take_member(struct dpo_safetensors *set, const char *name, const char *text, size_t len,
     struct dpo_error *err)
 {
-	struct dpo_safetensors_entry entry = { .shard = set->n_shards - 1 };
-	void *entries = set->entries;
+	struct dpo_safetensors_entry entry = { 0 };
 	enum dpo_status status;
 	cJSON *tree;
-	int added;
 
 	if ((status = dpo_json_parse(&tree, text, len, err)) != DPO_OK)
 		return status;
@@ -160,16 +178,7 @@ take_member(struct dpo_safetensors *set, const char *name, const char *text, siz
 	cJSON_Delete(tree);
 	if (status != DPO_OK)
 		return status;
-	if ((added = dpo_table_add(&set->names, name, strlen(name), (int64_t)set->n_entries)) == 0)
-		return dpo_fail(err, DPO_FORMAT, "the name occurs twice");
-	if (added < 0 || !dpo_size_grow(&entries, &set->entries_capacity, set->n_entries + 1,
-	    sizeof entry))
-		return dpo_fail_memory(err);
-	set->entries = entries;
-	if (!(entry.name = dpo_size_copy(name, strlen(name))))
-		return dpo_fail_memory(err);
-	set->entries[set->n_entries++] = entry;
-	return DPO_OK;
+	return dpo_safetensors_take(set, name, &entry, err);
 }
 
 /* ------------------------------------------------------------------ the header */
@@ -279,29 +288,6 @@ order_entries(struct dpo_safetensors *set, size_t first, struct dpo_error *err)
 }
 
 static enum dpo_status
-read_at(const struct dpo_safetensors_shard *shard, size_t position, void *bytes, size_t n,
-    struct dpo_error *err)
-{
-	uint8_t *to = bytes;
-
-	while (n > 0) {
-		ssize_t got = pread(shard->fd, to, n, (off_t)position);
-
-		if (got < 0 && errno == EINTR)
-			continue;
-		if (got < 0)
-			return dpo_fail_errno(err, "read");
-		if (got == 0)
-			return dpo_fail(err, DPO_TRUNCATED,
-			    "the file ends at byte %zu, before its data do", position);
-		to += got;
-		position += (size_t)got;
-		n -= (size_t)got;
-	}
-	return DPO_OK;
-}
-
-static enum dpo_status
 read_header(struct dpo_safetensors *set, struct dpo_safetensors_shard *shard, size_t size,
     struct dpo_error *err)
 {
@@ -315,7 +301,7 @@ read_header(struct dpo_safetensors *set, struct dpo_safetensors_shard *shard, si
 	if (size < sizeof raw)
 		return dpo_fail(err, DPO_TRUNCATED, "%zu bytes are too few for a safetensors file",
 		    size);
-	if ((status = read_at(shard, 0, raw, sizeof raw, err)) != DPO_OK)
+	if ((status = dpo_file_read_at(shard->fd, 0, raw, sizeof raw, err)) != DPO_OK)
 		return status;
 	if ((length = dpo_bytes_load64(raw)) > DPO_SAFETENSORS_HEADER_MAX)
 		return dpo_fail(err, DPO_LIMIT, "a header of %llu bytes is longer than %d",
@@ -326,7 +312,7 @@ read_header(struct dpo_safetensors *set, struct dpo_safetensors_shard *shard, si
 	shard->data = sizeof raw + (size_t)length;
 	if (!dpo_buffer_room(&header, (size_t)length + 1))
 		return dpo_fail_memory(err);
-	status = read_at(shard, sizeof raw, header.data, (size_t)length, err);
+	status = dpo_file_read_at(shard->fd, sizeof raw, header.data, (size_t)length, err);
 	if (status == DPO_OK && (length == 0 || header.data[0] != '{'))
 		status = dpo_fail(err, DPO_FORMAT, "the header does not begin with {");
 	lexer = (struct dpo_json_lexer){ .text = (const char *)header.data, .len = (size_t)length };
@@ -340,7 +326,7 @@ read_header(struct dpo_safetensors *set, struct dpo_safetensors_shard *shard, si
 }
 
 enum dpo_status
-dpo_safetensors_add(struct dpo_safetensors *set, const char *path, struct dpo_error *err)
+dpo_safetensors_shard(struct dpo_safetensors *set, const char *path, size_t *size, struct dpo_error *err)
 {
 	struct dpo_safetensors_shard *shard;
 	void *shards = set->shards;
@@ -356,7 +342,7 @@ dpo_safetensors_add(struct dpo_safetensors *set, const char *path, struct dpo_er
 		return dpo_fail_memory(err);
 	set->shards = shards;
 	shard = &set->shards[set->n_shards++];
-	shard->fd = -1;
+	*shard = (struct dpo_safetensors_shard){ .fd = -1 };
 	shard->path = dpo_size_copy(path, strlen(path));
 	if (!shard->path)
 		return dpo_fail_memory(err);
@@ -364,7 +350,19 @@ dpo_safetensors_add(struct dpo_safetensors *set, const char *path, struct dpo_er
 		return status;
 	if (fstat(shard->fd, &about) != 0)
 		return dpo_fail_errno(err, "%s", path);
-	status = read_header(set, shard, (size_t)about.st_size, err);
+	*size = (size_t)about.st_size;
+	return DPO_OK;
+}
+
+enum dpo_status
+dpo_safetensors_add(struct dpo_safetensors *set, const char *path, struct dpo_error *err)
+{
+	enum dpo_status status;
+	size_t size;
+
+	if ((status = dpo_safetensors_shard(set, path, &size, err)) != DPO_OK)
+		return status;
+	status = read_header(set, &set->shards[set->n_shards - 1], size, err);
 	return status == DPO_OK ? DPO_OK : dpo_error_prefix(err, "%s", path);
 }
 
@@ -381,7 +379,8 @@ dpo_safetensors_read(const struct dpo_safetensors *set, const struct dpo_safeten
     size_t offset, void *bytes, size_t n, struct dpo_error *err)
 {
 	const struct dpo_safetensors_shard *shard = &set->shards[entry->shard];
-	enum dpo_status status = read_at(shard, shard->data + entry->begin + offset, bytes, n, err);
+	enum dpo_status status = dpo_file_read_at(shard->fd, shard->data + entry->begin + offset, bytes,
+	    n, err);
 
 	if (status != DPO_OK && err)
 		dpo_error_prefix(err, "%s: tensor \"%.100s\"", shard->path, entry->name);

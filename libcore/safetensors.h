@@ -58,6 +58,14 @@ struct dpo_safetensors {
 enum dpo_status dpo_safetensors_add(struct dpo_safetensors *set, const char *path,
 	struct dpo_error *err)
 	DPO_MUST_CHECK;
+/*
+ * For readers of other containers: open the file at path as the next shard, of *size bytes, whose data begin at 0; and add a
+ * tensor of that shard (name is copied; a name that is there is DPO_FORMAT, which names no file).
+ */
+enum dpo_status dpo_safetensors_shard(struct dpo_safetensors *set, const char *path, size_t *size,
+	struct dpo_error *err) DPO_MUST_CHECK;
+enum dpo_status dpo_safetensors_take(struct dpo_safetensors *set, const char *name,
+	const struct dpo_safetensors_entry *entry, struct dpo_error *err) DPO_MUST_CHECK;
 /* The tensor of that name, or NULL. */
 const struct dpo_safetensors_entry *dpo_safetensors_find(const struct dpo_safetensors *set,
 	const char *name);

@@ -1,6 +1,7 @@
 #include "shards.h"
 
 #include "json.h"
+#include "torchfile.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -17,10 +18,13 @@ single_component(const char *name)
 	    strcmp(name, "..") != 0;
 }
 
+/* Adds a file of the index's kind to a set. */
+typedef enum dpo_status add_file(struct dpo_safetensors *set, const char *path, struct dpo_error *err);
+
 /* Open the shard of that name unless it is open; `shards` maps names to indices. */
 static enum dpo_status
 need_shard(struct dpo_safetensors *set, struct dpo_table *shards, const char *directory,
-    const char *name, struct dpo_error *err)
+    const char *name, add_file *add, struct dpo_error *err)
 {
 	enum dpo_status status;
 	char *path;
@@ -33,7 +37,7 @@ need_shard(struct dpo_safetensors *set, struct dpo_table *shards, const char *di
 		return DPO_OK;
 	if (added < 0 || !(path = dpo_file_join(directory, name)))
 		return dpo_fail_memory(err);
-	status = dpo_safetensors_add(set, path, err);
+	status = add(set, path, err);
 	free(path);
 	return status;
 }
@@ -63,7 +67,7 @@ check_index(const struct dpo_safetensors *set, const struct dpo_table *shards, c
 
 static enum dpo_status
 open_map(struct dpo_safetensors *set, const char *directory, const cJSON *map,
-    struct dpo_error *err)
+    add_file *add, struct dpo_error *err)
 {
 	struct dpo_table shards = { 0 };
 	enum dpo_status status = DPO_OK;
@@ -73,7 +77,7 @@ open_map(struct dpo_safetensors *set, const char *directory, const cJSON *map,
 		return dpo_fail(err, DPO_FORMAT, "\"weight_map\" is not an object");
 	cJSON_ArrayForEach(item, map) {
 		status = cJSON_IsString(item) ? need_shard(set, &shards, directory,
-		    item->valuestring, err) :
+		    item->valuestring, add, err) :
 		    dpo_fail(err, DPO_FORMAT,
 		    "\"weight_map\" holds something that is not a file name");
 		if (status != DPO_OK)
@@ -87,7 +91,7 @@ open_map(struct dpo_safetensors *set, const char *directory, const cJSON *map,
 
 static enum dpo_status
 open_index(struct dpo_safetensors *set, const char *directory, const char *path,
-    struct dpo_error *err)
+    add_file *add, struct dpo_error *err)
 {
 	struct dpo_buffer text = { 0 };
 	enum dpo_status status;
@@ -96,7 +100,7 @@ open_index(struct dpo_safetensors *set, const char *directory, const char *path,
 	if ((status = dpo_file_read(&text, path, INDEX_LIMIT, err)) == DPO_OK) {
 		status = dpo_json_parse(&tree, (const char *)text.data, text.len, err);
 		if (status == DPO_OK)
-			status = open_map(set, directory, dpo_json_get(tree, "weight_map"), err);
+			status = open_map(set, directory, dpo_json_get(tree, "weight_map"), add, err);
 		if (status != DPO_OK)
 			dpo_error_prefix(err, "%s", path);
 	}
@@ -107,43 +111,34 @@ open_index(struct dpo_safetensors *set, const char *directory, const char *path,
 
 /* ------------------------------------------------------------------ the directory */
 
-/* directory/name if it exists, else NULL with *memory telling why. */
-static char *
-existing(const char *directory, const char *name, bool *memory)
-{
-	char *path = dpo_file_join(directory, name);
-	struct stat about;
-
-	if (!path)
-		*memory = true;
-	if (path && stat(path, &about) == 0)
-		return path;
-	free(path);
-	return NULL;
-}
+/* In the order they are looked for. */
+static const struct { const char *name; bool index; add_file *add; } places[] = {
+	{ "model.safetensors", false, dpo_safetensors_add },
+	{ "model.safetensors.index.json", true, dpo_safetensors_add },
+	{ "pytorch_model.bin", false, dpo_torchfile_add },
+	{ "pytorch_model.bin.index.json", true, dpo_torchfile_add },
+};
 
 static enum dpo_status
 open_directory(struct dpo_safetensors *set, const char *directory, struct dpo_error *err)
 {
-	enum dpo_status status;
-	bool memory = false;
-	char *path;
+	for (size_t i = 0; i < sizeof places / sizeof *places; i++) {
+		char *path = dpo_file_join(directory, places[i].name);
+		enum dpo_status status;
+		struct stat about;
+		bool there;
 
-	if ((path = existing(directory, "model.safetensors", &memory)))
-		status = dpo_safetensors_add(set, path, err);
-	else if ((path = existing(directory, "model.safetensors.index.json", &memory)))
-		status = open_index(set, directory, path, err);
-	else if ((path = existing(directory, "pytorch_model.bin", &memory)) ||
-	    (path = existing(directory, "pytorch_model.bin.index.json", &memory)))
-		status = dpo_fail(err, DPO_UNSUPPORTED,
-		    "%s: pickled weights are not read; save the model as safetensors",
-		    path);
-	else
-		status = dpo_fail(err, DPO_FORMAT,
-		    "%s: holds neither model.safetensors nor model.safetensors.index.json",
-		    directory);
-	free(path);
-	return memory ? dpo_fail_memory(err) : status;
+		if (!path)
+			return dpo_fail_memory(err);
+		if ((there = stat(path, &about) == 0))
+			status = places[i].index ? open_index(set, directory, path, places[i].add, err) :
+			    places[i].add(set, path, err);
+		free(path);
+		if (there)
+			return status;
+	}
+	return dpo_fail(err, DPO_FORMAT, "%s: holds no weights: neither model.safetensors nor pytorch_model.bin, nor an index of "
+	    "either", directory);
 }
 
 enum dpo_status

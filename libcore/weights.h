@@ -1,6 +1,6 @@
 /*
- * weights - the block of a model's floats: read from safetensors, hashed into the model id.
- * Layer 6; uses error, size, buffer, bytes, random, parallel, json, identity, safetensors, shards,
+ * weights - the block of a model's floats: read from its files, hashed into the model id.
+ * Layer 7; uses error, size, buffer, bytes, random, parallel, json, identity, safetensors, shards,
  * config, params.
  */
 #ifndef DPO_WEIGHTS_H

@@ -41,7 +41,7 @@ TRAINER ?= $(DPO_BIN)/dpo-train -m $(MODEL) --beta $(BETA) --loss-type $(LOSS_TY
 	--seed $(SEED) $(EXTRA)
 EVAL ?= $(DPO_BIN)/dpo-eval --beta $(BETA) --loss-type $(LOSS_TYPE) -j $(THREADS)
 
-model = $(if $(wildcard $(MODEL)/.),$(wildcard $(MODEL)/*.json $(MODEL)/*.txt $(MODEL)/*.safetensors),$(MODEL))
+model = $(if $(wildcard $(MODEL)/.),$(wildcard $(MODEL)/*.json $(MODEL)/*.txt $(MODEL)/*.safetensors $(MODEL)/*.bin),$(MODEL))
 
 all: $(OUT)/before.tsv $(OUT)/after.tsv
 export: $(OUT)/hf
