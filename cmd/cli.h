@@ -28,6 +28,7 @@ enum cli_kind {
 	CLI_FLAG,	/* bool */
 	CLI_TEXT,	/* const char *, NULL when absent */
 	CLI_INTEGER,	/* int64_t in [low, high] */
+	CLI_BYTES,	/* int64_t: an integer, perhaps with k, M, G, KB, MB, GB (powers of 1000) or KiB, MiB, GiB (of 1024) */
 	CLI_NUMBER,	/* double in [low, high], finite */
 	CLI_CHOICE,	/* const char *, one of `choices` */
 	CLI_LIST,	/* struct cli_list: the option may be given several times */

@@ -10,6 +10,7 @@
  */
 #include "cli.h"
 #include "export.h"
+#include "exportgguf.h"
 
 #include <signal.h>
 #include <stdlib.h>
@@ -19,15 +20,23 @@
 
 struct options {
 	struct cli_common common;
-	const char *format;
-	bool force;
+	const char *format, *dtype;
+	int64_t max_shard_size;
+	bool force, modelfile;
 };
 
-static const char *const formats[] = { "hf", "safetensors", NULL };
+static const char *const formats[] = { "hf", "safetensors", "gguf", NULL };
+static const char *const dtypes[] = { "f32", "f16", "bf16", NULL };
 
 static const struct cli_option table[] = {
 	{ "format", 'f', CLI_CHOICE, offsetof(struct options, format), "FORMAT", "what to write",
 	    .choices = formats },
+	{ "dtype", 0, CLI_CHOICE, offsetof(struct options, dtype), "DTYPE", "how the weights are stored",
+	    .choices = dtypes },
+	{ "max-shard-size", 0, CLI_BYTES, offsetof(struct options, max_shard_size), "SIZE",
+	    "with -f hf: the most of one file of weights", 1, 1e15, NULL },
+	{ "modelfile", 0, CLI_FLAG, offsetof(struct options, modelfile), NULL,
+	    "with -f gguf: write Ollama's Modelfile beside it", 0, 0, NULL },
 	{ "force", 0, CLI_FLAG, offsetof(struct options, force), NULL,
 	    "replace an exported directory that exists", 0, 0, NULL },
 	CLI_COMMON(struct options),
@@ -94,12 +103,19 @@ check_output(const char *output, const char *policy)
 	free(parent);
 }
 
-static void
-write_directory(const struct dpo_model *model, const char *path, bool force)
+static enum dpo_dtype
+find_dtype(const char *name)
 {
+	return strcmp(name, "f16") == 0 ? DPO_DTYPE_F16 : strcmp(name, "bf16") == 0 ? DPO_DTYPE_BF16 : DPO_DTYPE_F32;
+}
+
+static void
+write_directory(const struct dpo_model *model, const struct options *options)
+{
+	struct dpo_export_form form = { find_dtype(options->dtype), (size_t)options->max_shard_size };
 	struct dpo_export export;
 	struct dpo_error err;
-	enum dpo_status status = dpo_export_begin(&export, model, path, force, &err);
+	enum dpo_status status = dpo_export_begin(&export, model, form, options->common.output, options->force, &err);
 
 	guard_directory(&export);
 	if (status == DPO_OK)
@@ -112,20 +128,52 @@ write_directory(const struct dpo_model *model, const char *path, bool force)
 }
 
 static void
-write_safetensors(const struct dpo_model *model, const char *path)
+write_safetensors(const struct dpo_model *model, const struct options *options)
 {
 	struct dpo_error err;
 	struct dpo_out out;
 
-	cli_output(&out, path, true);
-	cli_check(dpo_export_safetensors(model, &out, &err), &err);
+	cli_output(&out, options->common.output, true);
+	cli_check(dpo_export_safetensors(model, find_dtype(options->dtype), &out, &err), &err);
 	cli_commit(&out);
+}
+
+/* The Modelfile lies beside the GGUF file and names it. */
+static void
+write_modelfile(const struct dpo_model *model, const char *path)
+{
+	const char *slash = strrchr(path, '/');
+	size_t n = slash ? (size_t)(slash - path) + 1 : 0;
+	struct dpo_buffer name = { 0 }, text = { 0 };
+	struct dpo_error err;
+
+	dpo_buffer_append(&name, path, n);
+	dpo_buffer_string(&name, "Modelfile");
+	dpo_export_modelfile(model, path + n, &text);
+	if (name.failed || text.failed)
+		cli_check(dpo_fail_memory(&err), &err);
+	cli_check(dpo_file_write(dpo_buffer_text(&name), text.data, text.len, &err), &err);
+	dpo_buffer_free(&name);
+	dpo_buffer_free(&text);
+}
+
+static void
+write_gguf(const struct dpo_model *model, const struct options *options)
+{
+	struct dpo_error err;
+	struct dpo_out out;
+
+	cli_output(&out, options->common.output, true);
+	cli_check(dpo_export_gguf(model, find_dtype(options->dtype), &out, &err), &err);
+	cli_commit(&out);
+	if (options->modelfile)
+		write_modelfile(model, options->common.output);
 }
 
 int
 main(int argc, char **argv)
 {
-	struct options options = { .format = formats[0] };
+	struct options options = { .format = formats[0], .dtype = dtypes[0], .max_shard_size = 5000000000 };
 	struct dpo_model model;
 	struct dpo_error err;
 	char **operands;
@@ -135,6 +183,8 @@ main(int argc, char **argv)
 
 	if (directory && (!output || strcmp(output, "-") == 0))
 		cli_usage("-f hf writes a directory: name it with -o");
+	if (options.modelfile && (strcmp(options.format, "gguf") != 0 || !output || strcmp(output, "-") == 0))
+		cli_usage("--modelfile goes with -f gguf -o FILE, which it names");
 	if (strcmp(policy, "-") == 0 && isatty(STDIN_FILENO))
 		cli_usage("no input: name a model or pipe one in");
 	policy = cli_model(policy);
@@ -142,9 +192,11 @@ main(int argc, char **argv)
 		check_output(output, policy);
 	cli_check(dpo_model_open(&model, policy, (int)options.common.threads, &err), &err);
 	if (directory)
-		write_directory(&model, output, options.force);
+		write_directory(&model, &options);
+	else if (strcmp(options.format, "gguf") == 0)
+		write_gguf(&model, &options);
 	else
-		write_safetensors(&model, output);
+		write_safetensors(&model, &options);
 	cli_note("%zu tensors, %zu parameters, model %.12s", model.params.count,
 	    model.params.parameters, model.id);
 	dpo_model_free(&model);

@@ -35,12 +35,32 @@ cli_print_usage(const struct cli_program *program, FILE *to)
 	fprintf(to, "usage: %s [OPTION...]%s%s\n", program->name, *program->operands ? " " : "", program->operands);
 }
 
+/* Powers of 1000 without "B" too, so that 5G is 5GB. */
+static const struct { const char *name; int64_t bytes; } units[] = {
+	{ "GB", 1000000000 }, { "MB", 1000000 }, { "KB", 1000 }, { "kB", 1000 }, { "G", 1000000000 }, { "M", 1000000 },
+	{ "k", 1000 }, { "K", 1000 }, { "GiB", 1 << 30 }, { "MiB", 1 << 20 }, { "KiB", 1 << 10 }, { "", 1 },
+};
+
+static void
+print_bytes(int64_t bytes)
+{
+	size_t i = 0;
+
+	while (units[i].bytes > 1 && (bytes == 0 || bytes % units[i].bytes != 0))
+		i++;
+	if (bytes)
+		printf(" [%lld%s]", (long long)(bytes / units[i].bytes), units[i].bytes > 1 ? units[i].name : "");
+}
+
 static void
 print_default(const struct cli_option *option, const void *field)
 {
 	switch (option->kind) {
 	case CLI_INTEGER:
 		printf(" [%lld]", (long long)*(const int64_t *)field);
+		break;
+	case CLI_BYTES:
+		print_bytes(*(const int64_t *)field);
 		break;
 	case CLI_NUMBER:
 		printf(" [%g]", *(const double *)field);
@@ -107,6 +127,21 @@ parse_integer(const struct cli_option *option, const char *text, int64_t *field)
 }
 
 static void
+parse_bytes(const struct cli_option *option, const char *text, int64_t *field)
+{
+	char *end;
+	long long value;
+
+	errno = 0;
+	value = strtoll(text, &end, 10);
+	for (size_t i = 0; i < sizeof units / sizeof *units && end != text && !errno; i++)
+		if (strcmp(units[i].name, end) == 0 && !__builtin_mul_overflow(value, units[i].bytes, field) &&
+		    (double)*field >= option->low && (double)*field <= option->high)
+			return;
+	cli_usage("--%s: \"%s\" is not a size such as 5GB, at least %.0f", option->name, text, option->low);
+}
+
+static void
 parse_number(const struct cli_option *option, const char *text, double *field)
 {
 	char *end;
@@ -153,6 +188,9 @@ set(const struct cli_program *program, const struct cli_option *option, void *op
 		break;
 	case CLI_INTEGER:
 		parse_integer(option, text, field);
+		break;
+	case CLI_BYTES:
+		parse_bytes(option, text, field);
 		break;
 	case CLI_NUMBER:
 		parse_number(option, text, field);

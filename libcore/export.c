@@ -2,7 +2,8 @@
 #include "export.h"
 
 #include "bytes.h"
-#include "safetensors.h"
+#include "json.h"
+#include "safewrite.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -14,24 +15,78 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-static const char weights_name[] = "model.safetensors";
+static const char index_name[] = "model.safetensors.index.json";
 
-enum dpo_status
-dpo_export_safetensors(const struct dpo_model *model, struct dpo_out *out, struct dpo_error *err)
+/* ------------------------------------------------------------------ weights */
+
+static enum dpo_status
+write_tensors(const struct dpo_model *model, size_t first, size_t last, enum dpo_dtype dtype, struct dpo_out *out,
+    struct dpo_error *err)
 {
-	const struct dpo_params *params = &model->params;
-	struct dpo_safetensors_item *items = dpo_alloc(params->count, sizeof *items);
+	struct dpo_safetensors_item *items = dpo_alloc(last - first, sizeof *items);
 	enum dpo_status status;
 
 	if (!items)
 		return dpo_fail_memory(err);
-	for (size_t t = 0; t < params->count; t++)
-		items[t] = (struct dpo_safetensors_item){ params->list[t].name,
-		    params->list[t].shape,
-			params->list[t].rank, model->weights + params->list[t].offset };
-	status = dpo_safetensors_write(out, items, params->count, err);
+	for (size_t t = first; t < last; t++) {
+		const struct dpo_tensor *tensor = &model->params.list[t];
+
+		items[t - first] = (struct dpo_safetensors_item){ tensor->name, tensor->shape, tensor->rank,
+			model->weights + tensor->offset };
+	}
+	status = dpo_safetensors_write(out, items, last - first, dtype, err);
 	free(items);
 	return status;
+}
+
+enum dpo_status
+dpo_export_safetensors(const struct dpo_model *model, enum dpo_dtype dtype, struct dpo_out *out, struct dpo_error *err)
+{
+	return write_tensors(model, 0, model->params.count, dtype, out, err);
+}
+
+/* Tensors in table order, a new file where the next would make the last too large. */
+static bool
+plan_shards(struct dpo_export *export)
+{
+	const struct dpo_params *params = &export->model->params;
+	size_t bytes = 0;
+
+	if (!(export->shards = dpo_alloc(params->count + 1, sizeof *export->shards)))
+		return false;
+	export->n_shards = 1;
+	for (size_t t = 0; t < params->count; t++) {
+		size_t more = params->list[t].count * dpo_dtype_size(export->form.dtype);
+
+		if (export->form.shard_bytes && bytes > 0 && bytes + more > export->form.shard_bytes) {
+			export->shards[export->n_shards++] = t;
+			bytes = 0;
+		}
+		bytes += more;
+	}
+	export->shards[export->n_shards] = params->count;
+	return true;
+}
+
+static void
+name_shard(char name[64], const struct dpo_export *export, size_t shard)
+{
+	if (export->n_shards == 1)
+		snprintf(name, 64, "model.safetensors");
+	else
+		snprintf(name, 64, "model-%05zu-of-%05zu.safetensors", shard + 1, export->n_shards);
+}
+
+/* Is this the name of weights that an export writes? */
+static bool
+is_weights(const char *name)
+{
+	unsigned n, of;
+	int end = 0;
+
+	if (strcmp(name, "model.safetensors") == 0 || strcmp(name, index_name) == 0)
+		return true;
+	return sscanf(name, "model-%5u-of-%5u.safetensors%n", &n, &of, &end) == 2 && end > 0 && !name[end];
 }
 
 /* ------------------------------------------------------------------ names */
@@ -63,6 +118,11 @@ name_directory(struct dpo_export *export, const char *path)
 static bool
 add_path(struct dpo_export *export, const char *name)
 {
+	void *paths = export->paths;
+
+	if (!dpo_size_grow(&paths, &export->paths_capacity, export->n_paths + 1, sizeof *export->paths))
+		return false;
+	export->paths = paths;
 	return (export->paths[export->n_paths] = dpo_file_join(export->temp, name)) &&
 	    ++export->n_paths;
 }
@@ -74,17 +134,19 @@ static bool
 name_files(struct dpo_export *export)
 {
 	const struct dpo_files *files = &export->model->files;
-	size_t known = 0;
+	char name[64];
 
-	while (dpo_files_names[known])
-		known++;
-	if (!(export->paths = dpo_alloc(1 + files->count + known, sizeof *export->paths)) ||
-	    !add_path(export, weights_name))
+	for (size_t i = 0; i < export->n_shards; i++) {
+		name_shard(name, export, i);
+		if (!add_path(export, name))
+			return false;
+	}
+	if (!add_path(export, index_name))
 		return false;
 	for (size_t i = 0; i < files->count; i++)
 		if (!add_path(export, files->list[i].name))
 			return false;
-	for (size_t i = 0; i < known; i++)
+	for (size_t i = 0; dpo_files_names[i]; i++)
 		if (!dpo_files_find(files, dpo_files_names[i]) &&
 		    !add_path(export, dpo_files_names[i]))
 			return false;
@@ -94,7 +156,7 @@ name_files(struct dpo_export *export)
 /* ------------------------------------------------------------------ the place */
 
 static bool
-is_ours(const struct dpo_export *export, const char *name)
+is_named(const struct dpo_export *export, const char *name)
 {
 	size_t n = strlen(export->temp) + 1;
 
@@ -106,10 +168,10 @@ is_ours(const struct dpo_export *export, const char *name)
 
 /*
  * What stands at path may be swapped out and deleted: a directory with nothing in it that an export
- * does not write.
+ * does not write. Its files of weights are added to those to delete.
  */
 static enum dpo_status
-check_replaceable(const struct dpo_export *export, struct dpo_error *err)
+check_replaceable(struct dpo_export *export, struct dpo_error *err)
 {
 	enum dpo_status status = DPO_OK;
 	DIR *directory = opendir(export->path);
@@ -118,8 +180,11 @@ check_replaceable(const struct dpo_export *export, struct dpo_error *err)
 	if (!directory)
 		return dpo_fail_errno(err, "%s", export->path);
 	while (status == DPO_OK && (entry = readdir(directory)))
-		if (strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0 &&
-		    !is_ours(export, entry->d_name))
+		if (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0 || is_named(export, entry->d_name))
+			continue;
+		else if (is_weights(entry->d_name))
+			status = add_path(export, entry->d_name) ? DPO_OK : dpo_fail_memory(err);
+		else
 			status = dpo_fail(err, DPO_USAGE,
 			    "%s: holds \"%s\", which no export writes, and is not replaced",
 			    export->path, entry->d_name);
@@ -144,13 +209,13 @@ check_place(struct dpo_export *export, bool force, struct dpo_error *err)
 }
 
 enum dpo_status
-dpo_export_begin(struct dpo_export *export, const struct dpo_model *model, const char *path,
-    bool force, struct dpo_error *err)
+dpo_export_begin(struct dpo_export *export, const struct dpo_model *model, struct dpo_export_form form,
+    const char *path, bool force, struct dpo_error *err)
 {
 	enum dpo_status status;
 
-	*export = (struct dpo_export){ .model = model };
-	if (!name_directory(export, path) || !name_files(export))
+	*export = (struct dpo_export){ .model = model, .form = form };
+	if (!plan_shards(export) || !name_directory(export, path) || !name_files(export))
 		status = dpo_fail_memory(err);
 	else
 		status = check_place(export, force, err);
@@ -183,26 +248,50 @@ finish(struct dpo_out *out, enum dpo_status status, struct dpo_error *err)
 }
 
 static enum dpo_status
-write_weights(const struct dpo_export *export, struct dpo_error *err)
+write_shard(const struct dpo_export *export, size_t shard, struct dpo_error *err)
 {
 	struct dpo_out out;
-	enum dpo_status status = create(&out, export, weights_name, err);
+	enum dpo_status status;
+	char name[64];
 
-	if (status == DPO_OK)
-		status = dpo_export_safetensors(export->model, &out, err);
+	name_shard(name, export, shard);
+	if ((status = create(&out, export, name, err)) == DPO_OK)
+		status = write_tensors(export->model, export->shards[shard], export->shards[shard + 1], export->form.dtype, &out, err);
 	return finish(&out, status, err);
 }
 
 static enum dpo_status
-write_file(const struct dpo_export *export, const struct dpo_named_file *file,
-    struct dpo_error *err)
+write_bytes(const struct dpo_export *export, const char *name, const void *bytes, size_t n, struct dpo_error *err)
 {
 	struct dpo_out out;
-	enum dpo_status status = create(&out, export, file->name, err);
+	enum dpo_status status = create(&out, export, name, err);
 
 	if (status == DPO_OK)
-		status = dpo_out_write(&out, file->bytes, file->n, err);
+		status = dpo_out_write(&out, bytes, n, err);
 	return finish(&out, status, err);
+}
+
+/* Which tensor is in which file, as transformers writes it. */
+static enum dpo_status
+write_index(const struct dpo_export *export, struct dpo_error *err)
+{
+	const struct dpo_params *params = &export->model->params;
+	struct dpo_buffer text = { 0 };
+	enum dpo_status status;
+	char name[64];
+
+	dpo_buffer_printf(&text, "{\n  \"metadata\": {\n    \"total_parameters\": %zu,\n    \"total_size\": %zu\n  },\n  \"weight_map\": {",
+	    params->parameters, params->parameters * dpo_dtype_size(export->form.dtype));
+	for (size_t shard = 0; shard < export->n_shards; shard++)
+		for (size_t t = export->shards[shard]; t < export->shards[shard + 1]; t++) {
+			name_shard(name, export, shard);
+			dpo_buffer_printf(&text, "%s\n    \"%s\": \"%s\"", t ? "," : "", params->list[t].name, name);
+		}
+	dpo_buffer_string(&text, "\n  }\n}\n");
+	status = text.failed ? dpo_fail_memory(err) :
+	    write_bytes(export, index_name, text.data, text.len, err);
+	dpo_buffer_free(&text);
+	return status;
 }
 
 static enum dpo_status
@@ -221,15 +310,19 @@ enum dpo_status
 dpo_export_write(struct dpo_export *export, struct dpo_error *err)
 {
 	const struct dpo_files *files = &export->model->files;
-	enum dpo_status status;
+	enum dpo_status status = DPO_OK;
 
-	if (dpo_files_find(files, weights_name))
-		return dpo_fail(err, DPO_FORMAT, "the model carries a file named %s", weights_name);
+	for (size_t i = 0; i < files->count; i++)
+		if (is_weights(files->list[i].name))
+			return dpo_fail(err, DPO_FORMAT, "the model carries a file named %s", files->list[i].name);
 	if (mkdir(export->temp, 0777) != 0)
 		return dpo_fail_errno(err, "%s", export->path);
-	status = write_weights(export, err);
+	for (size_t i = 0; i < export->n_shards && status == DPO_OK; i++)
+		status = write_shard(export, i, err);
+	if (status == DPO_OK && export->n_shards > 1)
+		status = write_index(export, err);
 	for (size_t i = 0; i < files->count && status == DPO_OK; i++)
-		status = write_file(export, &files->list[i], err);
+		status = write_bytes(export, files->list[i].name, files->list[i].bytes, files->list[i].n, err);
 	return status == DPO_OK ? sync_directory(export->temp, err) : status;
 }
 
@@ -289,6 +382,7 @@ dpo_export_free(struct dpo_export *export)
 	for (size_t i = 0; i < export->n_paths; i++)
 		free(export->paths[i]);
 	free(export->paths);
+	free(export->shards);
 	free(export->temp);
 	free(export->parent);
 	free(export->path);

@@ -1,11 +1,11 @@
 /*
  * export - a model as a Hugging Face directory or a bare safetensors file. Layer 9; uses error,
- * size, bytes, file, files, safetensors, model.
+ * size, bytes, dtype, json, file, files, safewrite, model.
  *
  * The directory is built beside its place under a name of its own, every file and the directory
  * synced, and then renamed: it is there whole or not at all.
  *
- *	if ((status = dpo_export_begin(&export, model, path, false, err)) == DPO_OK &&
+ *	if ((status = dpo_export_begin(&export, model, form, path, false, err)) == DPO_OK &&
  *	    (status = dpo_export_write(&export, err)) == DPO_OK)
  *		status = dpo_export_commit(&export, err);
  *	dpo_export_free(&export);
@@ -17,18 +17,27 @@
 #include "file.h"
 #include "model.h"
 
+/* How a directory's weights are stored. */
+struct dpo_export_form {
+	enum dpo_dtype dtype;		/* F32, F16 or BF16 (narrow.h) */
+	size_t shard_bytes;		/* the most of one file's data, unless one tensor alone has more; 0: no limit */
+};
+
 struct dpo_export {
 	const struct dpo_model *model;	/* borrowed */
+	struct dpo_export_form form;
+	size_t *shards;			/* owned; the first tensor of each file, and behind the last the number of tensors */
+	size_t n_shards;
 	char *path;			/* owned; the directory to be */
 	char *parent;			/* owned; the directory it lies in */
 	char *temp;			/* owned; where it is built */
 	char **paths;			/* owned; every file that may lie in temp */
-	size_t n_paths;
+	size_t n_paths, paths_capacity;
 	bool replace;			/* path exists and will be swapped */
 };
 
-/* Write all tensors as one safetensors file of F32, in table order. */
-enum dpo_status dpo_export_safetensors(const struct dpo_model *model, struct dpo_out *out,
+/* Write all tensors as one safetensors file, in table order. */
+enum dpo_status dpo_export_safetensors(const struct dpo_model *model, enum dpo_dtype dtype, struct dpo_out *out,
 	struct dpo_error *err)
 	DPO_MUST_CHECK;
 
@@ -38,9 +47,10 @@ enum dpo_status dpo_export_safetensors(const struct dpo_model *model, struct dpo
  * Both are DPO_USAGE.
  */
 enum dpo_status dpo_export_begin(struct dpo_export *export, const struct dpo_model *model,
-	const char *path, bool force, struct dpo_error *err) DPO_MUST_CHECK;
+	struct dpo_export_form form, const char *path, bool force, struct dpo_error *err) DPO_MUST_CHECK;
 /*
- * Write model.safetensors and the model's files, byte for byte, into the temporary directory;
+ * Write the weights (model.safetensors, or where that is too large model-00001-of-0000N.safetensors
+ * and so on with their index) and the model's files, byte for byte, into the temporary directory;
  * synced.
  */
 enum dpo_status dpo_export_write(struct dpo_export *export, struct dpo_error *err) DPO_MUST_CHECK;

@@ -8,8 +8,6 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { CHUNK = 1 << 20 };
-
 /* ------------------------------------------------------------------ dtypes */
 
 struct width {
@@ -401,78 +399,4 @@ dpo_safetensors_close(struct dpo_safetensors *set)
 	free(set->entries);
 	dpo_table_free(&set->names);
 	*set = (struct dpo_safetensors){ 0 };
-}
-
-/* ------------------------------------------------------------------ writing */
-
-static size_t
-elements(const struct dpo_safetensors_item *item)
-{
-	size_t n = 1;
-
-	for (size_t d = 0; d < item->rank; d++)
-		n *= item->shape[d];	/* the data are in memory, so it fits */
-	return n;
-}
-
-static void
-put_header(struct dpo_buffer *header, const struct dpo_safetensors_item *items, size_t n)
-{
-	size_t at = 0;
-
-	dpo_buffer_string(header, "{\"__metadata__\":{\"format\":\"pt\"}");
-	for (size_t i = 0; i < n; i++) {
-		size_t end = at + 4 * elements(&items[i]);
-
-		dpo_buffer_byte(header, ',');
-		dpo_json_put_string(header, items[i].name, strlen(items[i].name));
-		dpo_buffer_string(header, ":{\"dtype\":\"F32\",\"shape\":[");
-		for (size_t d = 0; d < items[i].rank; d++)
-			dpo_buffer_printf(header, d ? ",%zu" : "%zu", items[i].shape[d]);
-		dpo_buffer_printf(header, "],\"data_offsets\":[%zu,%zu]}", at, end);
-		at = end;
-	}
-	dpo_buffer_byte(header, '}');
-	while (header->len % 8 != 0 && !header->failed)
-		dpo_buffer_byte(header, ' ');
-}
-
-/* data[n] as little-endian bytes; scratch holds CHUNK bytes. */
-static enum dpo_status
-write_floats(struct dpo_out *out, const float *data, size_t n, uint8_t *scratch,
-    struct dpo_error *err)
-{
-	enum dpo_status status = DPO_OK;
-
-	for (size_t i = 0; i < n && status == DPO_OK; i += CHUNK / 4) {
-		size_t some = n - i < CHUNK / 4 ? n - i : CHUNK / 4;
-
-		dpo_bytes_swap_copy(scratch, data + i, some, 4);
-		status = dpo_out_write(out, scratch, 4 * some, err);
-	}
-	return status;
-}
-
-enum dpo_status
-dpo_safetensors_write(struct dpo_out *out, const struct dpo_safetensors_item *items, size_t n,
-    struct dpo_error *err)
-{
-	uint8_t raw[8], *scratch = dpo_alloc(CHUNK, 1);
-	struct dpo_buffer header = { 0 };
-	enum dpo_status status;
-
-	put_header(&header, items, n);
-	if (!scratch || header.failed) {
-		status = dpo_fail_memory(err);
-	} else {
-		dpo_bytes_store64(raw, header.len);
-		status = dpo_out_write(out, raw, sizeof raw, err);
-		if (status == DPO_OK)
-			status = dpo_out_write(out, header.data, header.len, err);
-	}
-	for (size_t i = 0; i < n && status == DPO_OK; i++)
-		status = write_floats(out, items[i].data, elements(&items[i]), scratch, err);
-	dpo_buffer_free(&header);
-	free(scratch);
-	return status;
 }

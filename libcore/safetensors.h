@@ -81,21 +81,4 @@ void dpo_safetensors_close(struct dpo_safetensors *set);
 /* out[n] = the n stored elements as float, exactly. dtype is not OTHER. */
 void dpo_dtype_to_float(float *out, const uint8_t *stored, size_t n, enum dpo_dtype dtype);
 
-/* ------------------------------------------------------------------ writing */
-
-/* A tensor to write, all borrowed. */
-struct dpo_safetensors_item {
-	const char *name;
-	const size_t *shape;
-	size_t rank;
-	const float *data;
-};
-
-/*
- * Write a whole file of F32 tensors in the given order; the header is padded so that data begin at
- * a multiple of 8.
- */
-enum dpo_status dpo_safetensors_write(struct dpo_out *out, const struct dpo_safetensors_item *items,
-	size_t n, struct dpo_error *err) DPO_MUST_CHECK;
-
 #endif

@@ -70,6 +70,55 @@ left() { # what is in this directory besides the two links
 	[ "$(left)" = "again out " ]
 }
 
+@test "shards above a size, with their index; --force takes them away again" {
+	"$bin/dpo-export" -q --max-shard-size 1KB -o out model
+	[ "$(ls out | grep -c '^model-0000[1-9]-of-0000[3-9].safetensors$')" -ge 3 ]
+	[ ! -e out/model.safetensors ]
+	python3 - <<-'END'
+	import json, os, struct
+	index, total = json.load(open("out/model.safetensors.index.json")), 0
+	for name in sorted(set(index["weight_map"].values())):
+	    with open("out/" + name, "rb") as file:
+	        header = json.loads(file.read(struct.unpack("<Q", file.read(8))[0]))
+	    header.pop("__metadata__")
+	    assert all(index["weight_map"][tensor] == name for tensor in header)
+	    size = max(entry["data_offsets"][1] for entry in header.values())
+	    assert size <= 1000 or len(header) == 1
+	    total += size
+	assert total == index["metadata"]["total_size"] and len(index["weight_map"]) == 16
+	END
+	"$bin/dpo-export" -q -o again out
+	python3 same.py model/model.safetensors again/model.safetensors
+	"$bin/dpo-export" -q --force -o out model
+	diff -r out again
+	[ "$(left)" = "again out " ]
+	run "$bin/dpo-export" --max-shard-size 5XB -o out model
+	[ "$status" -eq 2 ]
+}
+
+@test "16-bit weights: exact where they were, rounded to nearest even else" {
+	"$bin/dpo-export" -q -f safetensors --dtype bf16 -o half model
+	mkdir back
+	cp model/*.json model/merges.txt back
+	cp half back/model.safetensors
+	"$bin/dpo-export" -q -f safetensors --dtype bf16 back | cmp - half
+	"$bin/dpo-export" -q -f safetensors -o whole back
+	python3 - <<-'END'
+	import json, struct
+	def floats(path):
+	    with open(path, "rb") as file:
+	        header = json.loads(file.read(struct.unpack("<Q", file.read(8))[0]))
+	        data = file.read()
+	    header.pop("__metadata__", None)
+	    return {name: struct.unpack(f"<{(entry['data_offsets'][1] - entry['data_offsets'][0]) // 4}I",
+	            data[slice(*entry["data_offsets"])]) for name, entry in header.items()}
+	before, after = floats("model/model.safetensors"), floats("whole")
+	for name in before:
+	    for x, y in zip(before[name], after[name]):
+	        assert y == ((x + 0x7fff + (x >> 16 & 1)) >> 16 << 16), (name, hex(x), hex(y))
+	END
+}
+
 @test "a bare safetensors file, to a file and through a pipe, with any thread count" {
 	"$bin/dpo-export" -q -f safetensors -o out.safetensors model
 	python3 same.py model/model.safetensors out.safetensors
@@ -109,7 +158,7 @@ left() { # what is in this directory besides the two links
 }
 
 @test "usage errors: no -o for a directory, an unknown format, an input as output" {
-	for args in "model" "-o - model" "-f gguf -o out model" "-f peft -o out model" "--force -o model model" \
+	for args in "model" "-o - model" "-f onnx -o out model" "-f peft -o out model" "--force -o model model" \
 	    "-f safetensors -o model/model.safetensors model" "-o model/out model" "-o out model model"; do
 		run "$bin/dpo-export" $args
 		[ "$status" -eq 2 ]

@@ -98,7 +98,7 @@ write_gradients(const char *path, struct dpo_model *model, float *gradients)
 
 	model->weights = gradients;
 	check(dpo_out_open(&out, path, &err), &err);
-	check(dpo_export_safetensors(model, &out, &err), &err);
+	check(dpo_export_safetensors(model, DPO_DTYPE_F32, &out, &err), &err);
 	check(dpo_out_commit(&out, &err), &err);
 	model->weights = weights;
 }

@@ -8,6 +8,7 @@
 #include "identity.h"
 #include "model.h"
 #include "safetensors.h"
+#include "safewrite.h"
 #include "stream.h"
 #include "tensors.h"
 
@@ -80,7 +81,7 @@ put_items(const char *at, const char *name)
 	char path[512];
 
 	assert_int_equal(dpo_out_open(&out, fixture_path(path, at, name), &err), DPO_OK);
-	assert_int_equal(dpo_safetensors_write(&out, items, n_items, &err), DPO_OK);
+	assert_int_equal(dpo_safetensors_write(&out, items, n_items, DPO_DTYPE_F32, &err), DPO_OK);
 	assert_int_equal(dpo_out_commit(&out, &err), DPO_OK);
 }
 
@@ -738,7 +739,7 @@ an_export_is_whole_or_absent(void **unused)
 	(void)unused;
 	make(&model, GPT2);
 	fixture_path(path, directory, "out//");
-	assert_int_equal(dpo_export_begin(&export, &model, path, false, &err), DPO_OK);
+	assert_int_equal(dpo_export_begin(&export, &model, (struct dpo_export_form){ 0 }, path, false, &err), DPO_OK);
 	assert_int_equal(dpo_export_write(&export, &err), DPO_OK);
 	assert_int_not_equal(access(path, F_OK), 0);
 	assert_int_equal(access(export.temp, F_OK), 0);
@@ -750,11 +751,11 @@ an_export_is_whole_or_absent(void **unused)
 	assert_string_equal(model.tokenizer_id, other.tokenizer_id);
 	dpo_model_free(&other);
 
-	assert_int_equal(dpo_export_begin(&export, &model, path, false, &err), DPO_USAGE);
+	assert_int_equal(dpo_export_begin(&export, &model, (struct dpo_export_form){ 0 }, path, false, &err), DPO_USAGE);
 	dpo_export_free(&export);
 	/* Swapped while the model is another one. */
 	model.weights[0] += 1;
-	assert_int_equal(dpo_export_begin(&export, &model, path, true, &err), DPO_OK);
+	assert_int_equal(dpo_export_begin(&export, &model, (struct dpo_export_form){ 0 }, path, true, &err), DPO_OK);
 	assert_int_equal(dpo_export_write(&export, &err), DPO_OK);
 	assert_int_equal(dpo_export_commit(&export, &err), DPO_OK);
 	assert_int_not_equal(access(export.temp, F_OK), 0);
@@ -764,7 +765,7 @@ an_export_is_whole_or_absent(void **unused)
 	dpo_model_free(&other);
 
 	/* Given up half-way: nothing new, and what was there stays. */
-	assert_int_equal(dpo_export_begin(&export, &model, path, true, &err), DPO_OK);
+	assert_int_equal(dpo_export_begin(&export, &model, (struct dpo_export_form){ 0 }, path, true, &err), DPO_OK);
 	assert_int_equal(dpo_export_write(&export, &err), DPO_OK);
 	dpo_export_remove(&export);
 	assert_int_not_equal(access(export.temp, F_OK), 0);
@@ -772,7 +773,7 @@ an_export_is_whole_or_absent(void **unused)
 	assert_int_equal(access(fixture_path(inside, path, "model.safetensors"), F_OK), 0);
 
 	fixture_text(path, "thesis.tex", "dear");
-	assert_int_equal(dpo_export_begin(&export, &model, path, true, &err), DPO_USAGE);
+	assert_int_equal(dpo_export_begin(&export, &model, (struct dpo_export_form){ 0 }, path, true, &err), DPO_USAGE);
 	assert_non_null(strstr(err.text, "thesis.tex"));
 	dpo_export_free(&export);
 	dpo_model_free(&model);

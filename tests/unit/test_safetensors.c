@@ -2,6 +2,7 @@
 #include "bytes.h"
 #include "fixture.h"
 #include "safetensors.h"
+#include "safewrite.h"
 #include "shards.h"
 
 #include <math.h>
@@ -272,7 +273,7 @@ what_is_written_reads_back(void **unused)
 
 	(void)unused;
 	assert_int_equal(dpo_out_open(&out, fixture_path(path, directory, "f"), &err), DPO_OK);
-	assert_int_equal(dpo_safetensors_write(&out, items, 2, &err), DPO_OK);
+	assert_int_equal(dpo_safetensors_write(&out, items, 2, DPO_DTYPE_F32, &err), DPO_OK);
 	assert_int_equal(dpo_out_commit(&out, &err), DPO_OK);
 	assert_int_equal(dpo_safetensors_add(&set, path, &err), DPO_OK);
 	assert_int_equal(set.shards[0].data % 8, 0);

@@ -1,0 +1,115 @@
+#!/usr/bin/env bats
+# dpo-export -f gguf: every key and tensor, read by a reader of our own making in Python; and what cannot be written.
+
+setup() {
+	root="$BATS_TEST_DIRNAME/../.."
+	bin=${DPO_BIN:-$root/bin}
+	story="$root/testdata/story"
+	cd "$BATS_TEST_TMPDIR"
+}
+
+# A GPT-2 with the story's tokenizer and random weights, the largest $1.
+make_gpt2() {
+	mkdir -p gpt2
+	cp "$story"/tokenizer*.json gpt2
+	python3 - "$1" <<-'END'
+	import json, random, struct, sys
+	random.seed(5)
+	n, shapes = 8, {"wte.weight": [640, 8], "wpe.weight": [16, 8]}
+	for layer in range(2):
+	    for name, shape in {"ln_1.weight": [n], "ln_1.bias": [n], "attn.c_attn.weight": [n, 24], "attn.c_attn.bias": [24],
+	            "attn.c_proj.weight": [n, n], "attn.c_proj.bias": [n], "ln_2.weight": [n], "ln_2.bias": [n],
+	            "mlp.c_fc.weight": [n, 32], "mlp.c_fc.bias": [32], "mlp.c_proj.weight": [32, n], "mlp.c_proj.bias": [n]}.items():
+	        shapes[f"h.{layer}.{name}"] = shape
+	shapes |= {"ln_f.weight": [n], "ln_f.bias": [n]}
+	header, data = {}, b""
+	for name, shape in shapes.items():
+	    count = shape[0] * (shape[1] if len(shape) == 2 else 1)
+	    values = [random.uniform(-1, 1) for _ in range(count)]
+	    if name == "h.1.mlp.c_fc.weight":
+	        values[3] = float(sys.argv[1])
+	    header["transformer." + name] = {"dtype": "F32", "shape": shape, "data_offsets": [len(data), len(data) + 4 * count]}
+	    data += struct.pack(f"<{count}f", *values)
+	text = json.dumps(header).encode()
+	with open("gpt2/model.safetensors", "wb") as file:
+	    file.write(struct.pack("<Q", len(text)) + text + data)
+	with open("gpt2/config.json", "w") as file:
+	    json.dump({"model_type": "gpt2", "vocab_size": 640, "n_embd": n, "n_layer": 2, "n_head": 2, "n_positions": 16}, file)
+	END
+}
+
+@test "gguf: Llama with its Q and K in llama.cpp's order, GPT-2 transposed; F32, F16, BF16; file and pipe" {
+	make_gpt2 65519
+	for model in "$story" gpt2; do
+		for dtype in f32 f16 bf16; do
+			"$bin/dpo-export" -q -f gguf --dtype $dtype -o out.gguf "$model"
+			python3 "$root/tests/gguf_check.py" "$model" out.gguf $dtype
+			"$bin/dpo-export" -q -f gguf --dtype $dtype "$model" | cmp - out.gguf
+		done
+	done
+}
+
+@test "gguf: vocab.json and merges.txt, with CR LF, give the tokens and merges of tokenizer.json" {
+	make_gpt2 1
+	"$bin/dpo-export" -q -f gguf -o wanted.gguf gpt2
+	python3 - <<-'END'
+	import json
+	tokenizer = json.load(open("gpt2/tokenizer.json"))
+	vocab = tokenizer["model"]["vocab"] | {token["content"]: token["id"] for token in tokenizer["added_tokens"]}
+	json.dump(vocab, open("gpt2/vocab.json", "w"))
+	merges = [merge if isinstance(merge, str) else " ".join(merge) for merge in tokenizer["model"]["merges"]]
+	open("gpt2/merges.txt", "w", newline="").write("#version: 0.2\r\n" + "\r\n".join(merges) + "\r\n")
+	json.dump({"tokenizer_class": "GPT2Tokenizer", "eos_token": "<|endoftext|>"}, open("gpt2/tokenizer_config.json", "w"))
+	END
+	rm gpt2/tokenizer.json
+	"$bin/dpo-export" -q -f gguf -o out.gguf gpt2
+	python3 - "$root/tests" <<-'END'
+	import sys
+	sys.path.insert(0, sys.argv[1])
+	import gguf_check
+	(keys, tensors), (other, others) = gguf_check.read("out.gguf"), gguf_check.read("wanted.gguf")
+	for key in ("tokens", "token_type", "merges", "pre", "model", "eos_token_id"):
+	    assert keys[f"tokenizer.ggml.{key}"] == other[f"tokenizer.ggml.{key}"], key
+	assert tensors == others
+	END
+}
+
+@test "gguf: the Modelfile names the file beside it" {
+	mkdir out
+	"$bin/dpo-export" -q -f gguf --modelfile -o out/story.gguf "$story"
+	printf 'FROM ./story.gguf\nPARAMETER num_ctx 256\n' | diff - out/Modelfile
+	run "$bin/dpo-export" --modelfile -o hf "$story"
+	[ "$status" -eq 2 ]
+	run "$bin/dpo-export" -f gguf --modelfile "$story"
+	[ "$status" -eq 2 ]
+}
+
+@test "a number beyond F16 is refused by name, in every format; BF16 takes it" {
+	make_gpt2 65520
+	for format in gguf safetensors hf; do
+		run "$bin/dpo-export" -f $format --dtype f16 -o out gpt2
+		echo "$output"
+		[ "$status" -eq 3 ]
+		[ "$output" = 'dpo-export: tensor "transformer.h.1.mlp.c_fc.weight": holds 65520, beyond the range of F16; take BF16 or F32' ]
+		[ "$(ls -A)" = gpt2 ]
+		"$bin/dpo-export" -q -f $format --dtype bf16 -o out gpt2
+		rm -r out
+	done
+}
+
+@test "gguf: a tokenizer that llama.cpp does not know, and tokens without an embedding, are refused" {
+	make_gpt2 1
+	python3 - <<-'END'
+	import json
+	tree = json.load(open("gpt2/tokenizer.json"))
+	tree["pre_tokenizer"]["add_prefix_space"] = True
+	json.dump(tree, open("gpt2/tokenizer.json", "w"))
+	END
+	run "$bin/dpo-export" -f gguf -o out gpt2
+	[ "$status" -eq 3 ]
+	[[ "$output" == *'llama.cpp has no pre-tokenizer that is known to do what this tokenizer does: "ByteLevel(prefix)"' ]]
+	rm gpt2/tokenizer.json
+	run "$bin/dpo-export" -f gguf -o out gpt2
+	[ "$status" -eq 3 ]
+	[ "$(ls -A)" = gpt2 ]
+}
