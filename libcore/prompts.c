@@ -211,7 +211,9 @@ read_tokens(struct dpo_prompts *p, struct dpo_prompt *prompt, const cJSON *row, 
 		return dpo_fail(err, DPO_FORMAT, "\"prompt\" is neither a string nor a list of token ids");
 	if (!p->tokenizer)
 		return dpo_fail(err, DPO_FORMAT, "\"prompt\" is a text, and the model has no tokenizer");
-	return dpo_tokenizer_encode(p->tokenizer, item->valuestring, strlen(item->valuestring), true, &prompt->tokens, err);
+	/* A text of a chat template (rows.h) has its special tokens already. */
+	return dpo_tokenizer_encode(p->tokenizer, item->valuestring, strlen(item->valuestring),
+	    !cJSON_IsTrue(dpo_json_get(row, "rendered")), &prompt->tokens, err);
 }
 
 static enum dpo_status

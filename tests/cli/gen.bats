@@ -249,3 +249,24 @@ assert shown == {"\ufffd"}, shown'
 	exec 7>&-
 	wait $!
 }
+
+@test "gen: a prompt that a chat template rendered gets no special tokens" {
+	cd "$BATS_TEST_TMPDIR"
+	cp -r "$story" bos
+	python3 - <<-'END'
+	import json
+	tree = json.load(open("bos/tokenizer.json"))
+	tree["post_processor"] = {"type": "TemplateProcessing", "single": [{"SpecialToken": {"id": "<|endoftext|>", "type_id": 0}},
+	    {"Sequence": {"id": "A", "type_id": 0}}], "pair": [], "special_tokens": {"<|endoftext|>": {"id": "<|endoftext|>",
+	    "ids": [639], "tokens": ["<|endoftext|>"]}}}
+	json.dump(tree, open("bos/tokenizer.json", "w"))
+	END
+	ids() { # MODEL ROW: the ids of its greedy completion
+		echo "$2" | "$bin/dpo-gen" -q -m "$1" --temperature 0 --max-new-tokens 12 | head -1
+	}
+	plain=$(ids "$story" '{"prompt":"One day, Mia"}')
+	rendered=$(ids bos '{"prompt":"One day, Mia","rendered":true}')
+	begun=$(ids bos '{"prompt":"One day, Mia"}')
+	[ "${rendered/,\"rendered\":true/}" = "$plain" ]
+	[ "$begun" != "$plain" ]
+}
