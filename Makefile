@@ -69,7 +69,7 @@ bench: $(BIN)/bench/step $(BIN)/bench/gen ## where a training step's time goes (
 
 # Needs clang. FUZZ_SECONDS each; what was found lies in bin/fuzz.
 FUZZ_SECONDS ?= 60
-fuzzed = $(patsubst %,libcore/%.c,error size buffer bytes table utf8 random file json safetensors pickle zip torchfile)
+fuzzed = $(patsubst %,libcore/%.c,error size buffer bytes ids table utf8 random file json safetensors pickle zip torchfile)
 
 $(BIN)/fuzz/%: tests/fuzz/%.c $(fuzzed)
 	@mkdir -p $@.corpus
