@@ -8,7 +8,7 @@ setup_file() {
 	cd "$BATS_FILE_TMPDIR"
 	"$bin/dpo-tok" -q -m "$model" -o pairs.tok "$model/heldout.jsonl"
 	"$bin/dpo-reflogp" -q -m "$model" -o pairs.ref pairs.tok
-	unset OMP_WAIT_POLICY GOMP_SPINCOUNT
+	unset OMP_WAIT_POLICY GOMP_SPINCOUNT MAKEFLAGS MFLAGS MAKELEVEL
 }
 
 cpu() { # seconds of CPU of a command, and of all that it starts
