@@ -29,7 +29,7 @@ enum cli_kind {
 	CLI_TEXT,	/* const char *, NULL when absent */
 	CLI_INTEGER,	/* int64_t in [low, high] */
 	CLI_BYTES,	/* int64_t: an integer, perhaps with k, M, G, KB, MB, GB (powers of 1000) or KiB, MiB, GiB (of 1024) */
-	CLI_NUMBER,	/* double in [low, high], finite */
+	CLI_NUMBER,	/* double in [low, high], finite; a default of NaN is none */
 	CLI_CHOICE,	/* const char *, one of `choices` */
 	CLI_LIST,	/* struct cli_list: the option may be given several times */
 	CLI_HELP, CLI_VERSION,
@@ -84,6 +84,16 @@ size_t cli_parse(const struct cli_program *program, void *options, int argc, cha
 
 /* Whether the option of that long name was given, after cli_parse. */
 bool cli_given(const char *name);
+
+/*
+ * Options that act only with some choices of another one. Each that was given although none of its `bit` is in `uses` is a
+ * usage error: "--power has no effect with --lr-scheduler-type linear". name NULL ends the list.
+ */
+struct cli_use {
+	const char *name;
+	unsigned bit;
+};
+void cli_refuse_idle(const struct cli_use *list, unsigned uses, const char *option, const char *choice);
 
 /* ------------------------------------------------------------------ ending */
 

@@ -9,13 +9,15 @@
  */
 #include "training.h"
 
+#include <math.h>
 #include <string.h>
 
 static const struct training_options defaults = {
-	.loss = LOSS_DEFAULTS, .schedule = "linear", .order = "shuffle", .learning_rate = 1e-6, .beta1 = 0.9,
-	.beta2 = 0.999, .epsilon = 1e-8, .max_grad_norm = 1, .epochs = 3, .max_steps = -1, .batch_size = 8,
-	.accumulation = 1, .grad_slots = 1, .seed = 42, .logging_steps = 10, .save_steps = 500, .mixup_alpha = 0.6,
-	.sync_steps = 512,
+	.loss = LOSS_DEFAULTS, .schedule = "linear", .order = "shuffle", .learning_rate = 1e-6, .num_cycles = NAN,
+	.min_lr = NAN, .min_lr_rate = NAN, .lr_end = 1e-7, .power = 1, .timescale = NAN, .decay_type = "cosine",
+	.optim = "adamw", .beta1 = 0.9, .beta2 = 0.999, .epsilon = 1e-8, .rms_alpha = 0.99, .rms_epsilon = 1e-8,
+	.max_grad_norm = 1, .epochs = 3, .max_steps = -1, .batch_size = 8, .accumulation = 1, .grad_slots = 1, .seed = 42,
+	.logging_steps = 10, .save_steps = 500, .mixup_alpha = 0.6, .sync_steps = 512,
 };
 
 static const char *const orders[] = { "shuffle", "sequential", NULL };
@@ -28,13 +30,26 @@ static const struct cli_option table[] = {
 	{ "model", 'm', CLI_TEXT, AT(model), "MODEL", "the model to train: a directory or a stream", 0, 0, NULL },
 	{ "init", 0, CLI_TEXT, AT(init), "CONFIG", "start from random weights for this config.json", 0, 0, NULL },
 	CLI_LOSS(struct training_options),
-	{ "learning-rate", 0, CLI_NUMBER, AT(learning_rate), "RATE", "peak learning rate of AdamW", 0, 1e6, NULL },
+	{ "learning-rate", 0, CLI_NUMBER, AT(learning_rate), "RATE", "peak learning rate", 0, 1e6, NULL },
 	{ "lr-scheduler-type", 0, CLI_CHOICE, AT(schedule), "NAME", "how the learning rate goes", 0, 0, dpo_schedule_names },
 	{ "warmup-steps", 0, CLI_NUMBER, AT(warmup_steps), "N", "steps of warm-up; below 1 a share of all steps", 0, HUGE_COUNT, NULL },
+	{ "num-cycles", 0, CLI_NUMBER, AT(num_cycles), "N", "waves of a cosine schedule, or its restarts", 0, HUGE_COUNT, NULL },
+	{ "min-lr", 0, CLI_NUMBER, AT(min_lr), "RATE", "cosine_with_min_lr: least learning rate", 0, 1e6, NULL },
+	{ "min-lr-rate", 0, CLI_NUMBER, AT(min_lr_rate), "SHARE", "the same as a share of the peak", 0, 1, NULL },
+	{ "lr-end", 0, CLI_NUMBER, AT(lr_end), "RATE", "polynomial: learning rate at the end", 0, 1e6, NULL },
+	{ "power", 0, CLI_NUMBER, AT(power), "P", "polynomial: its power", 0, 1000, NULL },
+	{ "timescale", 0, CLI_NUMBER, AT(timescale), "N", "inverse_sqrt: steps until 0.7 of the peak", 1, HUGE_COUNT, NULL },
+	{ "num-decay-steps", 0, CLI_INTEGER, AT(num_decay_steps), "N", "warmup_stable_decay: steps that fall at the end", 1, HUGE_COUNT, NULL },
+	{ "decay-type", 0, CLI_CHOICE, AT(decay_type), "NAME", "warmup_stable_decay: how they fall", 0, 0, dpo_decay_names },
+	{ "min-lr-ratio", 0, CLI_NUMBER, AT(min_lr_ratio), "SHARE", "warmup_stable_decay: least share of the peak", 0, 1, NULL },
+	{ "optim", 0, CLI_CHOICE, AT(optim), "NAME", "the optimizer", 0, 0, dpo_optim_names },
 	{ "weight-decay", 0, CLI_NUMBER, AT(weight_decay), "D", "decay of all but biases and norm weights", 0, 1e6, NULL },
 	{ "adam-beta1", 0, CLI_NUMBER, AT(beta1), "B", "decay of AdamW's first moment", 0, 0.9999999, NULL },
 	{ "adam-beta2", 0, CLI_NUMBER, AT(beta2), "B", "decay of AdamW's second moment", 0, 0.9999999, NULL },
 	{ "adam-epsilon", 0, CLI_NUMBER, AT(epsilon), "E", "AdamW's epsilon", 0, 1, NULL },
+	{ "rmsprop-alpha", 0, CLI_NUMBER, AT(rms_alpha), "A", "decay of RMSprop's mean square", 0, 0.9999999, NULL },
+	{ "rmsprop-epsilon", 0, CLI_NUMBER, AT(rms_epsilon), "E", "RMSprop's epsilon", 0, 1, NULL },
+	{ "momentum", 0, CLI_NUMBER, AT(momentum), "M", "of sgd", 0, 0.9999999, NULL },
 	{ "max-grad-norm", 0, CLI_NUMBER, AT(max_grad_norm), "NORM", "clip the gradient to this norm; 0: do not", 0, 1e30, NULL },
 	{ "num-train-epochs", 0, CLI_NUMBER, AT(epochs), "N", "passes over the data, also 0.5", 1e-9, HUGE_COUNT, NULL },
 	{ "max-steps", 0, CLI_INTEGER, AT(max_steps), "N", "so many steps instead of epochs; -1: by epochs", -1, HUGE_COUNT, NULL },
@@ -66,6 +81,37 @@ static const struct cli_program program = {
 
 /* ------------------------------------------------------------------ options */
 
+/* The settings of schedule and optimizer must be there where they are needed, and nowhere else. */
+static void
+check_choices(const struct training_options *options)
+{
+	static const struct cli_use of_schedule[] = {
+		{ "num-cycles", DPO_USES_CYCLES }, { "min-lr", DPO_USES_MIN_LR }, { "min-lr-rate", DPO_USES_MIN_LR },
+		{ "lr-end", DPO_USES_POLYNOMIAL }, { "power", DPO_USES_POLYNOMIAL }, { "timescale", DPO_USES_TIMESCALE },
+		{ "num-decay-steps", DPO_USES_DECAY }, { "decay-type", DPO_USES_DECAY }, { "min-lr-ratio", DPO_USES_DECAY },
+		{ NULL, 0 },
+	};
+	static const struct cli_use of_optim[] = {
+		{ "adam-beta1", DPO_USES_ADAM }, { "adam-beta2", DPO_USES_ADAM }, { "adam-epsilon", DPO_USES_ADAM },
+		{ "rmsprop-alpha", DPO_USES_RMSPROP }, { "rmsprop-epsilon", DPO_USES_RMSPROP },
+		{ "momentum", DPO_USES_MOMENTUM }, { NULL, 0 },
+	};
+	unsigned uses = dpo_schedule_find(options->schedule)->uses;
+
+	cli_refuse_idle(of_schedule, uses, "lr-scheduler-type", options->schedule);
+	cli_refuse_idle(of_optim, dpo_optim_find(options->optim)->uses, "optim", options->optim);
+	if (options->warmup_steps > 0 && !(uses & DPO_USES_WARMUP))
+		cli_usage("--warmup-steps: constant has no warm-up; use constant_with_warmup");
+	if ((uses & DPO_USES_MIN_LR) && isnan(options->min_lr) == isnan(options->min_lr_rate))
+		cli_usage("%s needs one of --min-lr and --min-lr-rate", options->schedule);
+	if ((uses & DPO_USES_MIN_LR) && options->min_lr > options->learning_rate)
+		cli_usage("--min-lr: %g is above the learning rate", options->min_lr);
+	if ((uses & DPO_USES_POLYNOMIAL) && !(options->lr_end < options->learning_rate))
+		cli_usage("--lr-end: %g is not below the learning rate", options->lr_end);
+	if ((uses & DPO_USES_DECAY) && options->num_decay_steps == 0)
+		cli_usage("%s needs --num-decay-steps", options->schedule);
+}
+
 static void
 check_options(const struct training_options *options, const struct dpo_objective *objective, const char *path)
 {
@@ -77,8 +123,7 @@ check_options(const struct training_options *options, const struct dpo_objective
 		cli_usage("--eval: standard input is for the rows to train on");
 	if (options->max_steps == 0)
 		cli_usage("--max-steps: 0 steps train nothing");
-	if (options->warmup_steps > 0 && strcmp(options->schedule, "constant") == 0)
-		cli_usage("--warmup-steps: constant has no warm-up; use constant_with_warmup");
+	check_choices(options);
 	if (options->eval_steps && !options->eval)
 		cli_usage("--eval-steps without --eval");
 	if (!options->checkpoint && (options->max_time > 0 || options->restart))
@@ -106,14 +151,46 @@ check_outputs(const struct training_options *options)
 	}
 }
 
+/* Where the name is in a list that ends with NULL; it is there. */
+static int
+place_of(const char *name, const char *const *list)
+{
+	int i = 0;
+
+	while (strcmp(list[i], name) != 0)
+		i++;
+	return i;
+}
+
+static struct dpo_schedule_settings
+make_schedule(const struct training_options *options)
+{
+	return (struct dpo_schedule_settings){
+		.schedule = dpo_schedule_find(options->schedule), .warmup_steps = options->warmup_steps,
+		.num_cycles = options->num_cycles, .min_lr = options->min_lr, .min_lr_rate = options->min_lr_rate,
+		.lr_end = options->lr_end, .power = options->power, .timescale = options->timescale,
+		.num_decay_steps = (double)options->num_decay_steps, .min_lr_ratio = options->min_lr_ratio,
+		.decay_type = (enum dpo_decay)place_of(options->decay_type, dpo_decay_names),
+	};
+}
+
+static struct dpo_optim_settings
+make_optim(const struct training_options *options)
+{
+	return (struct dpo_optim_settings){
+		.optimizer = dpo_optim_find(options->optim), .beta1 = options->beta1, .beta2 = options->beta2,
+		.epsilon = options->epsilon, .alpha = options->rms_alpha, .rms_epsilon = options->rms_epsilon,
+		.momentum = options->momentum, .weight_decay = options->weight_decay,
+	};
+}
+
 static struct dpo_recipe
 make_recipe(const struct training_options *options)
 {
 	return (struct dpo_recipe){
-		.objective = loss_objective(&options->loss),
-		.optim = { options->beta1, options->beta2, options->epsilon, options->weight_decay },
-		.learning_rate = options->learning_rate, .schedule = dpo_schedule_find(options->schedule),
-		.warmup_steps = options->warmup_steps, .max_grad_norm = options->max_grad_norm, .epochs = options->epochs,
+		.objective = loss_objective(&options->loss), .optim = make_optim(options),
+		.learning_rate = options->learning_rate, .schedule = make_schedule(options),
+		.max_grad_norm = options->max_grad_norm, .epochs = options->epochs,
 		.max_steps = options->max_steps > 0 ? (uint64_t)options->max_steps : 0,
 		.batch_size = (uint64_t)(options->batch_size * options->accumulation),
 		.grad_slots = (uint64_t)options->grad_slots, .seed = (uint64_t)options->seed,

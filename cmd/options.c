@@ -63,7 +63,8 @@ print_default(const struct cli_option *option, const void *field)
 		print_bytes(*(const int64_t *)field);
 		break;
 	case CLI_NUMBER:
-		printf(" [%g]", *(const double *)field);
+		if (!isnan(*(const double *)field))
+			printf(" [%g]", *(const double *)field);
 		break;
 	case CLI_TEXT:
 	case CLI_CHOICE:
@@ -284,4 +285,12 @@ cli_parse(const struct cli_program *program, void *options, int argc, char **arg
 		cli_wait_passively(argv);
 	cli_set_loudness(common->quiet, common->verbose);
 	return count;
+}
+
+void
+cli_refuse_idle(const struct cli_use *list, unsigned uses, const char *option, const char *choice)
+{
+	for (; list->name; list++)
+		if (!(list->bit & uses) && cli_given(list->name))
+			cli_usage("--%s has no effect with --%s %s", list->name, option, choice);
 }

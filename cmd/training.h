@@ -20,9 +20,11 @@ struct training_options {
 	struct cli_common common;
 	const char *model, *init;
 	struct loss_options loss;
-	const char *schedule, *order;
-	double learning_rate, warmup_steps, weight_decay, beta1, beta2, epsilon, max_grad_norm, epochs, max_time;
+	const char *schedule, *decay_type, *optim, *order;
+	double learning_rate, warmup_steps, num_cycles, min_lr, min_lr_rate, lr_end, power, timescale, min_lr_ratio;
+	double weight_decay, beta1, beta2, epsilon, rms_alpha, rms_epsilon, momentum, max_grad_norm, epochs, max_time;
 	int64_t max_steps, batch_size, accumulation, grad_slots, seed, logging_steps, eval_steps, save_steps;
+	int64_t num_decay_steps;
 	const char *log, *eval, *checkpoint;
 	bool restart, other_reference, sync_ref;
 	double mixup_alpha;

@@ -15,7 +15,6 @@
 
 enum { PIECE = 4 << 20 };
 
-static const char *const prefixes[DPO_CHECKPOINT_BLOCKS] = { "params/", "adam_m/", "adam_v/", "reference/" };
 static const char state_name[] = "state.json", log_name[] = "log.jsonl";
 
 /* ------------------------------------------------------------------ writing */
@@ -66,8 +65,7 @@ write_file(struct dpo_writer *writer, const struct dpo_header *header, const cha
 
 enum dpo_status
 dpo_checkpoint_write(struct dpo_out *out, const cJSON *run, const struct dpo_buffer *state,
-    const struct dpo_buffer *log, const struct dpo_params *params,
-    const float *const blocks[DPO_CHECKPOINT_BLOCKS], struct dpo_error *err)
+    const struct dpo_buffer *log, const struct dpo_params_block *blocks, size_t n_blocks, struct dpo_error *err)
 {
 	struct dpo_header header = { 0 };
 	struct dpo_writer *writer = NULL;
@@ -78,9 +76,8 @@ dpo_checkpoint_write(struct dpo_out *out, const cJSON *run, const struct dpo_buf
 	    (status = write_file(writer, &header, state_name, state, err)) != DPO_OK ||
 	    (status = write_file(writer, &header, log_name, log, err)) != DPO_OK)
 		goto out;
-	for (size_t b = 0; b < DPO_CHECKPOINT_BLOCKS && status == DPO_OK; b++)
-		if (blocks[b])
-			status = dpo_tensors_write(writer, &header, prefixes[b], params, blocks[b], err);
+	for (size_t b = 0; b < n_blocks && status == DPO_OK; b++)
+		status = dpo_tensors_write(writer, &header, blocks[b].prefix, blocks[b].params, blocks[b].data, err);
 	if (status == DPO_OK)
 		status = dpo_writer_end(writer, NULL, err);
 out:
@@ -234,15 +231,15 @@ take_file(struct dpo_checkpoint *checkpoint, const char *name, struct dpo_buffer
 
 /* The tensors, of which the first record is at hand, up to END. */
 static enum dpo_status
-take_blocks(struct dpo_checkpoint *checkpoint, const struct dpo_params *params,
-    float *const blocks[DPO_CHECKPOINT_BLOCKS], struct dpo_error *err)
+take_blocks(struct dpo_checkpoint *checkpoint, const struct dpo_params_block *blocks, size_t n_blocks,
+    struct dpo_error *err)
 {
 	enum dpo_status status = DPO_OK;
 
-	for (size_t b = 0; b < DPO_CHECKPOINT_BLOCKS; b++) {
-		struct dpo_tensors_fill fill = { .params = params, .prefix = prefixes[b], .block = blocks[b] };
+	for (size_t b = 0; b < n_blocks; b++) {
+		struct dpo_tensors_fill fill = { .params = blocks[b].params, .prefix = blocks[b].prefix, .block = blocks[b].data };
 
-		while (blocks[b] && !dpo_tensors_full(&fill)) {
+		while (!dpo_tensors_full(&fill)) {
 			if (status == DPO_END)
 				return dpo_fail(err, DPO_FORMAT, "tensors are missing");
 			if (status == DPO_OK)
@@ -258,7 +255,7 @@ take_blocks(struct dpo_checkpoint *checkpoint, const struct dpo_params *params,
 
 enum dpo_status
 dpo_checkpoint_read(struct dpo_checkpoint *checkpoint, struct dpo_buffer *state, struct dpo_buffer *log,
-    const struct dpo_params *params, float *const blocks[DPO_CHECKPOINT_BLOCKS], struct dpo_error *err)
+    const struct dpo_params_block *blocks, size_t n_blocks, struct dpo_error *err)
 {
 	enum dpo_status status = dpo_reader_next(checkpoint->reader, checkpoint->values, err);
 
@@ -269,7 +266,7 @@ dpo_checkpoint_read(struct dpo_checkpoint *checkpoint, struct dpo_buffer *state,
 	if (status == DPO_OK)
 		status = take_file(checkpoint, log_name, log, err);
 	if (status == DPO_OK)
-		status = take_blocks(checkpoint, params, blocks, err);
+		status = take_blocks(checkpoint, blocks, n_blocks, err);
 	return status;
 }
 

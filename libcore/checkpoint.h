@@ -3,10 +3,11 @@
  * params, tensors.
  *
  * A stream of kind "checkpoint" (dpo-stream(5)) with the columns name, shape, offset, data of a model stream and `bytes`:
- * the file "state.json" (one record), "log.jsonl" (records of at most 4 MiB, `offset` in bytes), then all tensors three
- * times, as params/NAME, adam_m/NAME and adam_v/NAME, and a fourth time as reference/NAME where the reference moves. The header's one stage holds in its settings the identity of the
- * run, `run`: a JSON object of everything that shapes the run's result. Whoever writes it does so through struct
- * dpo_out, so that the file is whole or absent.
+ * the file "state.json" (one record), "log.jsonl" (records of at most 4 MiB, `offset` in bytes), then the tensors of each
+ * block: the weights as params/NAME and whatever else the run carries from step to step, as AdamW's moments adam_m/NAME
+ * and adam_v/NAME, or reference/NAME where the reference moves. Which blocks there are follows from the identity of the
+ * run. The header's one stage holds it in its settings, `run`: a JSON object of everything that shapes the run's result.
+ * Whoever writes it does so through struct dpo_out, so that the file is whole or absent.
  */
 #ifndef DPO_CHECKPOINT_H
 #define DPO_CHECKPOINT_H
@@ -17,14 +18,12 @@
 #include "header.h"
 #include "params.h"
 
-enum { DPO_CHECKPOINT_BLOCKS = 4 };	/* params, adam_m, adam_v, reference; NULL for none */
-
 struct dpo_checkpoint;
 
 /* Write all of it, END included; the caller commits out. state is JSON text. */
 enum dpo_status dpo_checkpoint_write(struct dpo_out *out, const cJSON *run, const struct dpo_buffer *state,
-	const struct dpo_buffer *log, const struct dpo_params *params,
-	const float *const blocks[DPO_CHECKPOINT_BLOCKS], struct dpo_error *err) DPO_MUST_CHECK;
+	const struct dpo_buffer *log, const struct dpo_params_block *blocks, size_t n_blocks, struct dpo_error *err)
+	DPO_MUST_CHECK;
 
 /* Open the file at path and read its header. No such file: DPO_OK and *checkpoint NULL. A stream of another kind is DPO_MISMATCH. */
 enum dpo_status dpo_checkpoint_open(struct dpo_checkpoint **checkpoint, const char *path, struct dpo_error *err)
@@ -40,10 +39,13 @@ const cJSON *dpo_checkpoint_run(const struct dpo_checkpoint *checkpoint);
 enum dpo_status dpo_checkpoint_same(const struct dpo_checkpoint *checkpoint, const cJSON *run, struct dpo_error *err)
 	DPO_MUST_CHECK;
 
-/* Read everything up to the verified END; state and log are appended to, blocks filled. After an error they hold rubbish. */
+/*
+ * Read everything up to the verified END; state and log are appended to, the data of the blocks, which must be those that
+ * were written, filled. After an error they hold rubbish.
+ */
 enum dpo_status dpo_checkpoint_read(struct dpo_checkpoint *checkpoint, struct dpo_buffer *state,
-	struct dpo_buffer *log, const struct dpo_params *params, float *const blocks[DPO_CHECKPOINT_BLOCKS],
-	struct dpo_error *err) DPO_MUST_CHECK;
+	struct dpo_buffer *log, const struct dpo_params_block *blocks, size_t n_blocks, struct dpo_error *err)
+	DPO_MUST_CHECK;
 
 /*
  * Remove the temporary files that killed runs left beside the checkpoint at path: .NAME.16 hex digits.tmp. Best effort;

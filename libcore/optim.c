@@ -32,29 +32,56 @@ cut_into_spans(struct dpo_optim_span *spans, const struct dpo_params *params)
 	return n;
 }
 
+static enum dpo_status
+add_state(struct dpo_optim *optim, const char *prefix, const struct dpo_params *params, struct dpo_error *err)
+{
+	float *data = dpo_alloc_aligned(params->total, sizeof *data);
+
+	optim->states[optim->n_states++] = (struct dpo_params_block){ prefix, params, data };
+	return data ? DPO_OK : dpo_fail_memory(err);
+}
+
+static enum dpo_status
+add_states(struct dpo_optim *optim, struct dpo_error *err)
+{
+	const struct dpo_optimizer *optimizer = optim->settings.optimizer;
+	enum dpo_status status = DPO_OK;
+
+	if (!optimizer->step) {
+		status = dpo_adafactor_init(&optim->adafactor, optim->params, err);
+		return status == DPO_OK ? add_state(optim, "adafactor/", &optim->adafactor.factors, err) : status;
+	}
+	if ((optimizer->uses & DPO_USES_MOMENTUM) && optim->settings.momentum == 0)
+		return DPO_OK;
+	for (size_t i = 0; i < DPO_OPTIM_STATES && optimizer->states[i] && status == DPO_OK; i++)
+		status = add_state(optim, optimizer->states[i], optim->params, err);
+	return status;
+}
+
 enum dpo_status
 dpo_optim_init(struct dpo_optim *optim, const struct dpo_params *params, const struct dpo_optim_settings *settings,
     int threads, struct dpo_error *err)
 {
-	*optim = (struct dpo_optim){ .settings = *settings, .total = params->total, .threads = threads };
+	enum dpo_status status;
+
+	*optim = (struct dpo_optim){ .settings = *settings, .params = params, .threads = threads };
 	optim->n_spans = cut_into_spans(NULL, params);
-	optim->m = dpo_alloc_aligned(params->total, sizeof *optim->m);
-	optim->v = dpo_alloc_aligned(params->total, sizeof *optim->v);
 	optim->spans = dpo_alloc(optim->n_spans, sizeof *optim->spans);
 	optim->partial = dpo_alloc(optim->n_spans, sizeof *optim->partial);
-	if (!optim->m || !optim->v || !optim->spans || !optim->partial) {
+	status = optim->spans && optim->partial ? add_states(optim, err) : dpo_fail_memory(err);
+	if (status != DPO_OK)
 		dpo_optim_free(optim);
-		return dpo_fail_memory(err);
-	}
-	(void)cut_into_spans(optim->spans, params);
-	return DPO_OK;
+	else
+		(void)cut_into_spans(optim->spans, params);
+	return status;
 }
 
 void
 dpo_optim_free(struct dpo_optim *optim)
 {
-	free(optim->m);
-	free(optim->v);
+	for (size_t i = 0; i < optim->n_states; i++)
+		free(optim->states[i].data);
+	dpo_adafactor_free(&optim->adafactor);
 	free(optim->spans);
 	free(optim->partial);
 	*optim = (struct dpo_optim){ 0 };
@@ -120,35 +147,104 @@ dpo_optim_add(struct dpo_optim *optim, float *to, float *from)
 	dpo_parallel_for(optim->threads, optim->n_spans, add_span, &addition);
 }
 
-/* ------------------------------------------------------------------ the step */
+/* ------------------------------------------------------------------ the steps */
 
-struct update {
+struct dpo_optim_update {
 	const struct dpo_optim *optim;
 	float *weights, *gradients;
-	struct dpo_adamw adamw;
+	double lr;
+	float scale;			/* of the gradient */
+	struct dpo_adamw adamw;		/* but for its keep */
 };
 
 static void
-update_span(void *context, size_t item)
+adamw(const struct dpo_optim_update *u, size_t offset, size_t count, double weight_decay)
 {
-	const struct update *u = context;
-	const struct dpo_optim_span *span = &u->optim->spans[item];
-	struct dpo_adamw adamw = u->adamw;
+	struct dpo_adamw step = u->adamw;
 
-	adamw.keep = span->decay ? adamw.keep : 1.0f;
-	dpo_vector_adamw(&adamw, u->weights + span->offset, u->gradients + span->offset, u->optim->m + span->offset,
-	    u->optim->v + span->offset, span->count);
+	step.keep = (float)(1.0 - u->lr * weight_decay);
+	dpo_vector_adamw(&step, u->weights + offset, u->gradients + offset, u->optim->states[0].data + offset,
+	    u->optim->states[1].data + offset, count);
+}
+
+static void
+rmsprop(const struct dpo_optim_update *u, size_t offset, size_t count, double weight_decay)
+{
+	const struct dpo_optim_settings *s = &u->optim->settings;
+	float *p = u->weights + offset, *gradient = u->gradients + offset, *v = u->optim->states[0].data + offset;
+	float alpha = (float)s->alpha, rest = (float)(1.0 - s->alpha), epsilon = (float)s->rms_epsilon, lr = (float)u->lr;
+	float decay = (float)weight_decay;
+
+	for (size_t i = 0; i < count; i++) {
+		float g = gradient[i] * u->scale + decay * p[i];
+
+		v[i] = v[i] * alpha + rest * g * g;
+		p[i] -= lr * (g / (sqrtf(v[i]) + epsilon));
+		gradient[i] = 0;
+	}
+}
+
+static void
+sgd(const struct dpo_optim_update *u, size_t offset, size_t count, double weight_decay)
+{
+	float *p = u->weights + offset, *gradient = u->gradients + offset;
+	float *b = u->optim->n_states ? u->optim->states[0].data + offset : NULL;
+	float momentum = (float)u->optim->settings.momentum, lr = (float)u->lr, decay = (float)weight_decay;
+
+	for (size_t i = 0; i < count; i++) {
+		float g = gradient[i] * u->scale + decay * p[i];
+
+		if (b)
+			g = b[i] = b[i] * momentum + g;
+		p[i] -= lr * g;
+		gradient[i] = 0;
+	}
+}
+
+const struct dpo_optimizer dpo_optimizers[] = {
+	{ "adamw", "Loshchilov and Hutter 2019, arXiv:1711.05101; torch.optim.AdamW", DPO_USES_ADAM, { "adam_m/", "adam_v/" },
+	  adamw },
+	{ "rmsprop", "Hinton 2012, lecture 6e; torch.optim.RMSprop", DPO_USES_RMSPROP, { "rmsprop_v/", NULL }, rmsprop },
+	{ "sgd", "Polyak 1964; torch.optim.SGD", DPO_USES_MOMENTUM, { "momentum/", NULL }, sgd },
+	{ "adafactor", "Shazeer and Stern 2018, arXiv:1804.04235; transformers.Adafactor", 0, { NULL, NULL }, NULL },
+	{ 0 },
+};
+
+const char *const dpo_optim_names[] = { "adamw", "rmsprop", "sgd", "adafactor", NULL };
+
+const struct dpo_optimizer *
+dpo_optim_find(const char *name)
+{
+	for (const struct dpo_optimizer *optimizer = dpo_optimizers; optimizer->name; optimizer++)
+		if (strcmp(optimizer->name, name) == 0)
+			return optimizer;
+	return NULL;
+}
+
+static void
+step_span(void *context, size_t item)
+{
+	const struct dpo_optim_update *update = context;
+	const struct dpo_optim *optim = update->optim;
+	const struct dpo_optim_span *span = &optim->spans[item];
+
+	optim->settings.optimizer->step(update, span->offset, span->count,
+	    span->decay ? optim->settings.weight_decay : 0.0);
 }
 
 void
 dpo_optim_step(struct dpo_optim *optim, float *weights, float *gradients, uint64_t t, double lr, double scale)
 {
 	const struct dpo_optim_settings *s = &optim->settings;
-	struct update update = { .optim = optim, .weights = weights, .gradients = gradients, .adamw = {
-		.keep = (float)(1.0 - lr * s->weight_decay), .scale = (float)scale,
+	struct dpo_optim_update update = { .optim = optim, .weights = weights, .gradients = gradients, .lr = lr,
+		.scale = (float)scale, .adamw = { .scale = (float)scale,
 		.one_minus_beta1 = (float)(1.0 - s->beta1), .beta2 = (float)s->beta2,
 		.one_minus_beta2 = (float)(1.0 - s->beta2), .rate = (float)(lr / (1.0 - pow(s->beta1, (double)t))),
 		.root = (float)sqrt(1.0 - pow(s->beta2, (double)t)), .epsilon = (float)s->epsilon } };
 
-	dpo_parallel_for(optim->threads, optim->n_spans, update_span, &update);
+	if (s->optimizer->step)
+		dpo_parallel_for(optim->threads, optim->n_spans, step_span, &update);
+	else
+		dpo_adafactor_step(&optim->adafactor, optim->params, weights, gradients, optim->states[0].data, t, lr, scale,
+		    s->weight_decay, optim->threads);
 }

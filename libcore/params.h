@@ -35,6 +35,13 @@ struct dpo_params {
 	size_t parameters;	/* elements of all tensors */
 };
 
+/* Floats by such a table, and how their names begin in a stream. */
+struct dpo_params_block {
+	const char *prefix;			/* "adam_m/" */
+	const struct dpo_params *params;
+	float *data;				/* params->total */
+};
+
 /* Build the table for config. */
 enum dpo_status dpo_params_init(struct dpo_params *params, const struct dpo_config *config,
 	struct dpo_error *err)

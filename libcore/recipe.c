@@ -3,19 +3,21 @@
 #include "buffer.h"
 #include "json.h"
 
+#include <math.h>
 #include <string.h>
 
 struct number {
 	const char *name;
 	double value;
-	bool present;
+	bool acts;		/* settings without effect are left out */
 };
 
 static bool
 add_numbers(cJSON *object, const struct number *numbers, size_t n)
 {
 	for (size_t i = 0; i < n; i++)
-		if (numbers[i].present && !cJSON_AddNumberToObject(object, numbers[i].name, numbers[i].value))
+		if (numbers[i].acts && !isnan(numbers[i].value) &&
+		    !cJSON_AddNumberToObject(object, numbers[i].name, numbers[i].value))
 			return false;
 	return true;
 }
@@ -74,16 +76,58 @@ add_objective(cJSON *object, const struct dpo_objective *o)
 	    (!o->reference_free || cJSON_AddTrueToObject(object, "reference_free")) && add_columns(object, o);
 }
 
+static bool
+add_schedule(cJSON *object, const struct dpo_schedule_settings *s)
+{
+	unsigned uses = s->schedule->uses;
+	const struct number numbers[] = {
+		{ "warmup_steps", s->warmup_steps, true },
+		{ "num_cycles", s->num_cycles, uses & DPO_USES_CYCLES },
+		{ "min_lr", s->min_lr, uses & DPO_USES_MIN_LR },
+		{ "min_lr_rate", s->min_lr_rate, uses & DPO_USES_MIN_LR },
+		{ "lr_end", s->lr_end, uses & DPO_USES_POLYNOMIAL },
+		{ "power", s->power, uses & DPO_USES_POLYNOMIAL },
+		{ "timescale", s->timescale, uses & DPO_USES_TIMESCALE },
+		{ "num_decay_steps", s->num_decay_steps, uses & DPO_USES_DECAY },
+		{ "min_lr_ratio", s->min_lr_ratio, uses & DPO_USES_DECAY },
+	};
+
+	return cJSON_AddStringToObject(object, "lr_scheduler_type", s->schedule->name) &&
+	    add_numbers(object, numbers, sizeof numbers / sizeof *numbers) &&
+	    (!(uses & DPO_USES_DECAY) || cJSON_AddStringToObject(object, "decay_type", dpo_decay_names[s->decay_type]));
+}
+
+static bool
+add_optim(cJSON *object, const struct dpo_optim_settings *s)
+{
+	unsigned uses = s->optimizer->uses;
+	const struct number numbers[] = {
+		{ "weight_decay", s->weight_decay, true },
+		{ "adam_beta1", s->beta1, uses & DPO_USES_ADAM },
+		{ "adam_beta2", s->beta2, uses & DPO_USES_ADAM },
+		{ "adam_epsilon", s->epsilon, uses & DPO_USES_ADAM },
+		{ "rmsprop_alpha", s->alpha, uses & DPO_USES_RMSPROP },
+		{ "rmsprop_epsilon", s->rms_epsilon, uses & DPO_USES_RMSPROP },
+		{ "momentum", s->momentum, uses & DPO_USES_MOMENTUM },
+	};
+
+	return cJSON_AddStringToObject(object, "optim", s->optimizer->name) &&
+	    add_numbers(object, numbers, sizeof numbers / sizeof *numbers);
+}
+
+static bool
+add_sync(cJSON *object, const struct dpo_recipe *r)
+{
+	return !r->ref_sync_steps || (cJSON_AddTrueToObject(object, "sync_ref_model") &&
+	    cJSON_AddNumberToObject(object, "ref_model_mixup_alpha", r->ref_mixup_alpha) &&
+	    cJSON_AddNumberToObject(object, "ref_model_sync_steps", (double)r->ref_sync_steps));
+}
+
 cJSON *
 dpo_recipe_json(const struct dpo_recipe *recipe)
 {
 	const struct number numbers[] = {
 		{ "learning_rate", recipe->learning_rate, true },
-		{ "warmup_steps", recipe->warmup_steps, true },
-		{ "weight_decay", recipe->optim.weight_decay, true },
-		{ "adam_beta1", recipe->optim.beta1, true },
-		{ "adam_beta2", recipe->optim.beta2, true },
-		{ "adam_epsilon", recipe->optim.epsilon, true },
 		{ "max_grad_norm", recipe->max_grad_norm, true },
 		{ "num_train_epochs", recipe->epochs, true },
 		{ "max_steps", recipe->max_steps ? (double)recipe->max_steps : -1, true },
@@ -92,18 +136,13 @@ dpo_recipe_json(const struct dpo_recipe *recipe)
 		{ "seed", (double)recipe->seed, true },
 	};
 	cJSON *object = cJSON_CreateObject();
-	bool good = object && add_objective(object, &recipe->objective) &&
-	    cJSON_AddStringToObject(object, "lr_scheduler_type", dpo_schedule_names[recipe->schedule]) &&
-	    cJSON_AddStringToObject(object, "order", recipe->shuffle ? "shuffle" : "sequential") &&
-	    add_numbers(object, numbers, sizeof numbers / sizeof *numbers);
 
-	if (good && recipe->ref_sync_steps)
-		good = cJSON_AddTrueToObject(object, "sync_ref_model") &&
-		    cJSON_AddNumberToObject(object, "ref_model_mixup_alpha", recipe->ref_mixup_alpha) &&
-		    cJSON_AddNumberToObject(object, "ref_model_sync_steps", (double)recipe->ref_sync_steps);
-	if (!good) {
-		cJSON_Delete(object);
-		return NULL;
-	}
-	return object;
+	if (object && add_objective(object, &recipe->objective) &&
+	    cJSON_AddStringToObject(object, "order", recipe->shuffle ? "shuffle" : "sequential") &&
+	    add_numbers(object, numbers, sizeof numbers / sizeof *numbers) &&
+	    add_schedule(object, &recipe->schedule) && add_optim(object, &recipe->optim) &&
+	    add_sync(object, recipe))
+		return object;
+	cJSON_Delete(object);
+	return NULL;
 }

@@ -1,5 +1,5 @@
 /*
- * recipe - the settings of a training run, with TRL's names. Layer 7; uses buffer, json, objective, schedule, optim.
+ * recipe - the settings of a training run, with TRL's names. Layer 8; uses buffer, json, objective, schedule, optim.
  */
 #ifndef DPO_RECIPE_H
 #define DPO_RECIPE_H
@@ -14,8 +14,7 @@ struct dpo_recipe {
 	struct dpo_objective objective;
 	struct dpo_optim_settings optim;
 	double learning_rate;		/* the peak */
-	enum dpo_schedule schedule;
-	double warmup_steps;		/* below 1: share of all steps */
+	struct dpo_schedule_settings schedule;
 	double max_grad_norm;		/* 0: no clipping */
 	double epochs;
 	uint64_t max_steps;		/* 0: as many as the epochs have */

@@ -13,6 +13,7 @@
 #include <string.h>
 
 enum { DEPTH_MAX = 33 };	/* of the tree over grad_slots */
+enum { BLOCKS_MAX = 2 + DPO_OPTIM_STATES };
 
 struct dpo_train {
 	struct dpo_recipe recipe;
@@ -24,7 +25,8 @@ struct dpo_train {
 	float *gradients[DEPTH_MAX];		/* owned; all zero between steps */
 	struct dpo_tokens tokens;
 	struct dpo_order order;
-	uint64_t steps_per_epoch, total, warmup;
+	struct dpo_schedule_plan schedule;
+	uint64_t steps_per_epoch, total;
 
 	uint64_t done;				/* steps */
 	uint64_t evaluated;			/* the step after which the last evaluation was */
@@ -59,7 +61,7 @@ plan_steps(struct dpo_train *train)
 	train->steps_per_epoch = rows / recipe->batch_size + (rows % recipe->batch_size != 0);
 	train->total = recipe->max_steps ? recipe->max_steps :
 	    (uint64_t)ceil(recipe->epochs * (double)train->steps_per_epoch);
-	train->warmup = dpo_schedule_warmup(recipe->warmup_steps, train->total);
+	train->schedule = dpo_schedule_plan(&recipe->schedule, recipe->learning_rate, train->total);
 	train->order = (struct dpo_order){ .rows = train->data->rows, .seed = recipe->seed, .shuffle = recipe->shuffle };
 }
 
@@ -262,8 +264,7 @@ update(struct dpo_train *train, struct batch *batch, struct dpo_error *err)
 	const struct dpo_recipe *recipe = &train->recipe;
 	struct dpo_metric_values values;
 	double norm = dpo_optim_norm(&train->optim, train->gradients[0]);
-	double lr = recipe->learning_rate *
-	    dpo_schedule_factor(recipe->schedule, train->done, train->warmup, train->total);
+	double lr = recipe->learning_rate * dpo_schedule_factor(&train->schedule, train->done);
 
 	if (!isfinite(norm))
 		return bad_gradient(train, batch, norm, err);
@@ -490,16 +491,31 @@ read_state(struct dpo_train *train, const struct dpo_buffer *text, struct dpo_er
 	return status;
 }
 
+/* All that is carried from step to step; their number. */
+static size_t
+list_blocks(const struct dpo_train *train, struct dpo_params_block blocks[BLOCKS_MAX])
+{
+	size_t n = 0;
+
+	blocks[n++] = (struct dpo_params_block){ "params/", &train->model->params, train->model->weights };
+	for (size_t i = 0; i < train->optim.n_states; i++)
+		blocks[n++] = train->optim.states[i];
+	if (train->reference)
+		blocks[n++] = (struct dpo_params_block){ "reference/", &train->model->params, dpo_train_reference(train) };
+	return n;
+}
+
 enum dpo_status
 dpo_train_save(const struct dpo_train *train, const cJSON *run, struct dpo_out *out, struct dpo_error *err)
 {
-	const float *const blocks[] = { train->model->weights, train->optim.m, train->optim.v, dpo_train_reference(train) };
+	struct dpo_params_block blocks[BLOCKS_MAX];
+	size_t n = list_blocks(train, blocks);
 	struct dpo_buffer state = { 0 };
 	enum dpo_status status;
 
 	write_state(train, &state);
 	status = state.failed ? dpo_fail_memory(err) :
-	    dpo_checkpoint_write(out, run, &state, &train->log, &train->model->params, blocks, err);
+	    dpo_checkpoint_write(out, run, &state, &train->log, blocks, n, err);
 	dpo_buffer_free(&state);
 	return status;
 }
@@ -507,12 +523,13 @@ dpo_train_save(const struct dpo_train *train, const cJSON *run, struct dpo_out *
 enum dpo_status
 dpo_train_resume(struct dpo_train *train, struct dpo_checkpoint *checkpoint, struct dpo_error *err)
 {
-	float *const blocks[] = { train->model->weights, train->optim.m, train->optim.v, dpo_train_reference(train) };
+	struct dpo_params_block blocks[BLOCKS_MAX];
+	size_t n = list_blocks(train, blocks);
 	struct dpo_buffer state = { 0 };
 	enum dpo_status status;
 
 	dpo_buffer_clear(&train->log);
-	status = dpo_checkpoint_read(checkpoint, &state, &train->log, &train->model->params, blocks, err);
+	status = dpo_checkpoint_read(checkpoint, &state, &train->log, blocks, n, err);
 	if (status == DPO_OK)
 		status = read_state(train, &state, err);
 	if (status == DPO_OK && train->reference)

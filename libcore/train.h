@@ -23,8 +23,8 @@ struct dpo_train;
 
 /*
  * A run at step 0. Everything is borrowed but the recipe, which is copied; model's weights are trained in place while
- * model->id stays that of the start. eval is NULL for none. Memory: besides the model 3 floats per parameter, one more
- * for each doubling of grad_slots, and what reference.h says where the reference moves.
+ * model->id stays that of the start. eval is NULL for none. Memory: besides the model one float per parameter, one
+ * more for each doubling of grad_slots, the states of the optimizer, and what reference.h says where the reference moves.
  */
 enum dpo_status dpo_train_new(struct dpo_train **train, const struct dpo_recipe *recipe, struct dpo_model *model,
 	struct dpo_rowset *data, struct dpo_rowset *eval, int threads, struct dpo_error *err) DPO_MUST_CHECK;

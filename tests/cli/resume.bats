@@ -159,6 +159,30 @@ same_as() { # want|long|brief: the finished run in work, and nothing left over
 	same_as long
 }
 
+@test "every optimizer: stopped and resumed, the same bytes; the checkpoint holds its states and no others" {
+	for optim in "adamw params/ adam_m/ adam_v/" "rmsprop params/ rmsprop_v/" "sgd params/" "sgd --momentum 0.5 params/ momentum/" \
+		"adafactor params/ adafactor/"; do
+		options=$(echo "$optim" | sed 's| *params/.*||') states=$(echo "$optim" | sed 's|^.* params/|params/|')
+		args="-q $(settings) --optim $options --num-train-epochs 2"
+		rm -rf work; mkdir work
+		"$bin/dpo-train" $args --log one.log -o one.dpo pairs.ref
+		"$bin/dpo-train" $args --save-steps 3 --checkpoint work/c --log work/log -o work/policy pairs.ref 2> /dev/null 3>&- &
+		pid=$!
+		while [ ! -e work/c ]; do sleep 0.005; done
+		kill -KILL $pid 2> /dev/null || true
+		wait $pid 2> /dev/null || true
+		if [ -e work/c ]; then
+			"$bin/dpo-cat" work/c | grep -oE '"name":"[a-z_]+/' | cut -d'"' -f4 | uniq | tr '\n' ' ' > names
+			echo "$options: $(cat names)"
+			[ "$(cat names)" = "$states " ]
+		fi
+		"$bin/dpo-train" $args --save-steps 3 --checkpoint work/c --log work/log -o work/policy pairs.ref
+		rm -f work/.policy.*.tmp
+		cmp one.dpo work/policy
+		cmp one.log work/log
+	done
+}
+
 @test "a checkpoint of another run is refused by name, and --restart discards it" {
 	short --max-time 0.000001 pairs.ref || [ $? -eq 75 ]
 	[ -e work/c ]

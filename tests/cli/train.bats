@@ -170,6 +170,58 @@ for number, line in enumerate(open("moved.log")):
 	"$bin/dpo-cat" --check pairs.ref
 }
 
+@test "an option without effect on the schedule or optimizer chosen is a usage error, as is one that is missing" {
+	bad() { # OPTIONS...: refused, and what is said names the first option
+		run "$bin/dpo-train" -q -m base.dpo "$@" pairs.ref
+		echo "$*: $status ${lines[0]}"
+		[ "$status" -eq 2 ] && [[ "${lines[0]}" == *"$1"* ]]
+	}
+	bad --power 1
+	bad --min-lr 0 --lr-scheduler-type cosine
+	bad --num-cycles 1 --lr-scheduler-type polynomial
+	bad --timescale 5 --lr-scheduler-type constant_with_warmup
+	bad --decay-type linear --lr-scheduler-type cosine
+	bad --momentum 0
+	bad --adam-beta1 0.9 --optim rmsprop
+	bad --rmsprop-alpha 0.99 --optim adafactor
+	bad --min-lr 1 --lr-scheduler-type cosine_with_min_lr
+	bad --lr-end 1 --lr-scheduler-type polynomial
+	run "$bin/dpo-train" -q -m base.dpo --lr-scheduler-type cosine_with_min_lr pairs.ref
+	[ "$status" -eq 2 ] && [[ "$output" == *"one of --min-lr and --min-lr-rate"* ]]
+	run "$bin/dpo-train" -q -m base.dpo --lr-scheduler-type cosine_with_min_lr --min-lr 0 --min-lr-rate 0 pairs.ref
+	[ "$status" -eq 2 ]
+	run "$bin/dpo-train" -q -m base.dpo --lr-scheduler-type warmup_stable_decay pairs.ref
+	[ "$status" -eq 2 ] && [[ "$output" == *"--num-decay-steps"* ]]
+}
+
+@test "every schedule moves the learning rate as its formula says" {
+	rates() { # OPTIONS...: of eight steps
+		"$bin/dpo-train" -q -m base.dpo --learning-rate 1e-3 --batch-size 3 --num-train-epochs 1 --logging-steps 1 --log r.log \
+			-o r.dpo "$@" pairs.ref
+		python3 -c 'import json
+print(*(format(1e3 * json.loads(line)["learning_rate"], ".4f") for line in open("r.log")))'
+	}
+	[ "$(rates --lr-scheduler-type cosine_with_min_lr --min-lr 2e-4)" = "1.0000 0.9696 0.8828 0.7531 0.6000 0.4469 0.3172 0.2304" ]
+	[ "$(rates --lr-scheduler-type polynomial --power 2 --lr-end 1e-4)" = "1.0000 0.7891 0.6063 0.4516 0.3250 0.2266 0.1562 0.1141" ]
+	[ "$(rates --lr-scheduler-type inverse_sqrt --warmup-steps 2)" = "0.0000 0.5000 1.0000 0.8165 0.7071 0.6325 0.5774 0.5345" ]
+	[ "$(rates --lr-scheduler-type warmup_stable_decay --num-decay-steps 4 --decay-type linear)" = \
+		"1.0000 1.0000 1.0000 1.0000 1.0000 0.7500 0.5000 0.2500" ]
+	"$bin/dpo-cat" --header r.dpo | grep -q '"lr_scheduler_type":"warmup_stable_decay".*"num_decay_steps":4.*"decay_type":"linear"'
+}
+
+@test "every optimizer learns" {
+	for optim in "adamw --learning-rate 1e-2" "rmsprop --learning-rate 1e-2" "sgd --learning-rate 1" \
+		"sgd --momentum 0.9 --learning-rate 0.3" "adafactor --learning-rate 1e-2"; do
+		"$bin/dpo-train" -q -m base.dpo --optim $optim --num-train-epochs 8 --log l.log -o l.dpo pairs.ref
+		echo "$optim: $(tail -1 l.log)"
+		python3 -c 'import json
+last = [json.loads(line) for line in open("l.log")][-1]
+assert last["loss"] < 0.6 and last["rewards/accuracies"] > 0.9, last'
+		"$bin/dpo-cat" --header l.dpo | grep -q "\"optim\":\"${optim%% *}\""
+	done
+	[ "$("$bin/dpo-cat" --header l.dpo | sed 's/.*"optim"//' | grep -c adam_beta1)" -eq 0 ]	# in the last stage
+}
+
 @test "a run that diverges stops, names the step, and leaves no policy" {
 	run "$bin/dpo-train" -q -m base.dpo --learning-rate 1e30 --max-grad-norm 0 -o no.dpo pairs.ref
 	[ "$status" -eq 1 ] && [[ "$output" == *"step 2: "*'record "'* ]]

@@ -29,6 +29,18 @@ json(const char *text)
 	return tree;
 }
 
+enum { BLOCKS = 4 };
+
+/* The blocks as AdamW has them, and that of a reference. */
+static void
+name_blocks(struct dpo_params_block named[BLOCKS], float blocks[][32])
+{
+	static const char *const prefixes[BLOCKS] = { "params/", "adam_m/", "adam_v/", "reference/" };
+
+	for (size_t b = 0; b < BLOCKS; b++)
+		named[b] = (struct dpo_params_block){ prefixes[b], &params, blocks[b] };
+}
+
 static void
 fill(float *block, float start)
 {
@@ -40,20 +52,21 @@ fill(float *block, float start)
 static void
 write_one(const char *path, size_t n, bool reference)
 {
-	float blocks[DPO_CHECKPOINT_BLOCKS][32] = { { 0 } };
-	const float *const all[] = { blocks[0], blocks[1], blocks[2], reference ? blocks[3] : NULL };
+	float blocks[BLOCKS][32] = { { 0 } };
+	struct dpo_params_block all[BLOCKS];
 	struct dpo_buffer state = { 0 }, log = { 0 };
 	cJSON *run = json("{\"beta\":0.1,\"model\":\"ab\",\"nested\":{\"x\":1},\"kernel\":\"K\"}");
 	struct dpo_error err;
 	struct dpo_out out;
 
-	for (size_t b = 0; b < DPO_CHECKPOINT_BLOCKS; b++)
+	name_blocks(all, blocks);
+	for (size_t b = 0; b < BLOCKS; b++)
 		fill(blocks[b], 100 * (float)b);
 	dpo_buffer_string(&state, "{\"step\":3}");
 	for (size_t i = 0; i < n; i++)
 		dpo_buffer_byte(&log, (uint8_t)('a' + i % 26));
 	assert_int_equal(dpo_out_open(&out, path, &err), DPO_OK);
-	assert_int_equal(dpo_checkpoint_write(&out, run, &state, &log, &params, all, &err), DPO_OK);
+	assert_int_equal(dpo_checkpoint_write(&out, run, &state, &log, all, reference ? 4 : 3, &err), DPO_OK);
 	assert_int_equal(dpo_out_commit(&out, &err), DPO_OK);
 	dpo_buffer_free(&state);
 	dpo_buffer_free(&log);
@@ -63,13 +76,14 @@ write_one(const char *path, size_t n, bool reference)
 static enum dpo_status
 read_back(const char *path, float blocks[][32], bool reference, struct dpo_buffer *state, struct dpo_buffer *log)
 {
-	float *const all[] = { blocks[0], blocks[1], blocks[2], reference ? blocks[3] : NULL };
+	struct dpo_params_block all[BLOCKS];
 	struct dpo_checkpoint *checkpoint;
 	struct dpo_error err;
 	enum dpo_status status = dpo_checkpoint_open(&checkpoint, path, &err);
 
+	name_blocks(all, blocks);
 	if (status == DPO_OK)
-		status = dpo_checkpoint_read(checkpoint, state, log, &params, all, &err);
+		status = dpo_checkpoint_read(checkpoint, state, log, all, reference ? 4 : 3, &err);
 	dpo_checkpoint_close(checkpoint);
 	return status;
 }
@@ -78,7 +92,7 @@ static void
 what_goes_in_comes_out(void **unused)
 {
 	static const size_t lengths[] = { 0, 1, 5000, (4 << 20) + 17 };
-	float blocks[DPO_CHECKPOINT_BLOCKS][32] = { { 0 } }, want[32] = { 0 };
+	float blocks[BLOCKS][32] = { { 0 } }, want[32] = { 0 };
 	char path[512];
 
 	(void)unused;
@@ -103,7 +117,7 @@ what_goes_in_comes_out(void **unused)
 static void
 a_block_too_few_or_too_many_is_refused(void **unused)
 {
-	float blocks[DPO_CHECKPOINT_BLOCKS][32];
+	float blocks[BLOCKS][32];
 	struct dpo_buffer state = { 0 }, log = { 0 };
 	char path[512];
 
@@ -147,7 +161,7 @@ another_run_is_refused_by_name(void **unused)
 static void
 absent_damaged_and_short_files(void **unused)
 {
-	float blocks[DPO_CHECKPOINT_BLOCKS][32];
+	float blocks[BLOCKS][32];
 	struct dpo_buffer state = { 0 }, log = { 0 };
 	struct dpo_checkpoint *checkpoint;
 	char path[512];
