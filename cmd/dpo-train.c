@@ -20,6 +20,7 @@ static const struct training_options defaults = {
 	.logging_steps = 10, .save_steps = 500, .mixup_alpha = 0.6, .sync_steps = 512,
 };
 
+static const char *const truths[] = { "true", "false", NULL };
 static const char *const orders[] = { "shuffle", "sequential", NULL };
 
 #define AT(field) offsetof(struct training_options, field)
@@ -62,6 +63,11 @@ static const struct cli_option table[] = {
 	{ "logging-steps", 0, CLI_INTEGER, AT(logging_steps), "N", "average and log every N steps", 1, HUGE_COUNT, NULL },
 	{ "eval", 0, CLI_TEXT, AT(eval), "FILE", "held-out rows to evaluate on, at the end at least", 0, 0, NULL },
 	{ "eval-steps", 0, CLI_INTEGER, AT(eval_steps), "N", "evaluate every N steps; 0: only at the end", 0, HUGE_COUNT, NULL },
+	{ "early-stopping-patience", 0, CLI_INTEGER, AT(patience), "N", "stop after N evaluations without a better one; 0: never", 0, HUGE_COUNT, NULL },
+	{ "early-stopping-threshold", 0, CLI_NUMBER, AT(patience_threshold), "X", "better is more than X better", 0, 1e30, NULL },
+	{ "metric-for-best-model", 0, CLI_TEXT, AT(best_metric), "NAME", "metric of the evaluations that decides: loss without it", 0, 0, NULL },
+	{ "greater-is-better", 0, CLI_CHOICE, AT(greater_is_better), "TRUTH", "of that metric; without it all but losses", 0, 0, truths },
+	{ "load-best-model-at-end", 0, CLI_FLAG, AT(load_best), NULL, "write the weights of the best evaluation", 0, 0, NULL },
 	{ "checkpoint", 0, CLI_TEXT, AT(checkpoint), "FILE", "go on from FILE if it is there; write checkpoints to it", 0, 0, NULL },
 	{ "save-steps", 0, CLI_INTEGER, AT(save_steps), "N", "write a checkpoint every N steps", 1, HUGE_COUNT, NULL },
 	{ "restart", 0, CLI_FLAG, AT(restart), NULL, "discard the checkpoint and begin again", 0, 0, NULL },
@@ -112,6 +118,22 @@ check_choices(const struct training_options *options)
 		cli_usage("%s needs --num-decay-steps", options->schedule);
 }
 
+/* Evaluations that decide need evaluations, and something to decide. */
+static void
+check_best(const struct training_options *options)
+{
+	static const char *const only_with_it[] = { "metric-for-best-model", "greater-is-better" };
+	bool decides = options->patience > 0 || options->load_best;
+
+	for (size_t i = 0; i < sizeof only_with_it / sizeof *only_with_it; i++)
+		if (!decides && cli_given(only_with_it[i]))
+			cli_usage("--%s without --early-stopping-patience or --load-best-model-at-end", only_with_it[i]);
+	if (options->patience == 0 && cli_given("early-stopping-threshold"))
+		cli_usage("--early-stopping-threshold without --early-stopping-patience");
+	if (decides && !options->eval_steps)
+		cli_usage("--early-stopping-patience and --load-best-model-at-end need --eval FILE and --eval-steps N");
+}
+
 static void
 check_options(const struct training_options *options, const struct dpo_objective *objective, const char *path)
 {
@@ -124,6 +146,7 @@ check_options(const struct training_options *options, const struct dpo_objective
 	if (options->max_steps == 0)
 		cli_usage("--max-steps: 0 steps train nothing");
 	check_choices(options);
+	check_best(options);
 	if (options->eval_steps && !options->eval)
 		cli_usage("--eval-steps without --eval");
 	if (!options->checkpoint && (options->max_time > 0 || options->restart))
@@ -184,6 +207,29 @@ make_optim(const struct training_options *options)
 	};
 }
 
+/* The metric that decides, without "eval_"; NULL if none does. */
+static const char *
+best_metric(const struct training_options *options)
+{
+	const char *name = options->best_metric ? options->best_metric : "loss";
+
+	if (options->patience == 0 && !options->load_best)
+		return NULL;
+	return strncmp(name, "eval_", 5) == 0 ? name + 5 : name;
+}
+
+/* Hugging Face's rule: what ends in "loss" should be small. */
+static bool
+greater_is_better(const struct training_options *options)
+{
+	const char *name = options->best_metric ? options->best_metric : "loss";
+	size_t n = strlen(name);
+
+	if (options->greater_is_better)
+		return strcmp(options->greater_is_better, "true") == 0;
+	return n < 4 || strcmp(name + n - 4, "loss") != 0;
+}
+
 static struct dpo_recipe
 make_recipe(const struct training_options *options)
 {
@@ -194,9 +240,11 @@ make_recipe(const struct training_options *options)
 		.max_steps = options->max_steps > 0 ? (uint64_t)options->max_steps : 0,
 		.batch_size = (uint64_t)(options->batch_size * options->accumulation),
 		.grad_slots = (uint64_t)options->grad_slots, .seed = (uint64_t)options->seed,
-		.shuffle = strcmp(options->order, "shuffle") == 0, .logging_steps = (uint64_t)options->logging_steps,
-		.eval_steps = (uint64_t)options->eval_steps, .ref_mixup_alpha = options->mixup_alpha,
-		.ref_sync_steps = options->sync_ref ? (uint64_t)options->sync_steps : 0,
+		.shuffle = strcmp(options->order, "shuffle") == 0, .best_metric = best_metric(options),
+		.greater_is_better = greater_is_better(options), .patience = (uint64_t)options->patience,
+		.patience_threshold = options->patience_threshold, .load_best = options->load_best,
+		.logging_steps = (uint64_t)options->logging_steps, .eval_steps = (uint64_t)options->eval_steps,
+		.ref_mixup_alpha = options->mixup_alpha, .ref_sync_steps = options->sync_ref ? (uint64_t)options->sync_steps : 0,
 	};
 }
 

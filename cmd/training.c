@@ -171,6 +171,8 @@ make_stages(const struct training *training, struct dpo_header *header, struct d
 		return status;
 	stage = cJSON_GetArrayItem(stages, cJSON_GetArraySize(stages) - 1);
 	if (!add_tip(stage, "data", &training->data) ||
+	    (training->recipe.best_metric && (!add_tip(stage, "eval", &training->eval) ||
+	    !cJSON_AddNumberToObject(stage, "eval_steps", (double)training->recipe.eval_steps))) ||
 	    (training->recipe.objective.reference && !cJSON_AddStringToObject(stage, "reference", reference ? reference : "")))
 		return dpo_fail_memory(err);
 	return add_synced_reference(training, stage, err);
@@ -272,6 +274,9 @@ training_begin(struct training *training)
 	const struct training_options *options = training->options;
 	struct dpo_error err;
 
+	if (training->recipe.load_best)
+		cli_note("--load-best-model-at-end keeps a second copy of the weights: %.1f MB",
+		    (double)training->model.params.total * sizeof(float) / 1e6);
 	training->run = make_run(training);
 	if (options->sync_ref)
 		announce_sync(training);
@@ -337,6 +342,23 @@ training_run(struct training *training)
 	cli_check(status, &err);
 }
 
+/* After the last step: what there is to be said of the run, and the weights that it ends in. */
+static void
+end(struct training *training)
+{
+	struct dpo_finding found[DPO_WATCH_FINDINGS];
+	struct dpo_error err;
+	size_t n;
+
+	cli_check(dpo_train_end(training->train, found, &n, &err), &err);
+	write_log(training);
+	for (size_t i = 0; i < n; i++)
+		cli_warn("%s", found[i].text);
+	if (dpo_train_done(training->train) < dpo_train_total(training->train))
+		cli_note("stopped early, after step %llu of %llu", (unsigned long long)dpo_train_done(training->train),
+		    (unsigned long long)dpo_train_total(training->train));
+}
+
 void
 training_finish(struct training *training, struct dpo_out *out)
 {
@@ -344,6 +366,7 @@ training_finish(struct training *training, struct dpo_out *out)
 	struct dpo_header header = { 0 };
 	struct dpo_error err;
 
+	end(training);
 	if (out->fd < 0)
 		cli_output(out, options->common.output, true);
 	cli_check(make_stages(training, &header, &err), &err);
@@ -357,7 +380,7 @@ training_finish(struct training *training, struct dpo_out *out)
 	if (options->checkpoint && unlink(options->checkpoint) != 0 && errno != ENOENT)
 		fail_on(options->checkpoint);
 	cli_note("%llu steps on %zu rows, last loss %.4f: policy %.16s",
-	    (unsigned long long)dpo_train_total(training->train), training->data.rows.rows, dpo_train_loss(training->train),
+	    (unsigned long long)dpo_train_done(training->train), training->data.rows.rows, dpo_train_loss(training->train),
 	    training->model.id);
 }
 

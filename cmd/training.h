@@ -25,10 +25,10 @@ struct training_options {
 	double weight_decay, beta1, beta2, epsilon, rms_alpha, rms_epsilon, momentum, max_grad_norm, epochs, max_time;
 	int64_t max_steps, batch_size, accumulation, grad_slots, seed, logging_steps, eval_steps, save_steps;
 	int64_t num_decay_steps;
-	const char *log, *eval, *checkpoint;
-	bool restart, other_reference, sync_ref;
-	double mixup_alpha;
-	int64_t sync_steps;
+	const char *log, *eval, *checkpoint, *best_metric, *greater_is_better;
+	int64_t patience, sync_steps;
+	double patience_threshold, mixup_alpha;
+	bool restart, other_reference, sync_ref, load_best;
 };
 
 /* A stream of rows held in memory. */

@@ -3,6 +3,7 @@
 #include "json.h"
 
 #include <inttypes.h>
+#include <string.h>
 
 static const char *const metric_names[DPO_METRICS] = {
 	[DPO_METRIC_LOSS] = "loss",
@@ -24,6 +25,16 @@ const char *
 dpo_metric_name(enum dpo_metric metric)
 {
 	return metric_names[metric];
+}
+
+enum dpo_metric
+dpo_metric_find(const char *name)
+{
+	int i = 0;
+
+	while (i < DPO_METRICS && strcmp(metric_names[i], name) != 0)
+		i++;
+	return (enum dpo_metric)i;
 }
 
 void

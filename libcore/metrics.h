@@ -33,6 +33,8 @@ enum dpo_metric {
 
 /* The name in the log, "rewards/chosen". */
 const char *dpo_metric_name(enum dpo_metric metric);
+/* The metric of that name, or DPO_METRICS. */
+enum dpo_metric dpo_metric_find(const char *name);
 
 /* Sums over the rows of a batch; {0} is empty. */
 struct dpo_metrics {

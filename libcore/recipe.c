@@ -123,6 +123,21 @@ add_sync(cJSON *object, const struct dpo_recipe *r)
 	    cJSON_AddNumberToObject(object, "ref_model_sync_steps", (double)r->ref_sync_steps));
 }
 
+/* Evaluations that decide shape the policy. */
+static bool
+add_best(cJSON *object, const struct dpo_recipe *r)
+{
+	const struct number numbers[] = {
+		{ "early_stopping_patience", (double)r->patience, true },
+		{ "early_stopping_threshold", r->patience_threshold, true },
+	};
+
+	return !r->best_metric || (cJSON_AddStringToObject(object, "metric_for_best_model", r->best_metric) &&
+	    cJSON_AddBoolToObject(object, "greater_is_better", r->greater_is_better) &&
+	    cJSON_AddBoolToObject(object, "load_best_model_at_end", r->load_best) &&
+	    add_numbers(object, numbers, sizeof numbers / sizeof *numbers));
+}
+
 cJSON *
 dpo_recipe_json(const struct dpo_recipe *recipe)
 {
@@ -141,7 +156,7 @@ dpo_recipe_json(const struct dpo_recipe *recipe)
 	    cJSON_AddStringToObject(object, "order", recipe->shuffle ? "shuffle" : "sequential") &&
 	    add_numbers(object, numbers, sizeof numbers / sizeof *numbers) &&
 	    add_schedule(object, &recipe->schedule) && add_optim(object, &recipe->optim) &&
-	    add_sync(object, recipe))
+	    add_sync(object, recipe) && add_best(object, recipe))
 		return object;
 	cJSON_Delete(object);
 	return NULL;

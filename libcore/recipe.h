@@ -24,6 +24,13 @@ struct dpo_recipe {
 	bool shuffle;
 	double ref_mixup_alpha;		/* of reference.h */
 	uint64_t ref_sync_steps;	/* 0: the reference stays as it is */
+	/* Evaluations that decide (best.h). */
+	const char *best_metric;	/* without "eval_"; NULL: none decides */
+	bool greater_is_better;
+	uint64_t patience;		/* 0: never stop early */
+	double patience_threshold;
+	bool load_best;			/* the policy is that of the best evaluation */
+
 	uint64_t logging_steps;
 	uint64_t eval_steps;		/* 0: only after the last step */
 };

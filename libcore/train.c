@@ -1,11 +1,13 @@
 #include "train.h"
 
+#include "best.h"
 #include "eval.h"
 #include "json.h"
 #include "metrics.h"
 #include "random.h"
 #include "reference.h"
 #include "size.h"
+#include "state.h"
 
 #include <inttypes.h>
 #include <math.h>
@@ -13,7 +15,7 @@
 #include <string.h>
 
 enum { DEPTH_MAX = 33 };	/* of the tree over grad_slots */
-enum { BLOCKS_MAX = 2 + DPO_OPTIM_STATES };
+enum { BLOCKS_MAX = 3 + DPO_OPTIM_STATES };
 
 struct dpo_train {
 	struct dpo_recipe recipe;
@@ -32,6 +34,8 @@ struct dpo_train {
 	uint64_t evaluated;			/* the step after which the last evaluation was */
 	uint64_t num_tokens;
 	struct dpo_metric_window window;
+	struct dpo_watch watch;
+	struct dpo_best best;
 	struct dpo_buffer log;
 	double last_loss;
 
@@ -48,6 +52,7 @@ struct batch {
 	size_t ticked;
 	struct dpo_outcome *outcomes;	/* owned; of each row, if a loss sorts the batch, else NULL */
 	struct dpo_metrics metrics;
+	struct dpo_watch_sums watch;
 };
 
 /* ------------------------------------------------------------------ setting up */
@@ -62,6 +67,7 @@ plan_steps(struct dpo_train *train)
 	train->total = recipe->max_steps ? recipe->max_steps :
 	    (uint64_t)ceil(recipe->epochs * (double)train->steps_per_epoch);
 	train->schedule = dpo_schedule_plan(&recipe->schedule, recipe->learning_rate, train->total);
+	dpo_watch_init(&train->watch, train->total, train->steps_per_epoch, recipe->batch_size);
 	train->order = (struct dpo_order){ .rows = train->data->rows, .seed = recipe->seed, .shuffle = recipe->shuffle };
 }
 
@@ -75,11 +81,25 @@ tree_depth(uint64_t slots)
 	return depth;
 }
 
+/* Which metrics an evaluation has. */
+static void
+evaluated_metrics(const struct dpo_train *train, struct dpo_metric_values *values)
+{
+	struct dpo_metrics none = { 0 };
+
+	if (train->eval) {
+		none.answers = train->eval->columns.answers;
+		none.reference = train->eval->columns.reference || train->recipe.objective.reference_free;
+	}
+	dpo_metrics_mean(&none, &train->recipe.objective, values);
+}
+
 enum dpo_status
 dpo_train_new(struct dpo_train **result, const struct dpo_recipe *recipe, struct dpo_model *model,
     struct dpo_rowset *data, struct dpo_rowset *eval, int threads, struct dpo_error *err)
 {
 	struct dpo_train *train = *result = dpo_alloc(1, sizeof *train);
+	struct dpo_metric_values values;
 	enum dpo_status status;
 
 	if (!train)
@@ -89,7 +109,10 @@ dpo_train_new(struct dpo_train **result, const struct dpo_recipe *recipe, struct
 	train->data = data;
 	train->eval = eval;
 	plan_steps(train);
-	status = dpo_optim_init(&train->optim, &model->params, &recipe->optim, threads, err);
+	evaluated_metrics(train, &values);
+	status = dpo_best_init(&train->best, recipe, values.present, &model->params, err);
+	if (status == DPO_OK)
+		status = dpo_optim_init(&train->optim, &model->params, &recipe->optim, threads, err);
 	for (size_t d = 0; d < tree_depth(recipe->grad_slots) && status == DPO_OK; d++)
 		if (!(train->gradients[d] = dpo_alloc_aligned(model->params.total, sizeof(float))))
 			status = dpo_fail_memory(err);
@@ -113,6 +136,7 @@ dpo_train_free(struct dpo_train *train)
 	dpo_scorer_free(train->scorer);
 	dpo_reference_free(train->reference);
 	dpo_optim_free(&train->optim);
+	dpo_best_free(&train->best);
 	for (size_t d = 0; d < DEPTH_MAX; d++)
 		free(train->gradients[d]);
 	dpo_tokens_free(&train->tokens);
@@ -188,6 +212,8 @@ sum_rows(struct dpo_train *train, struct batch *batch, size_t begin, size_t end,
 		if (batch->outcomes)
 			outcome.result = batch->outcomes[i].result;
 		dpo_metrics_add(&batch->metrics, &outcome, objective->settings.beta);
+		if (!objective->reference_free && !train->reference)
+			dpo_watch_add(&batch->watch, &outcome);
 		status = dpo_outcome_backward(&outcome, &train->tokens, train->scorer, &row, objective, batch->n,
 		    batch->tokens, gradients, err);
 	}
@@ -278,19 +304,24 @@ update(struct dpo_train *train, struct batch *batch, struct dpo_error *err)
 	values.value[DPO_METRIC_LEARNING_RATE] = lr;
 	values.present[DPO_METRIC_GRAD_NORM] = values.present[DPO_METRIC_LEARNING_RATE] = true;
 	dpo_metrics_window_add(&train->window, &values);
+	dpo_watch_step(&train->watch, &batch->watch);
 	train->num_tokens += batch->metrics.tokens;
 	train->last_loss = values.value[DPO_METRIC_LOSS];
 	return DPO_OK;
 }
 
+static void
+log_window(struct dpo_train *train)
+{
+	dpo_metrics_line(&train->log, &train->window, "", train->num_tokens, epochs_after(train, train->done), train->done);
+	train->window = (struct dpo_metric_window){ 0 };
+}
+
 static enum dpo_status
 log_step(struct dpo_train *train, struct dpo_error *err)
 {
-	if (train->done % train->recipe.logging_steps == 0 || train->done == train->total) {
-		dpo_metrics_line(&train->log, &train->window, "", train->num_tokens, epochs_after(train, train->done),
-		    train->done);
-		train->window = (struct dpo_metric_window){ 0 };
-	}
+	if (train->done % train->recipe.logging_steps == 0 || train->done == train->total)
+		log_window(train);
 	return train->log.failed ? dpo_fail_memory(err) : DPO_OK;
 }
 
@@ -356,6 +387,7 @@ evaluate(struct dpo_train *train, struct dpo_error *err)
 		return status;
 	dpo_metrics_window_add(&window, &values);
 	dpo_metrics_line(&train->log, &window, "eval_", 0, epochs_after(train, train->done), train->done);
+	dpo_best_take(&train->best, &values, train->done, train->model->weights);
 	train->evaluated = train->done;
 	return train->log.failed ? dpo_fail_memory(err) : DPO_OK;
 }
@@ -367,13 +399,30 @@ dpo_train_step(struct dpo_train *train, dpo_train_tick *tick, void *context, boo
 	enum dpo_status status;
 
 	*stopped = train->stopped = false;
-	if (!evaluation && train->done >= train->total)
+	if (!evaluation && (train->done >= train->total || dpo_best_stops(&train->best)))
 		return DPO_END;
 	train->tick = tick;
 	train->context = context;
 	status = evaluation ? evaluate(train, err) : optimize(train, err);
 	*stopped = train->stopped;
 	return status;
+}
+
+enum dpo_status
+dpo_train_end(struct dpo_train *train, struct dpo_finding found[DPO_WATCH_FINDINGS], size_t *n, struct dpo_error *err)
+{
+	const struct dpo_recipe *recipe = &train->recipe;
+	double epoch = epochs_after(train, train->done);
+
+	if (train->window.steps > 0)
+		log_window(train);
+	*n = dpo_watch_findings(&train->watch, recipe->objective.settings.beta, recipe->objective.difference, found);
+	for (size_t i = 0; i < *n; i++)
+		dpo_watch_line(&found[i], &train->log, epoch, train->done);
+	dpo_best_line(&train->best, &train->log, epoch, train->done);
+	if (train->best.weights)
+		memcpy(train->model->weights, train->best.weights, train->model->params.total * sizeof(float));
+	return train->log.failed ? dpo_fail_memory(err) : DPO_OK;
 }
 
 /* ------------------------------------------------------------------ looking at it */
@@ -424,37 +473,19 @@ static void
 write_state(const struct dpo_train *train, struct dpo_buffer *state)
 {
 	dpo_buffer_printf(state, "{\"step\":%" PRIu64 ",\"evaluated\":%" PRIu64 ",\"num_tokens\":%" PRIu64
-	    ",\"window_steps\":%" PRIu64 ",\"loss\":\"%a\",\"window\":{", train->done, train->evaluated,
-	    train->num_tokens, train->window.steps, train->last_loss);
+	    ",\"window_steps\":%" PRIu64 ",", train->done, train->evaluated, train->num_tokens, train->window.steps);
+	dpo_state_put(state, "loss", train->last_loss);
+	dpo_buffer_string(state, ",\"window\":{");
 	for (int i = 0, n = 0; i < DPO_METRICS; i++)
-		if (train->window.sum.present[i])
-			dpo_buffer_printf(state, "%s\"%s\":\"%a\"", n++ ? "," : "",
-			    dpo_metric_name((enum dpo_metric)i), train->window.sum.value[i]);
-	dpo_buffer_string(state, "}}\n");
-}
-
-static enum dpo_status
-read_exact(double *value, const cJSON *object, const char *key, struct dpo_error *err)
-{
-	const char *text;
-	char *end;
-	enum dpo_status status = dpo_json_string(&text, object, key, err);
-
-	if (status != DPO_OK)
-		return status;
-	*value = strtod(text, &end);
-	return *text && !*end ? DPO_OK : dpo_fail(err, DPO_FORMAT, "\"%s\" is not a number", key);
-}
-
-static enum dpo_status
-read_counter(uint64_t *value, const cJSON *object, const char *key, uint64_t limit, struct dpo_error *err)
-{
-	int64_t number = 0;
-	enum dpo_status status = dpo_json_integer(&number, object, key, 0,
-	    limit < (uint64_t)DPO_JSON_EXACT ? (int64_t)limit : (int64_t)DPO_JSON_EXACT, err);
-
-	*value = (uint64_t)number;
-	return status;
+		if (train->window.sum.present[i]) {
+			dpo_buffer_string(state, n++ ? "," : "");
+			dpo_state_put(state, dpo_metric_name((enum dpo_metric)i), train->window.sum.value[i]);
+		}
+	dpo_buffer_string(state, "},");
+	dpo_watch_save(&train->watch, state);
+	dpo_buffer_byte(state, ',');
+	dpo_best_save(&train->best, state);
+	dpo_buffer_string(state, "}\n");
 }
 
 static enum dpo_status
@@ -468,7 +499,7 @@ read_window(struct dpo_train *train, const cJSON *state, struct dpo_error *err)
 
 		train->window.sum.present[i] = dpo_json_get(window, name) != NULL;
 		if (train->window.sum.present[i])
-			status = read_exact(&train->window.sum.value[i], window, name, err);
+			status = dpo_state_number(&train->window.sum.value[i], window, name, err);
 	}
 	return status;
 }
@@ -481,11 +512,13 @@ read_state(struct dpo_train *train, const struct dpo_buffer *text, struct dpo_er
 
 	if (status != DPO_OK)
 		return status;
-	if ((status = read_counter(&train->done, state, "step", train->total, err)) == DPO_OK &&
-	    (status = read_counter(&train->evaluated, state, "evaluated", train->total, err)) == DPO_OK &&
-	    (status = read_counter(&train->num_tokens, state, "num_tokens", UINT64_MAX, err)) == DPO_OK &&
-	    (status = read_counter(&train->window.steps, state, "window_steps", train->total, err)) == DPO_OK &&
-	    (status = read_exact(&train->last_loss, state, "loss", err)) == DPO_OK)
+	if ((status = dpo_state_counter(&train->done, state, "step", train->total, err)) == DPO_OK &&
+	    (status = dpo_state_counter(&train->evaluated, state, "evaluated", train->total, err)) == DPO_OK &&
+	    (status = dpo_state_counter(&train->num_tokens, state, "num_tokens", UINT64_MAX, err)) == DPO_OK &&
+	    (status = dpo_state_counter(&train->window.steps, state, "window_steps", train->total, err)) == DPO_OK &&
+	    (status = dpo_state_number(&train->last_loss, state, "loss", err)) == DPO_OK &&
+	    (status = dpo_watch_resume(&train->watch, state, err)) == DPO_OK &&
+	    (status = dpo_best_resume(&train->best, state, err)) == DPO_OK)
 		status = read_window(train, state, err);
 	cJSON_Delete(state);
 	return status;
@@ -502,6 +535,8 @@ list_blocks(const struct dpo_train *train, struct dpo_params_block blocks[BLOCKS
 		blocks[n++] = train->optim.states[i];
 	if (train->reference)
 		blocks[n++] = (struct dpo_params_block){ "reference/", &train->model->params, dpo_train_reference(train) };
+	if (train->best.weights)
+		blocks[n++] = (struct dpo_params_block){ "best/", train->best.params, train->best.weights };
 	return n;
 }
 

@@ -1,6 +1,7 @@
 /*
  * train - optimizer steps over a spool of pairs or supervised rows. Layer 14; uses error, size, buffer, json,
- * model, score, loss, schedule, optim, recipe, rowset, outcome, reference, metrics, eval, checkpoint.
+ * state, model, score, loss, schedule, optim, recipe, rowset, outcome, reference, metrics,
+ * watch, best, eval, checkpoint.
  *
  * Invariants:
  *  1. The state after step s depends on settings, model and data alone: not on threads, nor on where the run was stopped
@@ -18,13 +19,15 @@
 #include "model.h"
 #include "recipe.h"
 #include "rowset.h"
+#include "watch.h"
 
 struct dpo_train;
 
 /*
  * A run at step 0. Everything is borrowed but the recipe, which is copied; model's weights are trained in place while
  * model->id stays that of the start. eval is NULL for none. Memory: besides the model one float per parameter, one
- * more for each doubling of grad_slots, the states of the optimizer, and what reference.h says where the reference moves.
+ * more for each doubling of grad_slots, the states of the optimizer, one more where the best weights are kept (best.h),
+ * and what reference.h says where the reference moves.
  */
 enum dpo_status dpo_train_new(struct dpo_train **train, const struct dpo_recipe *recipe, struct dpo_model *model,
 	struct dpo_rowset *data, struct dpo_rowset *eval, int threads, struct dpo_error *err) DPO_MUST_CHECK;
@@ -34,11 +37,19 @@ void dpo_train_free(struct dpo_train *train);
 typedef bool dpo_train_tick(void *context, size_t rows, bool evaluating);
 
 /*
- * Do one unit of work: an optimizer step, or the evaluation that is due after the last one. DPO_END if nothing is left.
+ * Do one unit of work: an optimizer step, or the evaluation that is due after the last one. DPO_END if nothing is left, or
+ * the evaluations say so (best.h).
  * *stopped is true if the tick stopped it; the state is then as before the call. Errors name step and record; a loss or a
  * gradient that is not finite is DPO_NONFINITE.
  */
 enum dpo_status dpo_train_step(struct dpo_train *train, dpo_train_tick *tick, void *context, bool *stopped,
+	struct dpo_error *err) DPO_MUST_CHECK;
+
+/*
+ * After DPO_END, once: what remains goes into the log, with a line for each thing to be warned of (watch.h; also in found,
+ * *n of them) and one on the best evaluation, and the model gets the best weights where the recipe wants them.
+ */
+enum dpo_status dpo_train_end(struct dpo_train *train, struct dpo_finding found[DPO_WATCH_FINDINGS], size_t *n,
 	struct dpo_error *err) DPO_MUST_CHECK;
 
 uint64_t dpo_train_done(const struct dpo_train *train);		/* steps */

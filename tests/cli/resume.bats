@@ -183,6 +183,39 @@ same_as() { # want|long|brief: the finished run in work, and nothing left over
 	done
 }
 
+@test "evaluations that decide: killed at every third checkpoint and resumed, the same bytes" {
+	args="-q $(settings) --early-stopping-patience 2 --early-stopping-threshold 0.02 --load-best-model-at-end --num-train-epochs 40"
+	"$bin/dpo-train" $args --log one.log -o one.dpo pairs.ref
+	grep -q '"best_step"' one.log
+	steps=$(tail -1 one.log | grep -oE '"step":[0-9]+' | cut -d: -f2)
+	[ "$steps" -lt 320 ]	# stopped early
+	run=0 status=75
+	while [ $status -eq 75 ] && [ $run -lt 400 ]; do
+		status=0 run=$((run + 1))
+		"$bin/dpo-train" $args --save-steps 3 --max-time 0.04 --checkpoint work/c --log work/log -o work/policy pairs.ref || status=$?
+		[ $status -ne 75 ] || "$bin/dpo-cat" work/c | grep -q '"name":"best/'
+	done
+	echo "$run runs of $steps steps"
+	[ $status -eq 0 ] && [ $run -gt 2 ]
+	cmp one.dpo work/policy
+	cmp one.log work/log
+}
+
+@test "what a run is warned of is the same after a kill" {
+	args="$(settings) --learning-rate 1e-7 --num-train-epochs 20"
+	"$bin/dpo-train" $args --log one.log -o one.dpo pairs.ref
+	grep -q '"warning"' one.log
+	status=75 run=0
+	while [ $status -eq 75 ]; do
+		status=0 run=$((run + 1))
+		"$bin/dpo-train" $args --max-time 0.06 --checkpoint work/c --log work/log -o work/policy pairs.ref 2> work/said || status=$?
+	done
+	[ $run -gt 2 ]
+	grep -q 'dpo-train: warning: the policy hardly moved' work/said
+	cmp one.dpo work/policy
+	cmp one.log work/log
+}
+
 @test "a checkpoint of another run is refused by name, and --restart discards it" {
 	short --max-time 0.000001 pairs.ref || [ $? -eq 75 ]
 	[ -e work/c ]

@@ -26,8 +26,9 @@ for line in sys.stdin:
 		print(json.dumps(row[sys.argv[1]]))' "$2"
 }
 
-logged() { # LOG KEY: one value a line
+logged() { # LOG KEY: one value a step or evaluation
 	python3 -c 'import json, sys
-for line in open(sys.argv[1]):
-	print(json.loads(line).get(sys.argv[2]))' "$1" "$2"
+for row in map(json.loads, open(sys.argv[1])):
+	if "loss" in row or "eval_loss" in row:
+		print(row.get(sys.argv[2]))' "$1" "$2"
 }
