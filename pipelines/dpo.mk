@@ -1,13 +1,18 @@
 # dpo.mk - a DPO run as cached files: tokens, reference log-probs, policy, reports, export.
 #
 #	make -f pipelines/dpo.mk MODEL=DIR TRAIN=train.jsonl HELDOUT=heldout.jsonl OUT=run
+#	make -f pipelines/dpo.mk ... BETA=0.2 LEARNING_RATE=5e-6	another policy, on the same reference log-probs
+#	make -f pipelines/dpo.mk ... export				as well as a Hugging Face directory
 #
-# One variable a setting. A file is made anew when what it is made from changed, settings included: another BETA trains
-# again on the stored reference; another MAX_LENGTH or MODEL tokenizes and scores again. Any number of runs may share
-# TOKENS, the directory of the stages that do not depend on the training settings; TRAIN_REF is another set of pairs with
-# reference to train on.
+# One variable a setting, given to make: an option of dpo-train in capitals, with _ for - (a flag: anything but nothing); what
+# has none goes into EXTRA. What is not set is the program's default. A file is made anew when what it is made from
+# changed, settings included, and only then: another BETA, loss, LD_ALPHA or LEARNING_RATE trains again on the stored
+# reference; another MAX_LENGTH, MODEL or data file redoes what it must. Any number of runs may share TOKENS, the
+# directory of the stages that do not depend on the training settings; TRAIN_REF is another set of pairs with reference to
+# train on.
 
 MODEL ?= testdata/story
+TOKENIZER ?= $(MODEL)
 TRAIN ?= testdata/story/train.jsonl
 HELDOUT ?= testdata/story/heldout.jsonl
 OUT ?= run
@@ -16,43 +21,44 @@ TRAIN_REF ?= $(TOKENS)/train.ref
 HELDOUT_REF ?= $(TOKENS)/heldout.ref
 DPO_BIN ?= bin
 
-MAX_LENGTH ?= 1024
-BETA ?= 0.1
-LOSS_TYPE ?= sigmoid
-LEARNING_RATE ?= 1e-6
-SCHEDULE ?= linear
-WARMUP_STEPS ?= 0
-WEIGHT_DECAY ?= 0
-MAX_GRAD_NORM ?= 1
-EPOCHS ?= 3
-MAX_STEPS ?= -1
-BATCH_SIZE ?= 8
-SEED ?= 42
-SAVE_STEPS ?= 500
 THREADS ?= 0
+SAVE_STEPS ?= 500
 EXTRA ?=
 
-# The stages as commands: put a program or script of your own in place of any of them.
-TOK ?= $(DPO_BIN)/dpo-tok -m $(MODEL) --max-length $(MAX_LENGTH)
-REFLOGP ?= $(DPO_BIN)/dpo-reflogp -m $(MODEL) -j $(THREADS)
-TRAINER ?= $(DPO_BIN)/dpo-train -m $(MODEL) --beta $(BETA) --loss-type $(LOSS_TYPE) --learning-rate $(LEARNING_RATE) \
-	--lr-scheduler-type $(SCHEDULE) --warmup-steps $(WARMUP_STEPS) --weight-decay $(WEIGHT_DECAY) \
-	--max-grad-norm $(MAX_GRAD_NORM) --num-train-epochs $(EPOCHS) --max-steps $(MAX_STEPS) --batch-size $(BATCH_SIZE) \
-	--seed $(SEED) $(EXTRA)
-EVAL ?= $(DPO_BIN)/dpo-eval --beta $(BETA) --loss-type $(LOSS_TYPE) -j $(THREADS)
+# $(call options,NAME...): --name VALUE for each of the variables that make was given; $(call flags,NAME...): --name.
+lower = $(shell printf '%s' '$(1)' | tr A-Z_ a-z-)
+given = $(foreach o,$(1),$(if $(filter-out undefined environment,$(origin $(o))),$(if $($(o)),$(o))))
+options = $(foreach o,$(call given,$(1)),--$(call lower,$(o)) $($(o)))
+flags = $(foreach o,$(call given,$(1)),--$(call lower,$(o)))
 
+loss_options = $(call options,BETA LOSS_TYPE LOSS_WEIGHTS LABEL_SMOOTHING F_DIVERGENCE_TYPE F_ALPHA_DIVERGENCE_COEF LD_ALPHA \
+	DISCOPOP_TAU DPOP_LAMBDA SIMPO_GAMMA ODPO_ALPHA) $(call flags,USE_WEIGHTING REFERENCE_FREE)
+train_options = $(call options,LEARNING_RATE LR_SCHEDULER_TYPE WARMUP_STEPS NUM_CYCLES MIN_LR MIN_LR_RATE LR_END POWER TIMESCALE \
+	NUM_DECAY_STEPS DECAY_TYPE MIN_LR_RATIO OPTIM WEIGHT_DECAY ADAM_BETA1 ADAM_BETA2 ADAM_EPSILON RMSPROP_ALPHA \
+	RMSPROP_EPSILON MOMENTUM MAX_GRAD_NORM NUM_TRAIN_EPOCHS MAX_STEPS BATCH_SIZE ORDER SEED LOGGING_STEPS)
+
+# The stages as commands: put a program or script of your own in place of any of them.
+TOK ?= $(DPO_BIN)/dpo-tok -m $(TOKENIZER) $(call options,MAX_LENGTH)
+REFLOGP ?= $(DPO_BIN)/dpo-reflogp -m $(MODEL) -j $(THREADS)
+TRAINER ?= $(DPO_BIN)/dpo-train -m $(MODEL) $(loss_options) $(train_options) $(EXTRA)
+EVAL ?= $(DPO_BIN)/dpo-eval $(loss_options) -j $(THREADS)
+
+# What a MODEL consists of: the files of a directory, those of its tokenizer alone, or one stream.
+tokenizer = $(if $(wildcard $(TOKENIZER)/.),$(wildcard $(TOKENIZER)/*.json $(TOKENIZER)/*.txt $(TOKENIZER)/*.model),$(TOKENIZER))
 model = $(if $(wildcard $(MODEL)/.),$(wildcard $(MODEL)/*.json $(MODEL)/*.txt $(MODEL)/*.safetensors $(MODEL)/*.bin),$(MODEL))
 
 all: $(OUT)/before.tsv $(OUT)/after.tsv
 export: $(OUT)/hf
+help:
+	@sed -n '/^#/!q; s/^# \{0,1\}//p' $(firstword $(MAKEFILE_LIST))
 
-$(TOKENS)/train.tok: $(TRAIN) $(model) $(TOKENS)/tok.settings
+$(TOKENS)/train.tok: $(TRAIN) $(tokenizer) $(TOKENS)/tok.settings
 	$(TOK) -o $@ $(TRAIN)
 
-$(TOKENS)/heldout.tok: $(HELDOUT) $(model) $(TOKENS)/tok.settings
+$(TOKENS)/heldout.tok: $(HELDOUT) $(tokenizer) $(TOKENS)/tok.settings
 	$(TOK) -o $@ $(HELDOUT)
 
-$(TOKENS)/%.ref: $(TOKENS)/%.tok $(model) $(TOKENS)/ref.settings
+$(TOKENS)/train.ref $(TOKENS)/heldout.ref: $(TOKENS)/%.ref: $(TOKENS)/%.tok $(model) $(TOKENS)/ref.settings
 	$(REFLOGP) -o $@ $<
 
 $(OUT)/policy.dpo: $(TRAIN_REF) $(model) $(OUT)/train.settings
@@ -71,7 +77,7 @@ $(OUT)/hf: $(OUT)/policy.dpo
 define settings
 $(1): force
 	@mkdir -p $$(@D)
-	@printf '%s\n' '$(subst ','\'',$(2))' | cmp -s - $$@ || printf '%s\n' '$(subst ','\'',$(2))' > $$@
+	@printf '%s\n' '$(subst ','\'',$(strip $(2)))' | cmp -s - $$@ || printf '%s\n' '$(subst ','\'',$(strip $(2)))' > $$@
 endef
 $(eval $(call settings,$(TOKENS)/tok.settings,$(TOK)))
 $(eval $(call settings,$(TOKENS)/ref.settings,$(filter-out -j $(THREADS),$(REFLOGP))))
@@ -79,6 +85,6 @@ $(eval $(call settings,$(OUT)/train.settings,$(TRAINER)))
 $(eval $(call settings,$(OUT)/eval.settings,$(filter-out -j $(THREADS),$(EVAL))))
 
 force:
-.PHONY: all export force
+.PHONY: all export help force
 .DELETE_ON_ERROR:
 .SECONDARY:

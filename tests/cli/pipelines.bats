@@ -11,7 +11,7 @@ setup() {
 
 run_mk() { # SETTING=VALUE...: the commands that make runs go to `ran`
 	make -f "$root/pipelines/dpo.mk" DPO_BIN="$bin" MODEL="$root/testdata/story" TRAIN=train.jsonl HELDOUT=heldout.jsonl OUT=out \
-		LEARNING_RATE=1e-4 EPOCHS=1 THREADS=1 "$@" > ran 2>&1 || { cat ran; return 1; }
+		LEARNING_RATE=1e-4 NUM_TRAIN_EPOCHS=1 THREADS=1 "$@" > ran 2>&1 || { cat ran; return 1; }
 }
 
 ran() { grep -oE 'bin[^ ]*/dpo-[a-z]+ |^dpo-[a-z]+' ran | grep -oE 'dpo-[a-z]+' | sort -u | tr '\n' ' '; }
@@ -51,6 +51,14 @@ ran() { grep -oE 'bin[^ ]*/dpo-[a-z]+ |^dpo-[a-z]+' ran | grep -oE 'dpo-[a-z]+' 
 	"$bin/dpo-cat" --header out/policy.dpo | grep -q '"stage":"dpo-train"'
 	"$bin/dpo-cat" --header out/train.ref | grep -q '"stage":"short-answers"'
 	[ "$("$bin/dpo-cat" out/train.tok | wc -l)" -lt 26 ]
+}
+
+@test "a smaller beta goes further from the reference" {
+	mkdir bin
+	ln -s "$bin"/dpo-* bin
+	sh "$root/pipelines/betas" "$PWD/bin" > table
+	cat table
+	awk 'NR > 1 { beta[NR] = $1; rejected[NR] = $3 } END { exit !(NR == 3 && beta[2] < beta[3] && rejected[2] < 2 * rejected[3] && rejected[3] < -5) }' table
 }
 
 @test "a stage swapped for the Python one gives the same result" {

@@ -21,7 +21,7 @@ recipe() { # FILE.mk [OPTION or SETTING=VALUE...]
 	file=$1
 	shift
 	make -f "$pipelines/$file" DPO_BIN="$PWD/counting" MODEL="$story" TRAIN=train.jsonl HELDOUT=heldout.jsonl OUT=out \
-		LEARNING_RATE=1e-4 EPOCHS=1 MAX_STEPS=1 "$@"
+		LEARNING_RATE=1e-4 NUM_TRAIN_EPOCHS=1 MAX_STEPS=1 "$@"
 }
 
 calls() { # PROGRAM: how often it was called

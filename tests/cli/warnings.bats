@@ -97,6 +97,8 @@ for number, line in enumerate(open("'"$story"'/train.jsonl")):
 	head -100 "$story/text-heldout.jsonl" | "$bin/dpo-tok" -q -m "$story" -o text.tok
 	train --learning-rate 1e-9 --loss-type sft text.tok
 	[ ! -s names ]
+	train --learning-rate 1e-4 --reference-free pairs.ref
+	[ ! -s names ]
 }
 
 @test "the log with warnings is read by the comparison with TRL" {
