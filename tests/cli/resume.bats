@@ -125,7 +125,7 @@ same_as() { # want|long|brief: the finished run in work, and nothing left over
 
 @test "SIGINT: a checkpoint, then death by the signal" {
 	set -m
-	"$bin/dpo-train" $(settings) --num-train-epochs 40 --checkpoint work/c --log work/log -o work/policy pairs.ref 3>&- &
+	env --default-signal=INT "$bin/dpo-train" $(settings) --num-train-epochs 40 --checkpoint work/c --log work/log -o work/policy pairs.ref 3>&- &
 	pid=$!
 	set +m
 	while [ ! -s work/log ]; do sleep 0.01; done
