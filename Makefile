@@ -28,7 +28,7 @@ endif
 
 all: $(programs) ## build the programs into bin/
 
-$(BIN)/dpo-train: $(BIN)/obj/training.o $(BIN)/obj/lossopts.o
+$(BIN)/dpo-train: $(BIN)/obj/training.o $(BIN)/obj/lossopts.o $(BIN)/obj/stepopts.o
 $(BIN)/dpo-eval: $(addprefix $(BIN)/obj/,lossopts.o report.o eval-rows.o eval-data.o eval-samples.o)
 
 $(BIN)/dpo-%: $(BIN)/obj/dpo-%.o $(cli) $(BIN)/libdpo.a

@@ -7,6 +7,7 @@
  *
  *	dpo-train -m MODEL --beta 0.1 --learning-rate 1e-5 --log log.jsonl prefs.ref > policy.dpo
  */
+#include "stepopts.h"
 #include "training.h"
 
 #include <math.h>
@@ -87,37 +88,6 @@ static const struct cli_program program = {
 
 /* ------------------------------------------------------------------ options */
 
-/* The settings of schedule and optimizer must be there where they are needed, and nowhere else. */
-static void
-check_choices(const struct training_options *options)
-{
-	static const struct cli_use of_schedule[] = {
-		{ "num-cycles", DPO_USES_CYCLES }, { "min-lr", DPO_USES_MIN_LR }, { "min-lr-rate", DPO_USES_MIN_LR },
-		{ "lr-end", DPO_USES_POLYNOMIAL }, { "power", DPO_USES_POLYNOMIAL }, { "timescale", DPO_USES_TIMESCALE },
-		{ "num-decay-steps", DPO_USES_DECAY }, { "decay-type", DPO_USES_DECAY }, { "min-lr-ratio", DPO_USES_DECAY },
-		{ NULL, 0 },
-	};
-	static const struct cli_use of_optim[] = {
-		{ "adam-beta1", DPO_USES_ADAM }, { "adam-beta2", DPO_USES_ADAM }, { "adam-epsilon", DPO_USES_ADAM },
-		{ "rmsprop-alpha", DPO_USES_RMSPROP }, { "rmsprop-epsilon", DPO_USES_RMSPROP },
-		{ "momentum", DPO_USES_MOMENTUM }, { NULL, 0 },
-	};
-	unsigned uses = dpo_schedule_find(options->schedule)->uses;
-
-	cli_refuse_idle(of_schedule, uses, "lr-scheduler-type", options->schedule);
-	cli_refuse_idle(of_optim, dpo_optim_find(options->optim)->uses, "optim", options->optim);
-	if (options->warmup_steps > 0 && !(uses & DPO_USES_WARMUP))
-		cli_usage("--warmup-steps: constant has no warm-up; use constant_with_warmup");
-	if ((uses & DPO_USES_MIN_LR) && isnan(options->min_lr) == isnan(options->min_lr_rate))
-		cli_usage("%s needs one of --min-lr and --min-lr-rate", options->schedule);
-	if ((uses & DPO_USES_MIN_LR) && options->min_lr > options->learning_rate)
-		cli_usage("--min-lr: %g is above the learning rate", options->min_lr);
-	if ((uses & DPO_USES_POLYNOMIAL) && !(options->lr_end < options->learning_rate))
-		cli_usage("--lr-end: %g is not below the learning rate", options->lr_end);
-	if ((uses & DPO_USES_DECAY) && options->num_decay_steps == 0)
-		cli_usage("%s needs --num-decay-steps", options->schedule);
-}
-
 /* Evaluations that decide need evaluations, and something to decide. */
 static void
 check_best(const struct training_options *options)
@@ -145,7 +115,7 @@ check_options(const struct training_options *options, const struct dpo_objective
 		cli_usage("--eval: standard input is for the rows to train on");
 	if (options->max_steps == 0)
 		cli_usage("--max-steps: 0 steps train nothing");
-	check_choices(options);
+	stepopts_check(options);
 	check_best(options);
 	if (options->eval_steps && !options->eval)
 		cli_usage("--eval-steps without --eval");
@@ -172,39 +142,6 @@ check_outputs(const struct training_options *options)
 			if (outputs[i] && outputs[k] && strcmp(outputs[i], outputs[k]) == 0)
 				cli_usage("%s: is two outputs at once", outputs[i]);
 	}
-}
-
-/* Where the name is in a list that ends with NULL; it is there. */
-static int
-place_of(const char *name, const char *const *list)
-{
-	int i = 0;
-
-	while (strcmp(list[i], name) != 0)
-		i++;
-	return i;
-}
-
-static struct dpo_schedule_settings
-make_schedule(const struct training_options *options)
-{
-	return (struct dpo_schedule_settings){
-		.schedule = dpo_schedule_find(options->schedule), .warmup_steps = options->warmup_steps,
-		.num_cycles = options->num_cycles, .min_lr = options->min_lr, .min_lr_rate = options->min_lr_rate,
-		.lr_end = options->lr_end, .power = options->power, .timescale = options->timescale,
-		.num_decay_steps = (double)options->num_decay_steps, .min_lr_ratio = options->min_lr_ratio,
-		.decay_type = (enum dpo_decay)place_of(options->decay_type, dpo_decay_names),
-	};
-}
-
-static struct dpo_optim_settings
-make_optim(const struct training_options *options)
-{
-	return (struct dpo_optim_settings){
-		.optimizer = dpo_optim_find(options->optim), .beta1 = options->beta1, .beta2 = options->beta2,
-		.epsilon = options->epsilon, .alpha = options->rms_alpha, .rms_epsilon = options->rms_epsilon,
-		.momentum = options->momentum, .weight_decay = options->weight_decay,
-	};
 }
 
 /* The metric that decides, without "eval_"; NULL if none does. */
@@ -234,8 +171,8 @@ static struct dpo_recipe
 make_recipe(const struct training_options *options)
 {
 	return (struct dpo_recipe){
-		.objective = loss_objective(&options->loss), .optim = make_optim(options),
-		.learning_rate = options->learning_rate, .schedule = make_schedule(options),
+		.objective = loss_objective(&options->loss), .optim = stepopts_optim(options),
+		.learning_rate = options->learning_rate, .schedule = stepopts_schedule(options),
 		.max_grad_norm = options->max_grad_norm, .epochs = options->epochs,
 		.max_steps = options->max_steps > 0 ? (uint64_t)options->max_steps : 0,
 		.batch_size = (uint64_t)(options->batch_size * options->accumulation),
@@ -271,6 +208,7 @@ main(int argc, char **argv)
 	size_t n = cli_parse(&program, &options, argc, argv, &operands);
 	const char *path = n ? operands[0] : "-";
 
+	stepopts_formula(options.loss.formula);
 	training.recipe = make_recipe(&options);
 	check_options(&options, &training.recipe.objective, path);
 	training.deadline = options.max_time > 0 ? started + options.max_time : 0;

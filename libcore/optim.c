@@ -202,11 +202,20 @@ sgd(const struct dpo_optim_update *u, size_t offset, size_t count, double weight
 }
 
 const struct dpo_optimizer dpo_optimizers[] = {
-	{ "adamw", "Loshchilov and Hutter 2019, arXiv:1711.05101; torch.optim.AdamW", DPO_USES_ADAM, { "adam_m/", "adam_v/" },
-	  adamw },
-	{ "rmsprop", "Hinton 2012, lecture 6e; torch.optim.RMSprop", DPO_USES_RMSPROP, { "rmsprop_v/", NULL }, rmsprop },
-	{ "sgd", "Polyak 1964; torch.optim.SGD", DPO_USES_MOMENTUM, { "momentum/", NULL }, sgd },
-	{ "adafactor", "Shazeer and Stern 2018, arXiv:1804.04235; transformers.Adafactor", 0, { NULL, NULL }, NULL },
+	{ .name = "adamw", .formula = "p = p (1 - lr wd); m = b1 m + (1 - b1) g; v = b2 v + (1 - b2) g g; "
+	  "p = p - lr m / (1 - b1^t) / (sqrt(v / (1 - b2^t)) + e)",
+	  .source = "Loshchilov and Hutter 2019, arXiv:1711.05101; torch.optim.AdamW", .memory = "8 bytes a weight: m, v",
+	  .uses = DPO_USES_ADAM, .states = { "adam_m/", "adam_v/" }, .step = adamw },
+	{ .name = "rmsprop", .formula = "g = g + wd p; v = a v + (1 - a) g g; p = p - lr g / (sqrt(v) + e)",
+	  .source = "Tieleman and Hinton 2012, lecture 6.5; torch.optim.RMSprop", .memory = "4 bytes a weight: v",
+	  .uses = DPO_USES_RMSPROP, .states = { "rmsprop_v/" }, .step = rmsprop },
+	{ .name = "sgd", .formula = "g = g + wd p; b = momentum b + g; p = p - lr b",
+	  .source = "Polyak 1964; torch.optim.SGD", .memory = "4 bytes a weight: b; none without momentum",
+	  .uses = DPO_USES_MOMENTUM, .states = { "momentum/" }, .step = sgd },
+	{ .name = "adafactor", .formula = "b = 1 - t^-0.8; row, col = b row, col + (1 - b) means of g g + 1e-30; "
+	  "u = g / sqrt(row col / mean(row)); p = p (1 - lr wd) - lr u / max(1, rms(u))",
+	  .source = "Shazeer and Stern 2018, arXiv:1804.04235; transformers.Adafactor as Trainer sets it",
+	  .memory = "4 bytes a row and a column of a matrix, and a weight of a vector" },
 	{ 0 },
 };
 

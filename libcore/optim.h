@@ -46,7 +46,9 @@ struct dpo_optim_update;
 
 struct dpo_optimizer {
 	const char *name;
+	const char *formula;		/* one line, for people */
 	const char *source;
+	const char *memory;		/* what the states take */
 	unsigned uses;			/* enum dpo_optim_use */
 	/* Names of the states that hold a float for every weight, as a checkpoint's tensors begin; NULL after the last. */
 	const char *states[DPO_OPTIM_STATES];

@@ -176,6 +176,7 @@ for number, row in enumerate(row for row in map(json.loads, open("moved.log")) i
 		[ "$status" -eq 2 ] && [[ "${lines[0]}" == *"$1"* ]]
 	}
 	bad --power 1
+	bad --warmup-steps 0 --lr-scheduler-type constant
 	bad --min-lr 0 --lr-scheduler-type cosine
 	bad --num-cycles 1 --lr-scheduler-type polynomial
 	bad --timescale 5 --lr-scheduler-type constant_with_warmup
@@ -206,6 +207,13 @@ print(*(format(1e3 * json.loads(line)["learning_rate"], ".4f") for line in open(
 	[ "$(rates --lr-scheduler-type warmup_stable_decay --num-decay-steps 4 --decay-type linear)" = \
 		"1.0000 1.0000 1.0000 1.0000 1.0000 0.7500 0.5000 0.2500" ]
 	"$bin/dpo-cat" --header r.dpo | grep -q '"lr_scheduler_type":"warmup_stable_decay".*"num_decay_steps":4.*"decay_type":"linear"'
+}
+
+@test "--formula prints optimizers and schedules" {
+	[ "$("$bin/dpo-train" --formula optim | grep -c '^  source')" -eq 4 ]
+	"$bin/dpo-train" --formula rmsprop | grep -qx -- '  options     --weight-decay --rmsprop-alpha --rmsprop-epsilon'
+	[ "$("$bin/dpo-train" --formula lr-scheduler-type | grep -c '^  factor')" -eq 9 ]
+	"$bin/dpo-train" --formula polynomial | grep -qx -- '  options     --warmup-steps --lr-end --power'
 }
 
 @test "every optimizer learns" {
