@@ -79,60 +79,103 @@ correlation(const struct dpo_watch_sums *s)
 	return spread > 0 ? both / spread : 0.0;
 }
 
-static bool
-collapsed(const struct dpo_watch_sums *s, const struct dpo_watch_sums *peak)
-{
-	double high = mean(peak, DPO_WATCH_MARGIN), low = mean(s, DPO_WATCH_MARGIN);
-	double error = sqrt(variance(s, DPO_WATCH_MARGIN, DPO_WATCH_MARGIN2) / s->sum[DPO_WATCH_COUNT] +
-	    variance(peak, DPO_WATCH_MARGIN, DPO_WATCH_MARGIN2) / fmax(1.0, peak->sum[DPO_WATCH_COUNT]));
+/* What is judged, and by what. */
+struct judged {
+	struct dpo_watch_sums sums;
+	const struct dpo_watch_sums *peak;
+	double beta;
+	bool difference;
+	size_t pairs;
+};
 
-	return high > 0 && low < 0.5 * high && high - low > 3.0 * error;
+/* A finding of that name begun; its text is for the caller to print into. */
+static char *
+begin(struct dpo_finding *finding, const struct judged *j, const char *name, const char *figure, double value)
+{
+	*finding = (struct dpo_finding){ .name = name, .figure = figure, .value = value, .pairs = j->pairs };
+	return finding->text;
 }
 
-static void *
-say(struct dpo_finding *finding, size_t pairs, const char *name, const char *figure, double value)
+enum { TEXT = sizeof ((struct dpo_finding *)0)->text };
+
+static bool
+nothing_moved(const struct judged *j, struct dpo_finding *finding)
 {
-	*finding = (struct dpo_finding){ .name = name, .figure = figure, .value = value, .pairs = pairs };
-	return finding->text;
+	double moved = sqrt(mean(&j->sums, DPO_WATCH_RATIO2) / 2);
+
+	if (moved < 0.1)
+		snprintf(begin(finding, j, "nothing_moved", "log_ratio_rms", moved), TEXT, "the policy hardly moved: log-ratios to "
+		    "the reference are %.2g nats in root mean square over the last %zu pairs; raise the learning rate, or train "
+		    "longer", moved, j->pairs);
+	return moved < 0.1;
+}
+
+static bool
+likelihood_displacement(const struct judged *j, struct dpo_finding *finding)
+{
+	double fell = mean(&j->sums, DPO_WATCH_FELL);
+
+	if (fell > 0.5)
+		snprintf(begin(finding, j, "likelihood_displacement", "share", fell), TEXT, "likelihood displacement: the chosen "
+		    "answer is less likely than under the reference in %.0f%% of the last %zu pairs", 100 * fell, j->pairs);
+	return fell > 0.5;
+}
+
+static bool
+length_correlation(const struct judged *j, struct dpo_finding *finding)
+{
+	double rho = correlation(&j->sums);
+
+	if (fabs(rho) >= 0.5)
+		snprintf(begin(finding, j, "length_correlation", "correlation", rho), TEXT, "reward and length: the margin has a "
+		    "correlation of %.2f with the difference of the answers' lengths over the last %zu pairs", rho, j->pairs);
+	return fabs(rho) >= 0.5;
+}
+
+static bool
+margin_collapse(const struct judged *j, struct dpo_finding *finding)
+{
+	double high = mean(j->peak, DPO_WATCH_MARGIN), low = mean(&j->sums, DPO_WATCH_MARGIN);
+	double error = sqrt(variance(&j->sums, DPO_WATCH_MARGIN, DPO_WATCH_MARGIN2) / (double)j->pairs +
+	    variance(j->peak, DPO_WATCH_MARGIN, DPO_WATCH_MARGIN2) / fmax(1.0, j->peak->sum[DPO_WATCH_COUNT]));
+	bool found = high > 0 && low < 0.5 * high && high - low > 3.0 * error;
+
+	if (found)
+		snprintf(begin(finding, j, "margin_collapse", "log_ratio_margin", low), TEXT, "margin collapse: chosen less rejected "
+		    "log-ratio is %.3g nats over the last %zu pairs, and was %.3g", low, j->pairs, high);
+	return found;
+}
+
+static bool
+beta_too_small(const struct judged *j, struct dpo_finding *finding)
+{
+	double spread = sqrt(mean(&j->sums, DPO_WATCH_MARGIN2));
+	bool found = j->difference && spread >= 1 && j->beta * spread < 0.1;
+
+	if (found)
+		snprintf(begin(finding, j, "beta_too_small", "beta_margin_rms", j->beta * spread), TEXT, "beta %g is too small to "
+		    "hold the policy to the reference: the margin is %.3g nats in root mean square over the last %zu pairs, beta "
+		    "times it %.2g", j->beta, spread, j->pairs, j->beta * spread);
+	return found;
 }
 
 size_t
 dpo_watch_findings(const struct dpo_watch *watch, double beta, bool difference,
     struct dpo_finding found[DPO_WATCH_FINDINGS])
 {
-	const size_t size = sizeof found->text;
-	struct dpo_watch_sums sums = watch->last;
-	double fell, rho, moved, spread;
-	size_t n = 0, pairs;
+	static bool (*const rules[])(const struct judged *j, struct dpo_finding *finding) = { likelihood_displacement,
+		length_correlation, margin_collapse, beta_too_small };
+	struct judged j = { .sums = watch->last, .peak = &watch->peak, .beta = beta, .difference = difference };
+	size_t n = 0;
 
-	merge(&sums, &watch->now);
-	pairs = (size_t)sums.sum[DPO_WATCH_COUNT];
-	if (pairs < DPO_WATCH_PAIRS)
+	merge(&j.sums, &watch->now);
+	j.pairs = (size_t)j.sums.sum[DPO_WATCH_COUNT];
+	if (j.pairs < DPO_WATCH_PAIRS)
 		return 0;
-	fell = mean(&sums, DPO_WATCH_FELL);
-	rho = correlation(&sums);
-	moved = sqrt(mean(&sums, DPO_WATCH_RATIO2) / 2);
-	spread = sqrt(mean(&sums, DPO_WATCH_MARGIN2));
-	if (moved < 0.1) {
-		snprintf(say(&found[n++], pairs, "nothing_moved", "log_ratio_rms", moved), size, "the policy hardly moved: "
-		    "log-ratios to the reference are %.2g nats in root mean square over the last %zu pairs; raise the learning rate, "
-		    "or train longer", moved, pairs);
-		return n;
-	}
-	if (fell > 0.5)
-		snprintf(say(&found[n++], pairs, "likelihood_displacement", "share", fell), size, "likelihood displacement: the "
-		    "chosen answer is less likely than under the reference in %.0f%% of the last %zu pairs", 100 * fell, pairs);
-	if (fabs(rho) >= 0.5)
-		snprintf(say(&found[n++], pairs, "length_correlation", "correlation", rho), size, "reward and length: the margin "
-		    "has a correlation of %.2f with the difference of the answers' lengths over the last %zu pairs", rho, pairs);
-	if (collapsed(&sums, &watch->peak))
-		snprintf(say(&found[n++], pairs, "margin_collapse", "log_ratio_margin", mean(&sums, DPO_WATCH_MARGIN)), size,
-		    "margin collapse: chosen less rejected log-ratio is %.3g nats over the last %zu pairs, and was %.3g",
-		    mean(&sums, DPO_WATCH_MARGIN), pairs, mean(&watch->peak, DPO_WATCH_MARGIN));
-	if (difference && spread >= 1 && beta * spread < 0.1)
-		snprintf(say(&found[n++], pairs, "beta_too_small", "beta_margin_rms", beta * spread), size, "beta %g is too small "
-		    "to hold the policy to the reference: the margin is %.3g nats in root mean square over the last %zu pairs, beta "
-		    "times it %.2g", beta, spread, pairs, beta * spread);
+	if (nothing_moved(&j, &found[0]))	/* then nothing else means anything */
+		return 1;
+	for (size_t i = 0; i < sizeof rules / sizeof *rules; i++)
+		n += rules[i](&j, &found[n]);
 	return n;
 }
 

@@ -11,7 +11,7 @@
  *	length_correlation	|correlation of D with the difference of the answers' lengths in tokens| >= 0.5
  *	margin_collapse		the mean of D is less than half of the largest mean M of any block, and below M by more than
  *				3 standard errors of the difference
- *	nothing_moved		the root mean square of c and r together is below 0.1 nats
+ *	nothing_moved		the root mean square of c and r together is below 0.1 nats; then nothing else is judged
  *	beta_too_small		the root mean square of D is 1 nat or more, that of beta D below 0.1: the loss is as good as
  *				linear, and beta holds nothing back; only for losses of the difference D
  *
