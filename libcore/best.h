@@ -1,5 +1,5 @@
 /*
- * best - the best evaluation so far, its weights, and when to stop early. Layer 13; uses error, size, buffer, json,
+ * best - the best evaluation so far, its weights, and when to stop early. Layer 14; uses error, size, buffer, json,
  * state, params, recipe, metrics.
  *
  * As Hugging Face's Trainer with EarlyStoppingCallback: with the metric m of an evaluation and the best b so far, the

@@ -24,14 +24,14 @@ struct dpo_decoder {
 	float *last;			/* [hidden], the last layer's output */
 	float *h, *h_stats;		/* head rows only */
 	size_t scratch_floats;		/* 0 if all matrices are float */
+	size_t longest;			/* width of any map, in or out */
 	struct dpo_sequence rows;	/* of a step of generation */
 };
 
-/* Room for tiles of the layers' matrices. */
-static size_t
-scratch_floats(const struct dpo_decoder *d)
+/* The longest row of the layers' maps, and room for tiles of their matrices. */
+static void
+measure(struct dpo_decoder *d)
 {
-	size_t longest = 0;
 	bool narrow = false;
 
 	for (size_t i = 0; i < d->config->layers; i++) {
@@ -43,11 +43,11 @@ scratch_floats(const struct dpo_decoder *d)
 			if (!maps[k]->weight)
 				continue;
 			narrow = narrow || maps[k]->weight->dtype != DPO_DTYPE_F32;
-			longest = maps[k]->in > longest ? maps[k]->in : longest;
-			longest = maps[k]->out > longest ? maps[k]->out : longest;
+			d->longest = maps[k]->in > d->longest ? maps[k]->in : d->longest;
+			d->longest = maps[k]->out > d->longest ? maps[k]->out : d->longest;
 		}
 	}
-	return narrow ? dpo_gemm_scratch(d->layers.threads, longest, longest) : 0;
+	d->scratch_floats = narrow ? dpo_gemm_scratch(d->layers.threads, d->longest, d->longest) : 0;
 }
 
 enum dpo_status
@@ -69,7 +69,7 @@ dpo_decoder_new(struct dpo_decoder **decoder, const struct dpo_config *config,
 		return status;
 	}
 	d->layers = dpo_layers_of(config, &d->places, dpo_gemm_threads(threads));
-	d->scratch_floats = scratch_floats(d);
+	measure(d);
 	*decoder = d;
 	return DPO_OK;
 }
@@ -85,6 +85,19 @@ dpo_decoder_free(struct dpo_decoder *decoder)
 	free(decoder->rope);
 	free(decoder->kept);
 	free(decoder);
+}
+
+void
+dpo_decoder_adapt(struct dpo_decoder *decoder, const struct dpo_lora *lora)
+{
+	decoder->places.lora = lora;
+}
+
+void
+dpo_decoder_dropout(struct dpo_decoder *decoder, const struct dpo_dropout_key *key)
+{
+	decoder->layers.dropping = key != NULL && decoder->places.lora && decoder->places.lora->config.dropout > 0;
+	decoder->layers.dropout = key ? *key : (struct dpo_dropout_key){ 0 };
 }
 
 struct dpo_linear
@@ -114,6 +127,9 @@ carve(struct dpo_decoder *d, const struct dpo_sequence *s)
 	d->h_stats = dpo_arena_take(&d->arena, s->head_rows, 2);
 	if (d->scratch_floats)
 		d->layers.scratch = dpo_arena_take(&d->arena, d->scratch_floats, 1);
+	if (d->places.lora)
+		d->layers.lowrank = dpo_arena_take(&d->arena, dpo_lowrank_scratch(rows, d->longest,
+		    d->places.lora->rank_max, d->layers.dropping || d->layers.step), 1);
 	dpo_layers_carve(&d->layers, rows, d->train, &d->arena);
 }
 
@@ -175,8 +191,7 @@ enum { EMBED_COLUMNS = 64 };
 struct embedding {
 	const struct dpo_decoder *decoder;
 	const struct dpo_sequence *sequence;
-	const float *weights;
-	float *gradients;
+	struct dpo_home tokens, positions;	/* positions: nowhere if the model has none */
 };
 
 static float
@@ -185,13 +200,13 @@ embedding_scale(const struct dpo_decoder *d)
 	return d->config->family->scaled_embedding ? sqrtf((float)d->layers.hidden) : 1.0f;
 }
 
-/* out[n] = elements of a tensor from `first` on. */
+/* out[n] = elements of a table from `first` on. */
 static void
-take(float *out, const float *weights, const struct dpo_tensor *tensor, size_t first, size_t n)
+take(float *out, struct dpo_home table, size_t first, size_t n)
 {
-	const uint8_t *data = (const uint8_t *)(weights + tensor->offset);
+	const uint8_t *data = (const uint8_t *)table.data;
 
-	dpo_vector_widen(out, data + first * dpo_dtype_size(tensor->dtype), tensor->dtype, n);
+	dpo_vector_widen(out, data + first * dpo_dtype_size(table.dtype), table.dtype, n);
 }
 
 static void
@@ -202,12 +217,12 @@ embed_row(void *context, size_t row)
 	size_t hidden = d->layers.hidden;
 	float *x = d->kept[0].x + row * hidden, position[EMBED_COLUMNS];
 
-	take(x, e->weights, d->places.tokens, (size_t)e->sequence->tokens[row] * hidden, hidden);
+	take(x, e->tokens, (size_t)e->sequence->tokens[row] * hidden, hidden);
 	if (d->config->family->scaled_embedding)
 		dpo_vector_scale(x, embedding_scale(d), hidden);
-	for (size_t i = 0, n; d->places.positions && i < hidden; i += n) {
+	for (size_t i = 0, n; e->positions.data && i < hidden; i += n) {
 		n = hidden - i < EMBED_COLUMNS ? hidden - i : EMBED_COLUMNS;
-		take(position, e->weights, d->places.positions, (size_t)e->sequence->positions[row] * hidden + i, n);
+		take(position, e->positions, (size_t)e->sequence->positions[row] * hidden + i, n);
 		dpo_vector_add(x + i, position, n);
 	}
 }
@@ -223,12 +238,20 @@ embed_backward(void *context, size_t item)
 	for (size_t row = 0; row < e->sequence->rows; row++) {
 		const float *dx = d->layers.dx + row * hidden + first;
 
-		dpo_vector_axpy(e->gradients + d->places.tokens->offset +
-		    (size_t)e->sequence->tokens[row] * hidden + first, embedding_scale(d), dx, n);
-		if (d->places.positions)
-			dpo_vector_add(e->gradients + d->places.positions->offset +
+		if (e->tokens.gradients)
+			dpo_vector_axpy(e->tokens.gradients +
+			    (size_t)e->sequence->tokens[row] * hidden + first, embedding_scale(d), dx, n);
+		if (e->positions.gradients)
+			dpo_vector_add(e->positions.gradients +
 			    (size_t)e->sequence->positions[row] * hidden + first, dx, n);
 	}
+}
+
+static struct embedding
+embedding_of(const struct dpo_decoder *d, const struct dpo_sequence *s, const float *weights, float *gradients)
+{
+	return (struct embedding){ d, s, dpo_places_home(&d->places, d->places.tokens, weights, gradients),
+	    dpo_places_home(&d->places, d->places.positions, weights, gradients) };
 }
 
 static int
@@ -241,7 +264,7 @@ static enum dpo_status
 forward(struct dpo_decoder *d, const float *weights, const struct dpo_sequence *sequence, const float **h,
     struct dpo_error *err)
 {
-	struct embedding embedding = { d, sequence, weights, NULL };
+	struct embedding embedding = embedding_of(d, sequence, weights, NULL);
 	struct dpo_norm norm = dpo_places_norm(&d->places, &d->places.norm, weights, NULL);
 	size_t layers = d->config->layers;
 
@@ -337,7 +360,7 @@ dpo_decoder_backward(struct dpo_decoder *decoder, const float *weights,
     const struct dpo_sequence *sequence, const float *dh, float *gradients)
 {
 	struct dpo_decoder *d = decoder;
-	struct embedding embedding = { d, sequence, weights, gradients };
+	struct embedding embedding = embedding_of(d, sequence, weights, gradients);
 	struct dpo_norm norm = dpo_places_norm(&d->places, &d->places.norm, weights, gradients);
 	size_t first = sequence->head_first * d->layers.hidden;
 
@@ -346,8 +369,10 @@ dpo_decoder_backward(struct dpo_decoder *decoder, const float *weights,
 	memset(d->layers.dx, 0, sequence->rows * d->layers.hidden * sizeof *d->layers.dx);
 	dpo_norm_backward(d->layers.threads, &norm, sequence->head_rows, d->last + first, d->h_stats, dh,
 	    d->layers.dx + first, d->layers.partial);
-	for (size_t layer = d->config->layers; layer-- > 0;)
+	for (size_t layer = d->config->layers; layer-- > 0 && dpo_places_trained(&d->places, layer);)
 		dpo_layer_backward(&d->layers, layer, &d->kept[layer], sequence, weights, gradients);
+	if (!embedding.tokens.gradients && !embedding.positions.gradients)
+		return;
 	dpo_parallel_for(useful_threads(d, sequence->rows),
 	    (d->layers.hidden + EMBED_COLUMNS - 1) / EMBED_COLUMNS, embed_backward, &embedding);
 }

@@ -1,5 +1,5 @@
 /*
- * decoder - a packed sequence through the model, and back. Layer 8; uses error, arena, config,
+ * decoder - a packed sequence through the model, and back. Layer 9; uses error, arena, config,
  * params, places, cache, skinny, pack, linear, norm, rope, attention, activation, parallel, vector.
  *
  * x += post1(o(attention(qkv(norm1 x)))), x += post2(down(act(up(norm2 x)))), layer by layer, then
@@ -13,7 +13,9 @@
 #define DPO_DECODER_H
 
 #include "cache.h"
+#include "dropout.h"
 #include "linear.h"
+#include "lora.h"
 #include "pack.h"
 #include "params.h"
 
@@ -24,6 +26,14 @@ enum dpo_status dpo_decoder_new(struct dpo_decoder **decoder, const struct dpo_c
 	const struct dpo_params *params, bool train, int threads,
 	struct dpo_error *err) DPO_MUST_CHECK;
 void dpo_decoder_free(struct dpo_decoder *decoder);
+
+/*
+ * From the next forward pass on with this adapter (borrowed; of the table params), or without one (NULL). With an adapter
+ * gradients are those of the adapter's table: the base's own are not computed, nor any below the lowest layer that needs one.
+ */
+void dpo_decoder_adapt(struct dpo_decoder *decoder, const struct dpo_lora *lora);
+/* From the next forward pass on the adapter's dropout is at work, by this key; NULL: it is not, as at first. */
+void dpo_decoder_dropout(struct dpo_decoder *decoder, const struct dpo_dropout_key *key);
 
 /*
  * The normed hidden states of the sequence's head rows: *h is [head_rows][hidden_size], the
@@ -50,7 +60,7 @@ enum dpo_status dpo_decoder_step(struct dpo_decoder *decoder, const float *weigh
 	struct dpo_cache *const *caches, size_t n, const float **h, struct dpo_error *err) DPO_MUST_CHECK;
 
 /*
- * After the forward pass of the same sequence, once: gradients[params.total] += those of
+ * After the forward pass of the same sequence, once: gradients[params.total] (the adapter's if there is one) += those of
  * dh[head_rows][hidden_size]. Only for a decoder made with `train`.
  */
 void dpo_decoder_backward(struct dpo_decoder *decoder, const float *weights,

@@ -1,5 +1,5 @@
 /*
- * drift - the exact divergence from a policy to a reference along an answer. Layer 10; uses error, size, kl, parallel,
+ * drift - the exact divergence from a policy to a reference along an answer. Layer 11; uses error, size, kl, parallel,
  * config, pack, score.
  *
  * Per token: sum_v p_v (log p_v - log q_v) over the whole vocabulary, p the policy's and q the reference's distribution

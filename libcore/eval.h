@@ -1,5 +1,5 @@
 /*
- * eval - a policy on held-out rows. Layer 13; uses error, size, calibration, moments,
+ * eval - a policy on held-out rows. Layer 14; uses error, size, calibration, moments,
  * objective, outcome, metrics.
  *
  * All means are over rows or over scored tokens of the whole set. (TRL averages over evaluation batches, which differs

@@ -1,5 +1,5 @@
 /*
- * generate - completions of prompts, many at a time. Layer 9; uses error, size, buffer, bytes, ids, random, config, params, pack,
+ * generate - completions of prompts, many at a time. Layer 10; uses error, size, buffer, bytes, ids, random, config, params, pack,
  * cache, linear, skinny, rope, sampling, parallel, vector, decoder.
  *
  * A prompt is computed as one packed sequence (decoder.h) and leaves its keys and values in a cache; then all sequences at

@@ -142,6 +142,17 @@ kept_from(const struct dpo_layers *l, const struct dpo_kept *k, size_t first)
 	return from;
 }
 
+static bool
+lowrank_at(const struct dpo_layers *l, const struct dpo_place *place, float *gradients, struct dpo_lowrank *low)
+{
+	if (!dpo_places_lowrank(l->places, place, gradients, low))
+		return false;
+	low->scratch = l->lowrank;
+	low->dropout.key = l->dropout;
+	low->dropout.p = l->dropping ? low->dropout.p : 0;
+	return true;
+}
+
 static struct dpo_attention
 attention_of(const struct dpo_layers *l, size_t layer, const struct dpo_sequence *s)
 {
@@ -205,6 +216,38 @@ multiply(const struct dpo_layers *l, const struct dpo_linear *map, size_t rows, 
 		dpo_linear_forward(l->threads, map, rows, x, residual, y);
 }
 
+/* The adapter's share in a step, by skinny products. */
+static void
+step_lowrank(const struct dpo_layers *l, const struct dpo_lowrank *low, size_t rows, struct dpo_rows x, struct dpo_rows y)
+{
+	struct dpo_linear a = { .in = low->in, .out = low->rank, .layout = DPO_LAYOUT_OUT_IN, .weight = low->a };
+	struct dpo_linear b = { .in = low->rank, .out = low->out, .layout = DPO_LAYOUT_OUT_IN, .weight = low->b };
+	struct dpo_rows u = rows_of(low->scratch, low->rank), share = rows_of(low->scratch + 2 * rows * low->rank, low->out);
+
+	multiply(l, &a, rows, x, (struct dpo_rows){ 0 }, u);
+	dpo_vector_scale(u.data, low->scale, rows * low->rank);
+	multiply(l, &b, rows, u, (struct dpo_rows){ 0 }, share);
+	for (size_t row = 0; row < rows; row++)
+		dpo_vector_add(y.data + row * y.ld, share.data + row * share.ld, low->out);
+}
+
+/* A map with its adapter, if there is one; arguments as of dpo_linear. */
+static void
+forward_map(const struct dpo_layers *l, const struct dpo_place *place, const float *weights, size_t rows,
+    struct dpo_rows x, struct dpo_rows residual, struct dpo_rows y)
+{
+	struct dpo_linear map = linear_at(l, place, weights, NULL);
+	struct dpo_lowrank low;
+
+	multiply(l, &map, rows, x, residual, y);
+	if (!lowrank_at(l, place, NULL, &low))
+		return;
+	if (l->step)
+		step_lowrank(l, &low, rows, x, y);
+	else
+		dpo_lowrank_forward(l->threads, &low, rows, x, y);
+}
+
 /* Keys and values of the rows go to their caches. */
 static void
 remember(const struct dpo_layers *l, size_t layer, const struct dpo_attention *a, size_t rows,
@@ -259,16 +302,16 @@ forward_qkv(const struct dpo_layers *l, const struct dpo_layer_places *at, size_
 	size_t column = 0;
 
 	for (size_t i = 0; i < l->places->n_qkv; i++) {
-		struct dpo_linear map = linear_at(l, &at->qkv[i], weights, NULL);
 		bool norm = i < 2 && is_there(&at->qk_norm[i]);
+		size_t out = at->qkv[i].out;
 
-		multiply(l, &map, rows, rows_of(in, l->hidden),
-		    (struct dpo_rows){ 0 }, norm ? rows_of(k->raw[i], map.out) :
+		forward_map(l, &at->qkv[i], weights, rows, rows_of(in, l->hidden),
+		    (struct dpo_rows){ 0 }, norm ? rows_of(k->raw[i], out) :
 		    rows_of(k->qkv + column, l->qkv));
 		if (norm)
-			norm_heads(l, &at->qk_norm[i], rows, map.out, weights, k->raw[i],
+			norm_heads(l, &at->qk_norm[i], rows, out, weights, k->raw[i],
 			    k->qkv + column);
-		column += map.out;
+		column += out;
 	}
 }
 
@@ -277,15 +320,14 @@ static void
 add_branch(const struct dpo_layers *l, const struct dpo_place *map, const struct dpo_place *post,
     size_t rows, struct dpo_rows in, const float *weights, float *added, float *x, float *y)
 {
-	struct dpo_linear linear = linear_at(l, map, weights, NULL);
 	struct dpo_norm norm = dpo_places_norm(l->places, post, weights, NULL);
 
 	if (!is_there(post)) {
-		multiply(l, &linear, rows, in, rows_of(x, l->hidden),
+		forward_map(l, map, weights, rows, in, rows_of(x, l->hidden),
 		    rows_of(y, l->hidden));
 		return;
 	}
-	multiply(l, &linear, rows, in, (struct dpo_rows){ 0 },
+	forward_map(l, map, weights, rows, in, (struct dpo_rows){ 0 },
 	    rows_of(added, l->hidden));
 	dpo_norm_forward(l->threads, &norm, rows, added, y, l->stats);
 	dpo_vector_add(y, x, rows * l->hidden);
@@ -319,12 +361,9 @@ forward_mlp(const struct dpo_layers *l, size_t layer, const struct dpo_kept *k, 
 	const struct dpo_layer_places *at = &l->places->layers[layer];
 	float *in = normed(l, &at->norm2, rows, mlp_input(l, k), weights);
 
-	for (size_t i = 0; i < l->places->n_up; i++) {
-		struct dpo_linear map = linear_at(l, &at->up[i], weights, NULL);
-
-		multiply(l, &map, rows, rows_of(in, l->hidden),
+	for (size_t i = 0; i < l->places->n_up; i++)
+		forward_map(l, &at->up[i], weights, rows, rows_of(in, l->hidden),
 		    (struct dpo_rows){ 0 }, rows_of(k->up + i * l->inner, l->up));
-	}
 	dpo_activation_forward(l->threads, l->config->activation, l->config->family->mlp, rows,
 	    l->inner, k->up, l->activated);
 	add_branch(l, &at->down, &at->post2, rows, rows_of(l->activated, l->inner), weights,
@@ -344,6 +383,30 @@ dpo_layer_forward(const struct dpo_layers *l, size_t layer, const struct dpo_kep
 
 /* ------------------------------------------------------------------ backward */
 
+static void
+backward_map_input(const struct dpo_layers *l, const struct dpo_place *place, const float *weights, size_t rows,
+    struct dpo_rows dy, float keep, struct dpo_rows dx)
+{
+	struct dpo_linear map = linear_at(l, place, weights, NULL);
+	struct dpo_lowrank low;
+
+	dpo_linear_backward_input(l->threads, &map, rows, dy, keep, dx);
+	if (lowrank_at(l, place, NULL, &low))
+		dpo_lowrank_backward_input(l->threads, &low, rows, dy, dx);
+}
+
+static void
+backward_map_weight(const struct dpo_layers *l, const struct dpo_place *place, const float *weights, float *gradients,
+    size_t rows, struct dpo_rows x, struct dpo_rows dy)
+{
+	struct dpo_linear map = linear_at(l, place, weights, gradients);
+	struct dpo_lowrank low;
+
+	dpo_linear_backward_weight(l->threads, &map, rows, x, dy);
+	if (lowrank_at(l, place, gradients, &low))
+		dpo_lowrank_backward_weight(l->threads, &low, rows, x, dy);
+}
+
 /* The gradient of what a branch added, from that of the sum: back through the norm after it. */
 static float *
 branch_gradient(const struct dpo_layers *l, const struct dpo_place *post, size_t rows,
@@ -362,11 +425,11 @@ branch_gradient(const struct dpo_layers *l, const struct dpo_place *post, size_t
 /* The gradient of a map's input: added to dx at once, or kept for the norm before it. */
 static void
 input_gradient(const struct dpo_layers *l, const struct dpo_place *place,
-    const struct dpo_linear *map, size_t rows, struct dpo_rows dy, bool first, float *dx)
+    const struct dpo_place *map, const float *weights, size_t rows, struct dpo_rows dy, bool first, float *dx)
 {
 	bool norm = is_there(place);
 
-	dpo_linear_backward_input(l->threads, map, rows, dy, norm && first ? 0.0f : 1.0f,
+	backward_map_input(l, map, weights, rows, dy, norm && first ? 0.0f : 1.0f,
 	    rows_of(norm ? l->d_normed : dx, l->hidden));
 }
 
@@ -387,24 +450,21 @@ backward_mlp(const struct dpo_layers *l, size_t layer, const struct dpo_kept *k,
     float *gradients, float *dy, float *dx)
 {
 	const struct dpo_layer_places *at = &l->places->layers[layer];
-	struct dpo_linear down = linear_at(l, &at->down, weights, gradients);
 	float *in;
 
 	dy = branch_gradient(l, &at->post2, rows, weights, gradients, k->added[1], dy);
-	dpo_linear_backward_input(l->threads, &down, rows, rows_of(dy, l->hidden), 0.0f,
+	backward_map_input(l, &at->down, weights, rows, rows_of(dy, l->hidden), 0.0f,
 	    rows_of(l->d_activated, l->inner));
 	dpo_activation_backward(l->threads, l->config->activation, l->config->family->mlp, rows,
 	    l->inner, k->up, l->d_activated, l->d_up, l->activated);
-	dpo_linear_backward_weight(l->threads, &down, rows, rows_of(l->activated, l->inner),
+	backward_map_weight(l, &at->down, weights, gradients, rows, rows_of(l->activated, l->inner),
 	    rows_of(dy, l->hidden));
 	in = normed(l, &at->norm2, rows, mlp_input(l, k), weights);
 	for (size_t i = 0; i < l->places->n_up; i++) {
-		struct dpo_linear up = linear_at(l, &at->up[i], weights,
-		    gradients);
 		struct dpo_rows d_up = rows_of(l->d_up + i * l->inner, l->up);
 
-		input_gradient(l, &at->norm2, &up, rows, d_up, i == 0, dx);
-		dpo_linear_backward_weight(l->threads, &up, rows, rows_of(in, l->hidden), d_up);
+		input_gradient(l, &at->norm2, &at->up[i], weights, rows, d_up, i == 0, dx);
+		backward_map_weight(l, &at->up[i], weights, gradients, rows, rows_of(in, l->hidden), d_up);
 	}
 	norm_gradient(l, &at->norm2, rows, weights, gradients, mlp_input(l, k), dx);
 }
@@ -439,14 +499,11 @@ backward_qkv(const struct dpo_layers *l, size_t layer, const struct dpo_kept *k,
 	}
 	in = normed(l, &at->norm1, rows, k->x, weights);
 	for (size_t i = 0; i < l->places->n_qkv; i++) {
-		struct dpo_linear map = linear_at(l, &at->qkv[i], weights,
-		    gradients);
-
 		if (i < 2 && is_there(&at->qk_norm[i]))
-			dy[i] = heads_gradient(l, &at->qk_norm[i], rows, map.out, weights,
+			dy[i] = heads_gradient(l, &at->qk_norm[i], rows, at->qkv[i].out, weights,
 			    gradients, k->raw[i], dy[i]);
-		input_gradient(l, &at->norm1, &map, rows, dy[i], i == 0, l->dx);
-		dpo_linear_backward_weight(l->threads, &map, rows, rows_of(in, l->hidden), dy[i]);
+		input_gradient(l, &at->norm1, &at->qkv[i], weights, rows, dy[i], i == 0, l->dx);
+		backward_map_weight(l, &at->qkv[i], weights, gradients, rows, rows_of(in, l->hidden), dy[i]);
 	}
 }
 
@@ -456,15 +513,14 @@ backward_attention(const struct dpo_layers *l, size_t layer, const struct dpo_ke
     const float *weights, float *gradients, float *dy)
 {
 	const struct dpo_layer_places *at = &l->places->layers[layer];
-	struct dpo_linear o = linear_at(l, &at->o, weights, gradients);
 	struct dpo_attention attention = attention_of(l, layer, s);
 	struct dpo_kept wanted = kept_from(l, k, attention.first);
 	size_t rows = s->rows - attention.first;
 
 	dy = branch_gradient(l, &at->post1, rows, weights, gradients, wanted.added[0], dy);
-	dpo_linear_backward_input(l->threads, &o, rows, rows_of(dy, l->hidden), 0.0f,
+	backward_map_input(l, &at->o, weights, rows, rows_of(dy, l->hidden), 0.0f,
 	    rows_of(l->d_attended + attention.first * l->query, l->query));
-	dpo_linear_backward_weight(l->threads, &o, rows, rows_of(wanted.attended, l->query),
+	backward_map_weight(l, &at->o, weights, gradients, rows, rows_of(wanted.attended, l->query),
 	    rows_of(dy, l->hidden));
 	dpo_attention_backward(l->threads, &attention, k->qkv, k->attended, k->log_sums,
 	    l->d_attended, l->d_qkv);

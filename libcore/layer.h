@@ -1,6 +1,6 @@
 /*
- * layer - one layer of the decoder, forward and backward. Layer 7; uses arena, cache, config, pack,
- * places, linear, skinny, norm, rope, attention, activation, vector.
+ * layer - one layer of the decoder, forward and backward. Layer 8; uses arena, cache, config, dropout,
+ * pack, places, linear, lowrank, skinny, norm, rope, attention, activation, vector.
  *
  *	x += post1(o(attention(qkv(norm1 x)))), x += post2(down(act(up(norm2 x))))
  *
@@ -35,6 +35,9 @@ struct dpo_layers {
 	size_t hidden, query, kv, qkv, inner, up;	/* widths of rows */
 	const float *rope;		/* borrowed; table of rotations, or NULL */
 	float *scratch;			/* for tiles of matrices that are not float */
+	float *lowrank;			/* for adapters */
+	bool dropping;			/* they drop, by this key: */
+	struct dpo_dropout_key dropout;
 	/* generation only: of the pass at hand */
 	struct dpo_cache *const *caches;	/* of each row, if `step`, or the one of all; NULL: none */
 	bool step;			/* rows are of different sequences, one token each */

@@ -1,5 +1,5 @@
 /*
- * metrics - TRL's metrics of a batch, their mean over a window of steps, and their line in the log. Layer 12; uses
+ * metrics - TRL's metrics of a batch, their mean over a window of steps, and their line in the log. Layer 13; uses
  * buffer, json, outcome.
  *
  * Names and meanings are those of TRL 1.16.0's DPOTrainer: rewards are beta times the log-ratio of an answer; accuracies

@@ -141,7 +141,7 @@ dpo_norm_backward(int threads, const struct dpo_norm *norm, size_t rows, const f
 	size_t n = norm->n, items = (rows + ROWS - 1) / ROWS;
 
 	dpo_parallel_for(useful_threads(threads, rows, n), items, backward_rows, &work);
-	for (size_t item = 0; item < items; item++) {
+	for (size_t item = 0; item < items && norm->d_weight; item++) {
 		dpo_vector_add(norm->d_weight, partial + item * 2 * n, n);
 		if (norm->kind == DPO_NORM_LAYER)
 			dpo_vector_add(norm->d_bias, partial + item * 2 * n + n, n);

@@ -18,7 +18,7 @@ struct dpo_norm {
 	float epsilon;
 	const float *weight;	/* [n] */
 	const float *bias;	/* [n]; unused by RMS */
-	float *d_weight;	/* gradients of the same shapes, added to */
+	float *d_weight;	/* gradients of the same shapes, added to; NULL if not trained */
 	float *d_bias;
 };
 

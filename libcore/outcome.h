@@ -1,5 +1,5 @@
 /*
- * outcome - one row through the scorer and the loss: all numbers that training and evaluation report of it. Layer 11;
+ * outcome - one row through the scorer and the loss: all numbers that training and evaluation report of it. Layer 12;
  * uses error, size, objective, score, columns.
  */
 #ifndef DPO_OUTCOME_H

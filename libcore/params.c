@@ -92,6 +92,8 @@ add_linear(struct builder *b, const char *prefix, const char *name, size_t in, s
 	if (!name)
 		return;
 	add(b, prefix, name, ".weight", in_out ? in : out, in_out ? out : in, DPO_INIT_NORMAL);
+	if (b->failed == DPO_OK)
+		b->params->list[b->params->count - 1].linear = true;
 	if (bias)
 		add(b, prefix, name, ".bias", out, 0, DPO_INIT_ZERO);
 }

@@ -15,7 +15,7 @@
 
 #define DPO_RANK_MAX 4
 
-enum dpo_init { DPO_INIT_NORMAL, DPO_INIT_ONE, DPO_INIT_ZERO };
+enum dpo_init { DPO_INIT_NORMAL, DPO_INIT_ONE, DPO_INIT_ZERO, DPO_INIT_KAIMING };
 
 struct dpo_tensor {
 	char name[96];
@@ -26,6 +26,7 @@ struct dpo_tensor {
 	enum dpo_dtype dtype;	/* as it lies in the block */
 	enum dpo_init init;
 	bool decay;		/* weight decay applies: not to biases and norm weights */
+	bool linear;		/* the matrix of a linear map of a layer, which an adapter can be for */
 };
 
 struct dpo_params {

@@ -130,37 +130,92 @@ dpo_places_free(struct dpo_places *places)
 	*places = (struct dpo_places){ 0 };
 }
 
-static const float *
-of_weights(const float *weights, const struct dpo_tensor *tensor)
+struct dpo_home
+dpo_places_home(const struct dpo_places *places, const struct dpo_tensor *tensor, const float *weights, float *gradients)
 {
-	return tensor ? weights + tensor->offset : NULL;
+	const struct dpo_tensor *saved = dpo_lora_part(places->lora, tensor).saved;
+
+	if (!tensor)
+		return (struct dpo_home){ 0 };
+	if (saved)
+		return (struct dpo_home){ places->lora->block + saved->offset, DPO_DTYPE_F32,
+		    gradients ? gradients + saved->offset : NULL };
+	return (struct dpo_home){ weights + tensor->offset, tensor->dtype,
+	    gradients && !places->lora ? gradients + tensor->offset : NULL };
 }
 
-static float *
-of_gradients(float *gradients, const struct dpo_tensor *tensor)
+bool
+dpo_places_lowrank(const struct dpo_places *places, const struct dpo_place *place, float *gradients,
+    struct dpo_lowrank *low)
 {
-	return tensor && gradients ? gradients + tensor->offset : NULL;
+	struct dpo_lora_part part = dpo_lora_part(places->lora, place->weight);
+
+	if (!part.a)
+		return false;
+	*low = (struct dpo_lowrank){ .in = place->in, .out = place->out, .rank = part.rank, .scale = part.scale,
+	    .a = places->lora->block + part.a->offset, .b = places->lora->block + part.b->offset,
+	    .d_a = gradients ? gradients + part.a->offset : NULL, .d_b = gradients ? gradients + part.b->offset : NULL,
+	    .dropout = { .p = places->lora->config.dropout, .name = part.a->name } };
+	return true;
+}
+
+static bool
+is_trained(const struct dpo_places *places, const struct dpo_place *place)
+{
+	struct dpo_lora_part weight = dpo_lora_part(places->lora, place->weight), bias = dpo_lora_part(places->lora,
+	    place->bias);
+
+	return weight.a || weight.saved || bias.saved;
+}
+
+static bool
+layer_is_trained(const struct dpo_places *places, const struct dpo_layer_places *layer)
+{
+	bool trained = is_trained(places, &layer->norm1) || is_trained(places, &layer->norm2) ||
+	    is_trained(places, &layer->o) || is_trained(places, &layer->down);
+
+	trained = trained || is_trained(places, &layer->post1) || is_trained(places, &layer->post2);
+	for (size_t i = 0; i < 2; i++)
+		trained = trained || is_trained(places, &layer->qk_norm[i]);
+	for (size_t i = 0; i < places->n_qkv; i++)
+		trained = trained || is_trained(places, &layer->qkv[i]);
+	for (size_t i = 0; i < places->n_up; i++)
+		trained = trained || is_trained(places, &layer->up[i]);
+	return trained;
+}
+
+bool
+dpo_places_trained(const struct dpo_places *places, size_t layer)
+{
+	struct dpo_place tokens = { .weight = places->tokens }, positions = { .weight = places->positions };
+	bool trained = !places->lora || is_trained(places, &tokens) || is_trained(places, &positions);
+
+	for (size_t i = 0; i <= layer && !trained; i++)
+		trained = layer_is_trained(places, &places->layers[i]);
+	return trained;
 }
 
 struct dpo_linear
 dpo_places_linear(const struct dpo_places *places, const struct dpo_place *place,
     const float *weights, float *gradients)
 {
+	struct dpo_home weight = dpo_places_home(places, place->weight, weights, gradients);
+	struct dpo_home bias = dpo_places_home(places, place->bias, weights, gradients);
+
 	return (struct dpo_linear){ .in = place->in, .out = place->out,
-	    .layout = places->config->family->layout, .dtype = place->weight->dtype,
-	    .weight = of_weights(weights, place->weight), .bias = of_weights(weights, place->bias),
-	    .d_weight = of_gradients(gradients, place->weight), .d_bias = of_gradients(gradients,
-	    place->bias) };
+	    .layout = places->config->family->layout, .dtype = weight.dtype,
+	    .weight = weight.data, .bias = bias.data, .d_weight = weight.gradients, .d_bias = bias.gradients };
 }
 
 struct dpo_norm
 dpo_places_norm(const struct dpo_places *places, const struct dpo_place *place,
     const float *weights, float *gradients)
 {
+	struct dpo_home weight = dpo_places_home(places, place->weight, weights, gradients);
+	struct dpo_home bias = dpo_places_home(places, place->bias, weights, gradients);
+
 	return (struct dpo_norm){ .kind = places->config->family->norm,
 	    .n = place->in,
 	    .epsilon = (float)places->config->norm_epsilon,
-	    .weight = of_weights(weights, place->weight), .bias = of_weights(weights, place->bias),
-	    .d_weight = of_gradients(gradients, place->weight), .d_bias = of_gradients(gradients,
-	    place->bias) };
+	    .weight = weight.data, .bias = bias.data, .d_weight = weight.gradients, .d_bias = bias.gradients };
 }

@@ -1,13 +1,16 @@
 /*
- * places - where the decoder's tensors lie in a block of parameters. Layer 6; uses error, family,
- * params, linear, norm.
+ * places - where the decoder's tensors lie in a block of parameters. Layer 7; uses error, family,
+ * params, linear, norm, lowrank, lora.
  *
- * The same places serve weights and gradients.
+ * The same places serve weights and gradients. With an adapter the gradients are those of the adapter's table, and what
+ * the adapter trains whole is read from its block.
  */
 #ifndef DPO_PLACES_H
 #define DPO_PLACES_H
 
 #include "linear.h"
+#include "lora.h"
+#include "lowrank.h"
 #include "norm.h"
 #include "params.h"
 
@@ -29,6 +32,7 @@ struct dpo_layer_places {
 
 struct dpo_places {
 	const struct dpo_config *config;
+	const struct dpo_lora *lora;	/* borrowed; NULL at first: no adapter */
 	size_t n_qkv, n_up;
 	const struct dpo_tensor *tokens, *positions;	/* embeddings */
 	const struct dpo_tensor *head;	/* `tokens` when tied */
@@ -44,6 +48,21 @@ enum dpo_status dpo_places_init(struct dpo_places *places, const struct dpo_conf
 	const struct dpo_params *params, struct dpo_error *err) DPO_MUST_CHECK;
 void dpo_places_free(struct dpo_places *places);
 
+/* Where a tensor's numbers and gradients lie. */
+struct dpo_home {
+	const float *data;
+	enum dpo_dtype dtype;
+	float *gradients;	/* NULL if it is not trained */
+};
+
+/* tensor and gradients may be NULL. */
+struct dpo_home dpo_places_home(const struct dpo_places *places, const struct dpo_tensor *tensor, const float *weights,
+	float *gradients);
+/* Whether a gradient is needed at or below a layer, the embeddings being below layer 0. */
+bool dpo_places_trained(const struct dpo_places *places, size_t layer);
+/* The adapter of the map at a place into *low, without scratch and dropout; false if it has none. */
+bool dpo_places_lowrank(const struct dpo_places *places, const struct dpo_place *place, float *gradients,
+	struct dpo_lowrank *low);
 /* The map and norm at a place; gradients may be NULL in a forward pass. */
 struct dpo_linear dpo_places_linear(const struct dpo_places *places, const struct dpo_place *place,
 	const float *weights, float *gradients);

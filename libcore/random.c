@@ -60,6 +60,23 @@ dpo_random_order(uint32_t *order, size_t n, uint64_t seed, uint64_t epoch)
 	return true;
 }
 
+bool
+dpo_random_uniform(float *out, size_t n, double bound, uint64_t seed, const char *name)
+{
+	enum { RUN = 4096 };
+	uint8_t *raw = dpo_alloc(RUN, 4);
+
+	if (!raw)
+		return false;
+	for (size_t i = 0; i < n; i += RUN) {
+		dpo_random_bytes(raw, RUN * 4, name, seed, i);
+		for (size_t k = 0; k < RUN && i + k < n; k++)
+			out[i + k] = (float)(bound * ((double)(dpo_bytes_load32(raw + 4 * k) >> 8) * 0x1p-23 - 1.0));
+	}
+	free(raw);
+	return true;
+}
+
 /* A uniform number in (0, 1] from 8 bytes. */
 static double
 uniform(const uint8_t *raw)

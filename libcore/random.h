@@ -29,6 +29,11 @@ void dpo_random_bytes(void *out, size_t n, const char *purpose, uint64_t seed, u
 bool dpo_random_order(uint32_t *order, size_t n, uint64_t seed, uint64_t epoch);
 
 /*
+ * n numbers uniform in [-bound, bound) into out[n], multiples of 2^-23 bound, keyed by (seed, name). false if out of memory.
+ */
+bool dpo_random_uniform(float *out, size_t n, double bound, uint64_t seed, const char *name);
+
+/*
  * n normal numbers of mean 0 and standard deviation `deviation` into out[n] (Box and Muller 1958), keyed by (seed, name).
  * false if out of memory. Bits depend on the C library's log, cos and sin.
  */

@@ -1,6 +1,6 @@
 /*
  * reference - a reference model that follows the policy: TR-DPO (Gorbatovski et al. 2024, arXiv:2404.09656), as TRL's
- * sync_ref_model. Layer 12; uses error, size, parallel, model, score, columns, rowset.
+ * sync_ref_model. Layer 13; uses error, size, parallel, model, score, columns, rowset.
  *
  * The reference begins as the model that is to be trained, whose log-probs the rows carry. After every optimizer step s
  * with s % steps == 0, on all weights, in float,

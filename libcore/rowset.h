@@ -1,5 +1,5 @@
 /*
- * rowset - the rows of a spooled stream by number, and which of them make a step. Layer 11; uses error, size, random,
+ * rowset - the rows of a spooled stream by number, and which of them make a step. Layer 12; uses error, size, random,
  * objective, spool, columns.
  */
 #ifndef DPO_ROWSET_H

@@ -64,6 +64,18 @@ dpo_scorer_free(struct dpo_scorer *scorer)
 	free(scorer);
 }
 
+void
+dpo_scorer_adapt(struct dpo_scorer *scorer, const struct dpo_lora *lora)
+{
+	dpo_decoder_adapt(scorer->decoder, lora);
+}
+
+void
+dpo_scorer_dropout(struct dpo_scorer *scorer, const struct dpo_dropout_key *key)
+{
+	dpo_decoder_dropout(scorer->decoder, key);
+}
+
 static void
 carve(struct dpo_scorer *s)
 {

@@ -1,6 +1,6 @@
 /*
  * score - per-token log-probs of answers, the one scorer of dpo-reflogp, dpo-train and dpo-eval.
- * Layer 9; uses error, size, arena, config, params, pack, gemm, rope, decoder, head.
+ * Layer 10; uses error, size, arena, config, params, pack, gemm, rope, decoder, head.
  *
  * An example is a prompt with one answer (supervised rows, scoring) or two (a pair). It is
  * computed as one packed sequence [prompt | answer 0 | answer 1]: the prompt once, each answer
@@ -15,7 +15,9 @@
 #ifndef DPO_SCORE_H
 #define DPO_SCORE_H
 
+#include "dropout.h"
 #include "error.h"
+#include "lora.h"
 #include "pack.h"
 #include "params.h"
 
@@ -45,6 +47,14 @@ enum dpo_status dpo_scorer_new(struct dpo_scorer **scorer, const struct dpo_conf
 void dpo_scorer_free(struct dpo_scorer *scorer);
 
 /*
+ * Score with an adapter of the model from now on (borrowed; its numbers may change between examples), or without one
+ * (NULL). Gradients are then those of the adapter's table.
+ */
+void dpo_scorer_adapt(struct dpo_scorer *scorer, const struct dpo_lora *lora);
+/* Whether the adapter's dropout is at work (NULL: no, as at first), and the key of the example to come. */
+void dpo_scorer_dropout(struct dpo_scorer *scorer, const struct dpo_dropout_key *key);
+
+/*
  * Log-probs of the answers' tokens, nats, into logps[a][0 .. n_answer[a]); 0 for a first token
  * with nothing before it. sums[a] (NULL if not wanted) is filled for each answer.
  * DPO_FORMAT: a token outside the vocabulary, or a sequence longer than the model's positions,
@@ -54,8 +64,8 @@ enum dpo_status dpo_score(struct dpo_scorer *scorer, const struct dpo_example *e
 	float *const *logps, struct dpo_answer_sums *sums, struct dpo_error *err) DPO_MUST_CHECK;
 
 /*
- * After dpo_score of a `train` scorer, for the same example: add to gradients[params.total] the
- * gradient of sum_a sum_t dlogps[a][t] * logps[a][t] with respect to every weight. dlogps[a] has
+ * After dpo_score of a `train` scorer, for the same example: add to gradients[params.total], or the adapter's, the
+ * gradient of sum_a sum_t dlogps[a][t] * logps[a][t] with respect to every weight that is trained. dlogps[a] has
  * n_answer[a] numbers.
  */
 enum dpo_status dpo_score_backward(struct dpo_scorer *scorer, const struct dpo_example *example,

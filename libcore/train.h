@@ -1,5 +1,5 @@
 /*
- * train - optimizer steps over a spool of pairs or supervised rows. Layer 14; uses error, size, buffer, json,
+ * train - optimizer steps over a spool of pairs or supervised rows. Layer 15; uses error, size, buffer, json,
  * state, model, score, loss, schedule, optim, recipe, rowset, outcome, reference, metrics,
  * watch, best, eval, checkpoint.
  *

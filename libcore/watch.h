@@ -1,5 +1,5 @@
 /*
- * watch - what a practitioner should be told of a run, from its own pairs. Layer 12; uses error, buffer, json, state,
+ * watch - what a practitioner should be told of a run, from its own pairs. Layer 13; uses error, buffer, json, state,
  * outcome.
  *
  * With c and r the log-ratios (nats) of chosen and rejected answer to the reference and D = c - r, as each pair had them

@@ -1,0 +1,33 @@
+/*
+ * dropout - elements set to zero at random (Srivastava et al. 2014, JMLR 15), without random state. Layer 3; uses random,
+ * parallel, vector.
+ *
+ * With t = round(65536 p): an element is dropped if its 16 random bits are below t, and the others are multiplied by
+ * 65536 / (65536 - t), so that the mean over all masks is the element. The bits come from (seed, name, step, row) and
+ * the element's place alone: a pass that is made again, on any number of threads, has the same mask.
+ */
+#ifndef DPO_DROPOUT_H
+#define DPO_DROPOUT_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct dpo_dropout_key {
+	uint64_t seed, step, row;	/* row: of the data, not of a matrix */
+};
+
+struct dpo_dropout {
+	double p;			/* in [0, 1); 0: nothing is dropped */
+	struct dpo_dropout_key key;
+	const char *name;		/* of what it acts on, at most 95 bytes; borrowed */
+};
+
+/*
+ * y[rows][n] = mask x[rows][n], or y += mask x with `add`; ldx and ldy are the distances between rows. y may be x only if
+ * both have the same distance and without `add`.
+ */
+void dpo_dropout_apply(int threads, const struct dpo_dropout *dropout, size_t rows, size_t n, const float *x, size_t ldx,
+	float *y, size_t ldy, bool add);
+
+#endif
