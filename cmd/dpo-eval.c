@@ -8,11 +8,13 @@
  *	dpo-eval -m policy.dpo heldout.ref
  */
 #include "evaluation.h"
+#include "policy.h"
 
 #include <string.h>
 
 static const struct cli_option table[] = {
 	{ "model", 'm', CLI_TEXT, offsetof(struct options, model), "POLICY", "the policy: a model stream or directory", 0, 0, NULL },
+	POLICY_ADAPTER(struct options),
 	{ "reference", 'r', CLI_TEXT, offsetof(struct options, reference), "REF",
 	    "give the exact divergence from this model too", 0, 0, NULL },
 	{ "baseline", 0, CLI_TEXT, offsetof(struct options, baseline), "POLICY",
@@ -51,13 +53,15 @@ check(const struct options *options, const char *path)
 		cli_usage("--against is for --data");
 	if (!options->data && !options->samples && !options->model)
 		cli_usage("-m POLICY is missing");
+	if (options->adapter && !options->model)
+		cli_usage("-a ADAPTER without -m POLICY");
 	if (options->samples && options->reference && !options->model)
 		cli_usage("-r without -m POLICY");
 	if ((options->data || options->samples || options->score) && (options->slice || options->per_pair || options->baseline))
 		cli_usage("--slice, --per-pair and --baseline are for rows under a policy");
-	if (is_input(options->model) + is_input(options->reference) + is_input(options->baseline) + is_input(options->against) +
+	if (is_input(options->model) + is_input(options->adapter) + is_input(options->reference) + is_input(options->baseline) + is_input(options->against) +
 	    is_input(path) > 1)
-		cli_usage("only one of policy, reference, baseline and rows can be standard input");
+		cli_usage("only one of policy, adapter, reference, baseline and rows can be standard input");
 }
 
 int

@@ -8,9 +8,11 @@
  *
  *	dpo-train -m MODEL pairs.ref | dpo-export -f hf -o tuned
  */
+#include "adapter.h"
 #include "cli.h"
 #include "export.h"
 #include "exportgguf.h"
+#include "merge.h"
 
 #include <signal.h>
 #include <stdlib.h>
@@ -20,17 +22,21 @@
 
 struct options {
 	struct cli_common common;
-	const char *format, *dtype;
+	const char *format, *dtype, *adapter;
 	int64_t max_shard_size;
-	bool force, modelfile;
+	bool force, modelfile, merge;
 };
 
-static const char *const formats[] = { "hf", "safetensors", "gguf", NULL };
+static const char *const formats[] = { "hf", "safetensors", "gguf", "peft", NULL };
 static const char *const dtypes[] = { "f32", "f16", "bf16", NULL };
 
 static const struct cli_option table[] = {
 	{ "format", 'f', CLI_CHOICE, offsetof(struct options, format), "FORMAT", "what to write",
 	    .choices = formats },
+	{ "adapter", 'a', CLI_TEXT, offsetof(struct options, adapter), "ADAPTER",
+	    "the adapter to write or to merge: a stream or PEFT directory", 0, 0, NULL },
+	{ "merge", 0, CLI_FLAG, offsetof(struct options, merge), NULL,
+	    "fold the adapter into the weights, and verify log-probs", 0, 0, NULL },
 	{ "dtype", 0, CLI_CHOICE, offsetof(struct options, dtype), "DTYPE", "how the weights are stored",
 	    .choices = dtypes },
 	{ "max-shard-size", 0, CLI_BYTES, offsetof(struct options, max_shard_size), "SIZE",
@@ -112,7 +118,7 @@ find_dtype(const char *name)
 static void
 write_directory(const struct dpo_model *model, const struct options *options)
 {
-	struct dpo_export_form form = { find_dtype(options->dtype), (size_t)options->max_shard_size };
+	struct dpo_export_form form = { find_dtype(options->dtype), model->lora != NULL, (size_t)options->max_shard_size };
 	struct dpo_export export;
 	struct dpo_error err;
 	enum dpo_status status = dpo_export_begin(&export, model, form, options->common.output, options->force, &err);
@@ -170,35 +176,92 @@ write_gguf(const struct dpo_model *model, const struct options *options)
 		write_modelfile(model, options->common.output);
 }
 
+static void
+check_options(const struct options *options, const char *policy)
+{
+	const char *output = options->common.output, *adapter = options->adapter;
+	bool peft = strcmp(options->format, "peft") == 0;
+
+	if ((peft || strcmp(options->format, "hf") == 0) && (!output || strcmp(output, "-") == 0))
+		cli_usage("-f %s writes a directory: name it with -o", options->format);
+	if (options->modelfile && (strcmp(options->format, "gguf") != 0 || !output || strcmp(output, "-") == 0))
+		cli_usage("--modelfile goes with -f gguf -o FILE, which it names");
+	if (peft && options->merge)
+		cli_usage("-f peft writes an adapter, --merge makes a model");
+	if (options->merge && !adapter)
+		cli_usage("--merge without -a ADAPTER");
+	if (adapter && !peft && !options->merge)
+		cli_usage("-a ADAPTER: write it with -f peft, or fold it in with --merge");
+	if (adapter && strcmp(adapter, "-") == 0 && strcmp(policy, "-") == 0)
+		cli_usage("policy and adapter cannot both be standard input");
+	if (strcmp(policy, "-") == 0 && isatty(STDIN_FILENO))
+		cli_usage("no input: name a model or pipe one in");
+}
+
+static void
+check_outputs(const struct options *options, const char *policy)
+{
+	const char *output = options->common.output;
+
+	cli_reads(policy);
+	if (output)
+		check_output(output, policy);
+	if (output && options->adapter)
+		check_output(output, options->adapter);
+}
+
+/* The model, with the adapter in it or folded in; or an adapter alone. */
+static void
+open_model(struct dpo_model *model, const struct options *options, const char *policy)
+{
+	int threads = (int)options->common.threads;
+	struct dpo_merge_check check;
+	struct dpo_error err;
+	struct stat about;
+
+	if (!options->adapter && strcmp(options->format, "peft") == 0) {
+		if (stat(policy, &about) == 0 && S_ISDIR(about.st_mode))
+			cli_usage("-f peft: %s is a directory; the adapter to write is a stream, or named with -a", policy);
+		check_outputs(options, policy);
+		cli_check(dpo_adapter_open_alone(model, policy, &err), &err);
+		return;
+	}
+	policy = cli_model(policy);
+	check_outputs(options, policy);
+	cli_check((options->adapter && !options->merge ? dpo_model_open_frozen : dpo_model_open)(model, policy, threads, &err),
+	    &err);
+	if (!options->adapter)
+		return;
+	cli_reads(options->adapter);
+	cli_check(dpo_adapter_open(model, options->adapter, &err), &err);
+	if (!options->merge)
+		return;
+	if (dpo_merge(model, &check, threads, &err) != DPO_OK)
+		cli_fail_at(&err, options->adapter);
+	cli_note("merged: log-probs of %zu tokens are within %.2g nats of the adapter's", check.tokens, check.worst);
+}
+
 int
 main(int argc, char **argv)
 {
 	struct options options = { .format = formats[0], .dtype = dtypes[0], .max_shard_size = 5000000000 };
+	struct dpo_trained written;
 	struct dpo_model model;
-	struct dpo_error err;
 	char **operands;
 	size_t n = cli_parse(&program, &options, argc, argv, &operands);
-	const char *policy = n ? operands[0] : "-", *output = options.common.output;
-	bool directory = strcmp(options.format, "hf") == 0;
+	const char *policy = n ? operands[0] : "-";
 
-	if (directory && (!output || strcmp(output, "-") == 0))
-		cli_usage("-f hf writes a directory: name it with -o");
-	if (options.modelfile && (strcmp(options.format, "gguf") != 0 || !output || strcmp(output, "-") == 0))
-		cli_usage("--modelfile goes with -f gguf -o FILE, which it names");
-	if (strcmp(policy, "-") == 0 && isatty(STDIN_FILENO))
-		cli_usage("no input: name a model or pipe one in");
-	policy = cli_model(policy);
-	if (output)
-		check_output(output, policy);
-	cli_check(dpo_model_open(&model, policy, (int)options.common.threads, &err), &err);
-	if (directory)
-		write_directory(&model, &options);
-	else if (strcmp(options.format, "gguf") == 0)
+	check_options(&options, policy);
+	open_model(&model, &options, policy);
+	if (strcmp(options.format, "gguf") == 0)
 		write_gguf(&model, &options);
-	else
+	else if (strcmp(options.format, "safetensors") == 0)
 		write_safetensors(&model, &options);
-	cli_note("%zu tensors, %zu parameters, model %.12s", model.params.count,
-	    model.params.parameters, model.id);
+	else
+		write_directory(&model, &options);
+	written = dpo_model_trained(&model);
+	cli_note("%zu tensors, %zu parameters, %s %.12s", written.params->count, written.params->parameters,
+	    *model.id ? "model" : "adapter of model", *model.id ? model.id : model.lora->base_id);
 	dpo_model_free(&model);
 	return cli_finish(0);
 }

@@ -11,6 +11,7 @@
 #include "json.h"
 #include "lineage.h"
 #include "model.h"
+#include "policy.h"
 #include "prompts.h"
 #include "score.h"
 #include "stops.h"
@@ -21,7 +22,7 @@
 
 struct options {
 	struct cli_common common;
-	const char *model, *reference;
+	const char *model, *adapter, *reference;
 	struct cli_list stop;
 	int64_t samples, max_new_tokens, batch_size, seed, top_k;
 	double temperature, top_p, min_p, repetition_penalty;
@@ -29,6 +30,7 @@ struct options {
 
 static const struct cli_option table[] = {
 	{ "model", 'm', CLI_TEXT, offsetof(struct options, model), "POLICY", "the policy: a model stream or directory", 0, 0, NULL },
+	POLICY_ADAPTER(struct options),
 	{ "reference", 'r', CLI_TEXT, offsetof(struct options, reference), "REF",
 	    "give the log-probs of completions under this model too", 0, 0, NULL },
 	{ "num-samples", 'n', CLI_INTEGER, offsetof(struct options, samples), "N", "completions of each prompt", 1, 1 << 20, NULL },
@@ -88,7 +90,7 @@ open_model(struct job *job, const struct options *options)
 	struct dpo_error err;
 
 	cli_note_kernel();
-	cli_check(dpo_model_open_frozen(&job->model, cli_model(options->model), (int)options->common.threads, &err), &err);
+	policy_open(&job->model, options->model, options->adapter, (int)options->common.threads);
 	if ((*job->model.tokenizer_id && dpo_tokenizer_open(&job->tokenizer, &job->model.files, &err) != DPO_OK) ||
 	    dpo_stops_eos(&job->eos, &job->model.files, job->tokenizer, &err) != DPO_OK)
 		cli_fail_at(&err, options->model);
@@ -144,6 +146,7 @@ open_generator(struct job *job, const struct options *options)
 	job->samples = job->asked = (size_t)options->samples;
 	cli_check(dpo_generator_new(&job->generator, &job->model.config, &job->model.params, job->model.weights, &job->settings,
 	    (size_t)options->batch_size, (int)options->common.threads, &err), &err);
+	dpo_generator_adapt(job->generator, job->model.lora);
 }
 
 /* ------------------------------------------------------------------ rows in */

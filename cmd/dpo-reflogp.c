@@ -11,6 +11,7 @@
 #include "lineage.h"
 #include "model.h"
 #include "outcome.h"
+#include "policy.h"
 #include "score.h"
 #include "size.h"
 #include "stream.h"
@@ -20,12 +21,13 @@
 
 struct options {
 	struct cli_common common;
-	const char *model;
+	const char *model, *adapter;
 };
 
 static const struct cli_option table[] = {
 	CLI_COMMON(struct options),
 	{ "model", 'm', CLI_TEXT, offsetof(struct options, model), "MODEL", "the reference: a model directory or stream", 0, 0, NULL },
+	POLICY_ADAPTER(struct options),
 };
 
 static const struct cli_program program = {
@@ -70,13 +72,14 @@ open_model(struct job *job, const struct options *options)
 	bool known;
 
 	cli_note_kernel();
-	cli_check(dpo_model_open_frozen(&job->model, cli_model(options->model), (int)options->common.threads, &err), &err);
+	policy_open(&job->model, options->model, options->adapter, (int)options->common.threads);
 	if (dpo_lineage_tokenizer(dpo_reader_header(job->reader), &job->model, &known, &err) != DPO_OK)
 		cli_fail_at(&err, dpo_reader_name(job->reader));
 	if (!known)
 		cli_warn("%s: cannot tell whether its tokens are this model's: no tokenizer id", dpo_reader_name(job->reader));
 	cli_check(dpo_scorer_new(&job->scorer, &job->model.config, &job->model.params, job->model.weights, false,
 	    (int)options->common.threads, &err), &err);
+	dpo_scorer_adapt(job->scorer, job->model.lora);
 }
 
 /* The input's header with our columns and stage. */

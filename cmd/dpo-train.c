@@ -18,6 +18,7 @@ static const struct training_options defaults = {
 	.min_lr = NAN, .min_lr_rate = NAN, .lr_end = 1e-7, .power = 1, .timescale = NAN, .decay_type = "cosine",
 	.optim = "adamw", .beta1 = 0.9, .beta2 = 0.999, .epsilon = 1e-8, .rms_alpha = 0.99, .rms_epsilon = 1e-8,
 	.max_grad_norm = 1, .epochs = 3, .max_steps = -1, .batch_size = 8, .accumulation = 1, .grad_slots = 1, .seed = 42,
+	.lora_alpha = 32, .lora_dropout = 0.05,
 	.logging_steps = 10, .save_steps = 500, .mixup_alpha = 0.6, .sync_steps = 512,
 };
 
@@ -30,6 +31,7 @@ static const char *const orders[] = { "shuffle", "sequential", NULL };
 
 static const struct cli_option table[] = {
 	{ "model", 'm', CLI_TEXT, AT(model), "MODEL", "the model to train: a directory or a stream", 0, 0, NULL },
+	{ "adapter", 'a', CLI_TEXT, AT(adapter), "ADAPTER", "train this adapter of the model further", 0, 0, NULL },
 	{ "init", 0, CLI_TEXT, AT(init), "CONFIG", "start from random weights for this config.json", 0, 0, NULL },
 	CLI_LOSS(struct training_options),
 	{ "learning-rate", 0, CLI_NUMBER, AT(learning_rate), "RATE", "peak learning rate", 0, 1e6, NULL },
@@ -58,8 +60,16 @@ static const struct cli_option table[] = {
 	{ "batch-size", 0, CLI_INTEGER, AT(batch_size), "N", "rows per step; memory does not depend on it", 1, HUGE_COUNT, NULL },
 	{ "gradient-accumulation-steps", 0, CLI_INTEGER, AT(accumulation), "N", "multiplies the batch size", 1, 1e6, NULL },
 	{ "grad-slots", 0, CLI_INTEGER, AT(grad_slots), "N", "sum a step's gradient as a tree over N groups of rows", 1, 65536, NULL },
+	{ "lora-r", 0, CLI_INTEGER, AT(lora_r), "RANK", "train a low-rank adapter of this rank; 0: all weights", 0, DPO_LORA_RANK_MAX, NULL },
+	{ "lora-alpha", 0, CLI_NUMBER, AT(lora_alpha), "A", "the adapter is multiplied by A / RANK", -1e6, 1e6, NULL },
+	{ "lora-dropout", 0, CLI_NUMBER, AT(lora_dropout), "P", "share of the adapter's inputs dropped in training", 0, 0.999, NULL },
+	{ "lora-target-modules", 0, CLI_TEXT, AT(lora_targets), "NAME,...", "modules to adapt, or all-linear", 0, 0, NULL },
+	{ "lora-modules-to-save", 0, CLI_TEXT, AT(lora_save), "NAME,...", "modules to train whole beside the adapter", 0, 0, NULL },
+	{ "lora-rank-pattern", 0, CLI_TEXT, AT(lora_ranks), "NAME=R,...", "other ranks for some modules", 0, 0, NULL },
+	{ "lora-alpha-pattern", 0, CLI_TEXT, AT(lora_alphas), "NAME=A,...", "other alphas for some modules", 0, 0, NULL },
+	{ "use-rslora", 0, CLI_FLAG, AT(rslora), NULL, "multiply by A / sqrt(RANK) instead", 0, 0, NULL },
 	{ "order", 0, CLI_CHOICE, AT(order), "NAME", "order of the rows", 0, 0, orders },
-	{ "seed", 0, CLI_INTEGER, AT(seed), "N", "of shuffling and of random weights", 0, SEED_MAX, NULL },
+	{ "seed", 0, CLI_INTEGER, AT(seed), "N", "of shuffling, random weights and dropout", 0, SEED_MAX, NULL },
 	{ "log", 0, CLI_TEXT, AT(log), "FILE", "write metrics to FILE, a JSON object a line", 0, 0, NULL },
 	{ "logging-steps", 0, CLI_INTEGER, AT(logging_steps), "N", "average and log every N steps", 1, HUGE_COUNT, NULL },
 	{ "eval", 0, CLI_TEXT, AT(eval), "FILE", "held-out rows to evaluate on, at the end at least", 0, 0, NULL },
@@ -104,6 +114,15 @@ check_best(const struct training_options *options)
 		cli_usage("--early-stopping-patience and --load-best-model-at-end need --eval FILE and --eval-steps N");
 }
 
+/* Any of the options beside --lora-r, which all need it. */
+static bool
+any_lora(const struct training_options *options)
+{
+	return options->lora_targets || options->lora_save || options->lora_ranks || options->lora_alphas ||
+	    options->rslora || options->lora_alpha < defaults.lora_alpha || options->lora_alpha > defaults.lora_alpha ||
+	    options->lora_dropout < defaults.lora_dropout || options->lora_dropout > defaults.lora_dropout;
+}
+
 static void
 check_options(const struct training_options *options, const struct dpo_objective *objective, const char *path)
 {
@@ -113,6 +132,17 @@ check_options(const struct training_options *options, const struct dpo_objective
 		cli_usage("model and rows cannot both be standard input");
 	if (options->eval && strcmp(options->eval, "-") == 0)
 		cli_usage("--eval: standard input is for the rows to train on");
+	if (options->adapter && strcmp(options->adapter, "-") == 0 && (strcmp(path, "-") == 0 ||
+	    (options->model && strcmp(options->model, "-") == 0)))
+		cli_usage("only one of model, adapter and rows can be standard input");
+	if ((options->adapter || options->lora_r) && options->init)
+		cli_usage("--init: an adapter needs a model that was trained");
+	if ((options->adapter || options->lora_r) && options->sync_ref)
+		cli_usage("--sync-ref-model moves a whole model, of which an adapter trains a part");
+	if (options->adapter && (options->lora_r || any_lora(options)))
+		cli_usage("-a ADAPTER brings its own rank, modules and dropout: no --lora option");
+	if (!options->adapter && !options->lora_r && any_lora(options))
+		cli_usage("--lora options and --use-rslora need --lora-r");
 	if (options->max_steps == 0)
 		cli_usage("--max-steps: 0 steps train nothing");
 	stepopts_check(options);

@@ -6,6 +6,7 @@
 #include "json.h"
 #include "lineage.h"
 #include "model.h"
+#include "policy.h"
 #include "rowset.h"
 #include "size.h"
 #include "slices.h"
@@ -122,7 +123,7 @@ open_policy(struct job *job, const struct options *options)
 	bool known;
 
 	cli_note_kernel();
-	cli_check(dpo_model_open_frozen(&job->model, cli_model(options->model), threads, &err), &err);
+	policy_open(&job->model, options->model, options->adapter, threads);
 	status = dpo_lineage_tokenizer(dpo_reader_header(job->reader), &job->model, &known, &err);
 	if (status == DPO_OK && job->columns.reference)
 		status = check_reference(job, &err);
@@ -132,6 +133,7 @@ open_policy(struct job *job, const struct options *options)
 		cli_warn("%s: cannot tell whether its tokens are this model's: no tokenizer id", dpo_reader_name(job->reader));
 	cli_check(dpo_scorer_new(&job->scorer, &job->model.config, &job->model.params, job->model.weights, false, threads,
 	    &err), &err);
+	dpo_scorer_adapt(job->scorer, job->model.lora);
 }
 
 

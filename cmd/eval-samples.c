@@ -6,6 +6,7 @@
 #include "lines.h"
 #include "model.h"
 #include "moments.h"
+#include "policy.h"
 
 #include <inttypes.h>
 #include <math.h>
@@ -126,26 +127,29 @@ read_all(struct job *job, const char *path)
 /* ------------------------------------------------------------------ models */
 
 static void
-open_model(struct job *job, size_t which, const char *path, int threads)
+open_model(struct job *job, size_t which, const char *path, const char *adapter, int threads)
 {
 	struct dpo_model *model = &job->models[which];
 	struct dpo_error err;
 
-	cli_check(dpo_model_open_frozen(model, cli_model(path), threads, &err), &err);
+	policy_open(model, path, adapter, threads);
 	cli_check(dpo_scorer_new(&job->scorers[which], &model->config, &model->params, model->weights, false, threads, &err), &err);
+	dpo_scorer_adapt(job->scorers[which], model->lora);
 }
 
 static void
-open_models(struct job *job, const char *model, const char *reference, int threads)
+open_models(struct job *job, const struct options *options)
 {
+	const char *model = options->model, *reference = options->reference;
+	int threads = (int)options->common.threads;
 	struct dpo_error err;
 
 	if (!model)
 		return;
-	open_model(job, 0, model, threads);
+	open_model(job, 0, model, options->adapter, threads);
 	if (!reference)
 		return;
-	open_model(job, 1, reference, threads);
+	open_model(job, 1, reference, NULL, threads);
 	if (strcmp(job->models[0].tokenizer_id, job->models[1].tokenizer_id) != 0 ||
 	    job->models[0].config.vocab_size != job->models[1].config.vocab_size) {
 		(void)dpo_fail(&err, DPO_MISMATCH, "its tokenizer is not the policy's");
@@ -185,7 +189,7 @@ evaluate_samples(const struct options *options, const char *path)
 	struct job job = { 0 };
 
 	report_begin(&report, options->format, &options->require);
-	open_models(&job, options->model, options->reference, (int)options->common.threads);
+	open_models(&job, options);
 	read_all(&job, path);
 	report_put(&report, "rows", (double)job.rows, true);
 	report_put(&report, "length", dpo_moments_mean(&job.length), false);

@@ -1,8 +1,10 @@
 #include "training.h"
 
+#include "adapter.h"
 #include "bytes.h"
 #include "json.h"
 #include "lineage.h"
+#include "policy.h"
 
 #include <errno.h>
 #include <signal.h>
@@ -24,6 +26,26 @@ training_clock(void)
 
 /* ------------------------------------------------------------------ model and data */
 
+/* A frozen base with a new adapter, or one to train further. */
+static void
+open_adapted(struct training *training)
+{
+	const struct training_options *options = training->options;
+	struct dpo_model *model = &training->model;
+	struct dpo_error err;
+	cJSON *settings;
+
+	policy_open(model, options->model, options->adapter, (int)options->common.threads);
+	if (options->adapter)
+		return;
+	cli_check(dpo_loraconfig_make(&settings, &(struct dpo_loraconfig_text){ .rank = options->lora_r,
+	    .alpha = options->lora_alpha, .dropout = options->lora_dropout, .rslora = options->rslora,
+	    .in_out = model->config.family->layout == DPO_LAYOUT_IN_OUT,
+	    .targets = options->lora_targets ? options->lora_targets : dpo_lora_usual_targets(&model->params),
+	    .save = options->lora_save, .ranks = options->lora_ranks, .alphas = options->lora_alphas }, &err), &err);
+	cli_check(dpo_adapter_start(model, settings, training->recipe.seed, &err), &err);
+}
+
 static void
 open_model(struct training *training)
 {
@@ -34,6 +56,8 @@ open_model(struct training *training)
 	if (options->init) {
 		cli_reads(options->init);
 		cli_check(dpo_model_init(&training->model, options->init, training->recipe.seed, &err), &err);
+	} else if (options->adapter || options->lora_r) {
+		open_adapted(training);
 	} else {
 		cli_check(dpo_model_open(&training->model, cli_model(options->model), (int)options->common.threads, &err), &err);
 	}
@@ -116,6 +140,16 @@ add_tip(cJSON *object, const char *key, const struct data *data)
 	return cJSON_AddStringToObject(object, key, hex) != NULL;
 }
 
+/* What the adapter is, if one is trained. */
+static bool
+add_lora(cJSON *object, const struct training *training)
+{
+	const struct dpo_lora *lora = training->model.lora;
+	cJSON *copy = lora ? cJSON_Duplicate(lora->settings, true) : NULL;
+
+	return !lora || (copy && cJSON_AddItemToObject(object, "lora", copy));
+}
+
 /* Settings, ids of model and data, and what shapes the log: a checkpoint of anything else is of another run. */
 static cJSON *
 make_run(const struct training *training)
@@ -128,7 +162,7 @@ make_run(const struct training *training)
 	    cJSON_AddStringToObject(run, "tokenizer", training->model.tokenizer_id) &&
 	    cJSON_AddStringToObject(run, "reference", reference ? reference : "") &&
 	    cJSON_AddStringToObject(run, "kernel", dpo_lineage_kernel_here()) &&
-	    add_tip(run, "data", &training->data) && add_tip(run, "eval", &training->eval);
+	    add_tip(run, "data", &training->data) && add_tip(run, "eval", &training->eval) && add_lora(run, training);
 	struct dpo_error err;
 
 	if (!good)
@@ -157,9 +191,10 @@ make_stages(const struct training *training, struct dpo_header *header, struct d
 	const char *reference = dpo_lineage_reference(dpo_reader_header(training->data.reader));
 	const char *tokenizer = training->model.tokenizer_id;
 	cJSON *settings = dpo_recipe_json(&training->recipe), *stages = cJSON_Duplicate(training->model.stages, true), *stage;
-	enum dpo_status status = dpo_header_init(header, "model", err);
+	const struct dpo_lora *lora = training->model.lora;
+	enum dpo_status status = dpo_header_init(header, lora ? "adapter" : "model", err);
 
-	if (!settings || !stages || !cJSON_AddStringToObject(settings, "dtype", "fp32") ||
+	if (!settings || !stages || !add_lora(settings, training) || !cJSON_AddStringToObject(settings, "dtype", "fp32") ||
 	    !cJSON_AddStringToObject(settings, "kernel", dpo_lineage_kernel_here()))
 		return dpo_fail_memory(err);
 	if (status != DPO_OK)
@@ -170,7 +205,7 @@ make_stages(const struct training *training, struct dpo_header *header, struct d
 	if (status != DPO_OK)
 		return status;
 	stage = cJSON_GetArrayItem(stages, cJSON_GetArraySize(stages) - 1);
-	if (!add_tip(stage, "data", &training->data) ||
+	if (!add_tip(stage, "data", &training->data) || (lora && !cJSON_AddStringToObject(stage, "base", lora->base_id)) ||
 	    (training->recipe.best_metric && (!add_tip(stage, "eval", &training->eval) ||
 	    !cJSON_AddNumberToObject(stage, "eval_steps", (double)training->recipe.eval_steps))) ||
 	    (training->recipe.objective.reference && !cJSON_AddStringToObject(stage, "reference", reference ? reference : "")))
@@ -371,7 +406,8 @@ training_finish(struct training *training, struct dpo_out *out)
 		cli_output(out, options->common.output, true);
 	cli_check(make_stages(training, &header, &err), &err);
 	cli_check(dpo_model_identify(&training->model, (int)options->common.threads, &err), &err);
-	cli_check(dpo_model_write(&training->model, header.stages, dpo_reader_tip(training->data.reader), out, &err), &err);
+	cli_check((training->model.lora ? dpo_adapter_write : dpo_model_write)(&training->model, header.stages,
+	    dpo_reader_tip(training->data.reader), out, &err), &err);
 	dpo_header_free(&header);
 	cli_commit(out);
 	if (training->log && ((fsync(fileno(training->log)) != 0 && errno != EINVAL && errno != EROFS) ||

@@ -18,7 +18,11 @@
 /* What the command line says. */
 struct training_options {
 	struct cli_common common;
-	const char *model, *init;
+	const char *model, *init, *adapter;
+	const char *lora_targets, *lora_save, *lora_ranks, *lora_alphas;
+	int64_t lora_r;
+	double lora_alpha, lora_dropout;
+	bool rslora;
 	struct loss_options loss;
 	const char *schedule, *decay_type, *optim, *order;
 	double learning_rate, warmup_steps, num_cycles, min_lr, min_lr_rate, lr_end, power, timescale, min_lr_ratio;

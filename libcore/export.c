@@ -1,6 +1,7 @@
 #define _GNU_SOURCE	/* renameat2 */
 #include "export.h"
 
+#include "adapter.h"
 #include "bytes.h"
 #include "json.h"
 #include "safewrite.h"
@@ -19,37 +20,40 @@ static const char index_name[] = "model.safetensors.index.json";
 
 /* ------------------------------------------------------------------ weights */
 
+/* Tensors first to last - 1 of a table, each name with a prefix. */
 static enum dpo_status
-write_tensors(const struct dpo_model *model, size_t first, size_t last, enum dpo_dtype dtype, struct dpo_out *out,
-    struct dpo_error *err)
+write_tensors(const struct dpo_params *params, const float *block, const char *prefix, size_t first, size_t last,
+    enum dpo_dtype dtype, struct dpo_out *out, struct dpo_error *err)
 {
 	struct dpo_safetensors_item *items = dpo_alloc(last - first, sizeof *items);
-	enum dpo_status status;
+	char (*names)[2 * sizeof params->list->name] = dpo_alloc(last - first, sizeof *names);
+	enum dpo_status status = items && names ? DPO_OK : dpo_fail_memory(err);
 
-	if (!items)
-		return dpo_fail_memory(err);
-	for (size_t t = first; t < last; t++) {
-		const struct dpo_tensor *tensor = &model->params.list[t];
+	for (size_t t = first; t < last && status == DPO_OK; t++) {
+		const struct dpo_tensor *tensor = &params->list[t];
 
-		items[t - first] = (struct dpo_safetensors_item){ tensor->name, tensor->shape, tensor->rank,
-			model->weights + tensor->offset };
+		snprintf(names[t - first], sizeof *names, "%s%s", prefix, tensor->name);
+		items[t - first] = (struct dpo_safetensors_item){ names[t - first], tensor->shape, tensor->rank,
+			block + tensor->offset };
 	}
-	status = dpo_safetensors_write(out, items, last - first, dtype, err);
+	if (status == DPO_OK)
+		status = dpo_safetensors_write(out, items, last - first, dtype, err);
 	free(items);
+	free(names);
 	return status;
 }
 
 enum dpo_status
 dpo_export_safetensors(const struct dpo_model *model, enum dpo_dtype dtype, struct dpo_out *out, struct dpo_error *err)
 {
-	return write_tensors(model, 0, model->params.count, dtype, out, err);
+	return write_tensors(&model->params, model->weights, "", 0, model->params.count, dtype, out, err);
 }
 
 /* Tensors in table order, a new file where the next would make the last too large. */
 static bool
 plan_shards(struct dpo_export *export)
 {
-	const struct dpo_params *params = &export->model->params;
+	const struct dpo_params *params = export->params;
 	size_t bytes = 0;
 
 	if (!(export->shards = dpo_alloc(params->count + 1, sizeof *export->shards)))
@@ -71,7 +75,9 @@ plan_shards(struct dpo_export *export)
 static void
 name_shard(char name[64], const struct dpo_export *export, size_t shard)
 {
-	if (export->n_shards == 1)
+	if (export->form.adapter)
+		snprintf(name, 64, DPO_ADAPTER_WEIGHTS);
+	else if (export->n_shards == 1)
 		snprintf(name, 64, "model.safetensors");
 	else
 		snprintf(name, 64, "model-%05zu-of-%05zu.safetensors", shard + 1, export->n_shards);
@@ -133,7 +139,7 @@ add_path(struct dpo_export *export, const char *name)
 static bool
 name_files(struct dpo_export *export)
 {
-	const struct dpo_files *files = &export->model->files;
+	const struct dpo_files *files = export->files;
 	char name[64];
 
 	for (size_t i = 0; i < export->n_shards; i++) {
@@ -141,12 +147,12 @@ name_files(struct dpo_export *export)
 		if (!add_path(export, name))
 			return false;
 	}
-	if (!add_path(export, index_name))
+	if (!export->form.adapter && !add_path(export, index_name))
 		return false;
 	for (size_t i = 0; i < files->count; i++)
 		if (!add_path(export, files->list[i].name))
 			return false;
-	for (size_t i = 0; dpo_files_names[i]; i++)
+	for (size_t i = 0; dpo_files_names[i] && !export->form.adapter; i++)
 		if (!dpo_files_find(files, dpo_files_names[i]) &&
 		    !add_path(export, dpo_files_names[i]))
 			return false;
@@ -182,7 +188,7 @@ check_replaceable(struct dpo_export *export, struct dpo_error *err)
 	while (status == DPO_OK && (entry = readdir(directory)))
 		if (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0 || is_named(export, entry->d_name))
 			continue;
-		else if (is_weights(entry->d_name))
+		else if (is_weights(entry->d_name) && !export->form.adapter)
 			status = add_path(export, entry->d_name) ? DPO_OK : dpo_fail_memory(err);
 		else
 			status = dpo_fail(err, DPO_USAGE,
@@ -214,7 +220,16 @@ dpo_export_begin(struct dpo_export *export, const struct dpo_model *model, struc
 {
 	enum dpo_status status;
 
-	*export = (struct dpo_export){ .model = model, .form = form };
+	*export = (struct dpo_export){ .form = form, .params = &model->params, .block = model->weights,
+	    .files = &model->files };
+	if (form.adapter) {
+		export->params = &model->lora->params;
+		export->block = model->lora->block;
+		export->files = &export->own;
+		export->form.shard_bytes = 0;
+		if ((status = dpo_adapter_files(&export->own, model->lora, err)) != DPO_OK)
+			return status;
+	}
 	if (!plan_shards(export) || !name_directory(export, path) || !name_files(export))
 		status = dpo_fail_memory(err);
 	else
@@ -256,7 +271,8 @@ write_shard(const struct dpo_export *export, size_t shard, struct dpo_error *err
 
 	name_shard(name, export, shard);
 	if ((status = create(&out, export, name, err)) == DPO_OK)
-		status = write_tensors(export->model, export->shards[shard], export->shards[shard + 1], export->form.dtype, &out, err);
+		status = write_tensors(export->params, export->block, export->form.adapter ? DPO_ADAPTER_PREFIX : "",
+		    export->shards[shard], export->shards[shard + 1], export->form.dtype, &out, err);
 	return finish(&out, status, err);
 }
 
@@ -275,7 +291,7 @@ write_bytes(const struct dpo_export *export, const char *name, const void *bytes
 static enum dpo_status
 write_index(const struct dpo_export *export, struct dpo_error *err)
 {
-	const struct dpo_params *params = &export->model->params;
+	const struct dpo_params *params = export->params;
 	struct dpo_buffer text = { 0 };
 	enum dpo_status status;
 	char name[64];
@@ -309,7 +325,7 @@ sync_directory(const char *path, struct dpo_error *err)
 enum dpo_status
 dpo_export_write(struct dpo_export *export, struct dpo_error *err)
 {
-	const struct dpo_files *files = &export->model->files;
+	const struct dpo_files *files = export->files;
 	enum dpo_status status = DPO_OK;
 
 	for (size_t i = 0; i < files->count; i++)
@@ -382,6 +398,7 @@ dpo_export_free(struct dpo_export *export)
 	for (size_t i = 0; i < export->n_paths; i++)
 		free(export->paths[i]);
 	free(export->paths);
+	dpo_files_free(&export->own);
 	free(export->shards);
 	free(export->temp);
 	free(export->parent);

@@ -1,6 +1,6 @@
 /*
- * export - a model as a Hugging Face directory or a bare safetensors file. Layer 9; uses error,
- * size, bytes, dtype, json, file, files, safewrite, model.
+ * export - a model as a Hugging Face directory or a bare safetensors file, an adapter as a directory of peft. Layer 11;
+ * uses error, size, bytes, dtype, json, file, files, safewrite, adapter, model.
  *
  * The directory is built beside its place under a name of its own, every file and the directory
  * synced, and then renamed: it is there whole or not at all.
@@ -20,12 +20,16 @@
 /* How a directory's weights are stored. */
 struct dpo_export_form {
 	enum dpo_dtype dtype;		/* F32, F16 or BF16 (narrow.h) */
+	bool adapter;			/* the model's adapter instead, in peft's layout; in one file */
 	size_t shard_bytes;		/* the most of one file's data, unless one tensor alone has more; 0: no limit */
 };
 
 struct dpo_export {
-	const struct dpo_model *model;	/* borrowed */
 	struct dpo_export_form form;
+	const struct dpo_params *params;	/* borrowed; what is written, and its block */
+	const float *block;
+	const struct dpo_files *files;	/* borrowed; the model's, or: */
+	struct dpo_files own;		/* owned; an adapter's */
 	size_t *shards;			/* owned; the first tensor of each file, and behind the last the number of tensors */
 	size_t n_shards;
 	char *path;			/* owned; the directory to be */
@@ -50,7 +54,7 @@ enum dpo_status dpo_export_begin(struct dpo_export *export, const struct dpo_mod
 	struct dpo_export_form form, const char *path, bool force, struct dpo_error *err) DPO_MUST_CHECK;
 /*
  * Write the weights (model.safetensors, or where that is too large model-00001-of-0000N.safetensors
- * and so on with their index) and the model's files, byte for byte, into the temporary directory;
+ * and so on with their index) and the model's files, byte for byte, or the adapter's two, into the temporary directory;
  * synced.
  */
 enum dpo_status dpo_export_write(struct dpo_export *export, struct dpo_error *err) DPO_MUST_CHECK;

@@ -118,6 +118,12 @@ free_completion(struct dpo_completion *completion)
 }
 
 void
+dpo_generator_adapt(struct dpo_generator *generator, const struct dpo_lora *lora)
+{
+	dpo_decoder_adapt(generator->decoder, lora);
+}
+
+void
 dpo_generator_free(struct dpo_generator *generator)
 {
 	struct dpo_generator *g = generator;

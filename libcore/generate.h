@@ -15,6 +15,7 @@
 
 #include "error.h"
 #include "ids.h"
+#include "lora.h"
 #include "params.h"
 #include "sampling.h"
 
@@ -58,6 +59,8 @@ struct dpo_generator;
 enum dpo_status dpo_generator_new(struct dpo_generator **generator, const struct dpo_config *config,
 	const struct dpo_params *params, const float *weights, const struct dpo_generate_settings *settings, size_t batch,
 	int threads, struct dpo_error *err) DPO_MUST_CHECK;
+/* Generate with an adapter of the model (borrowed), or without one (NULL), from the next prompt on. */
+void dpo_generator_adapt(struct dpo_generator *generator, const struct dpo_lora *lora);
 void dpo_generator_free(struct dpo_generator *generator);
 
 /* How many more completions may be asked for before dpo_generator_next: 4 a sequence at work, less those not handed out. */

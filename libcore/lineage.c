@@ -39,7 +39,7 @@ dpo_lineage_descends(const struct dpo_model *model, const char *id)
 {
 	const cJSON *stage;
 
-	if (strcmp(model->id, id) == 0)
+	if (strcmp(model->id, id) == 0 || (model->lora && strcmp(model->lora->base_id, id) == 0))
 		return true;
 	cJSON_ArrayForEach(stage, model->stages)
 		if (names(stage, "model", id) || names(stage, "reference", id))

@@ -1,5 +1,5 @@
 /*
- * lineage - does a stream belong to a model: the chain of stages against ids. Layer 9; uses error, json, header, model,
+ * lineage - does a stream belong to a model: the chain of stages against ids. Layer 10; uses error, json, header, model,
  * gemm.
  */
 #ifndef DPO_LINEAGE_H
@@ -22,7 +22,7 @@ enum dpo_status dpo_lineage_tokenizer(const struct dpo_header *header, const str
  */
 const char *dpo_lineage_reference(const struct dpo_header *header);
 
-/* Whether `id` is the model's own id or names a model or a reference in the stages that made it. */
+/* Whether `id` is the model's own id, or its adapter's base, or names a model or a reference in the stages that made it. */
 bool dpo_lineage_descends(const struct dpo_model *model, const char *id);
 
 /* The kernel (dpo_gemm_kernel) the reference's log-probs were computed with, or NULL. Borrowed from header. */

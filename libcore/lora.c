@@ -88,6 +88,22 @@ is_matrix_of(const struct dpo_config *config, const struct dpo_tensor *tensor)
 	    !tensor->linear;
 }
 
+const char *
+dpo_lora_usual_targets(const struct dpo_params *base)
+{
+	static const struct { const char *end, *targets; } usual[] = { { ".q_proj.weight", "q_proj,v_proj" },
+	    { ".c_attn.weight", "c_attn" }, { ".qkv_proj.weight", "qkv_proj" }, { ".query_key_value.weight", "query_key_value" } };
+
+	for (size_t i = 0; i < sizeof usual / sizeof *usual; i++)
+		for (size_t t = 0; t < base->count; t++) {
+			size_t n = strlen(base->list[t].name), m = strlen(usual[i].end);
+
+			if (n > m && strcmp(base->list[t].name + n - m, usual[i].end) == 0)
+				return usual[i].targets;
+		}
+	return "all-linear";
+}
+
 /* What the adapter has for one tensor of the base. */
 static enum dpo_status
 add_part(struct dpo_lora *lora, size_t index, const struct dpo_config *config, struct dpo_error *err)

@@ -37,6 +37,12 @@ struct dpo_lora {
 };
 
 /*
+ * The target modules that peft takes for such a model if none are named: "q_proj,v_proj", or the fused map of query, key
+ * and value; "all-linear" where it has neither.
+ */
+const char *dpo_lora_usual_targets(const struct dpo_params *base);
+
+/*
  * Make the table for a base, with all tensors zero. settings is taken over, also on error. DPO_FORMAT: no module of the
  * base is a target, or a name in the lists names none; DPO_UNSUPPORTED: a tied embedding or head among the modules to save,
  * a target that is no linear map of a layer, or what loraconfig refuses. On error *lora is {0}.

@@ -2,8 +2,10 @@
 
 #include "buffer.h"
 #include "regex.h"
+#include "size.h"
 
 #include <math.h>
+#include <stdlib.h>
 #include <string.h>
 
 /* Keys that are read here, or that say nothing about what the tensors do. */
@@ -130,6 +132,95 @@ dpo_loraconfig_read(struct dpo_loraconfig *config, const cJSON *tree, struct dpo
 	if (!(config->dropout >= 0 && config->dropout < 1))
 		return dpo_fail(err, DPO_FORMAT, "\"lora_dropout\" is not within 0 and 1");
 	return DPO_OK;
+}
+
+/* ------------------------------------------------------------------ made of words */
+
+/* The next name of a list, a copy to be freed; NULL at the end or out of memory (*rest is then "!"). */
+static char *
+next_name(const char **rest)
+{
+	size_t n = strcspn(*rest, ",");
+	char *name;
+
+	if (!**rest)
+		return NULL;
+	name = dpo_size_copy(*rest, n);
+	*rest = name ? *rest + n + ((*rest)[n] == ',') : "!";
+	return name;
+}
+
+static enum dpo_status
+add_names(cJSON *tree, const char *key, const char *text, struct dpo_error *err)
+{
+	cJSON *list = cJSON_AddArrayToObject(tree, key);
+	enum dpo_status status = list ? DPO_OK : dpo_fail_memory(err);
+	char *name;
+
+	while (status == DPO_OK && (name = next_name(&text))) {
+		if (!*name)
+			status = dpo_fail(err, DPO_USAGE, "an empty name in a list of modules");
+		else if (!cJSON_AddItemToArray(list, cJSON_CreateString(name)))
+			status = dpo_fail_memory(err);
+		free(name);
+	}
+	return status == DPO_OK && strcmp(text, "!") == 0 ? dpo_fail_memory(err) : status;
+}
+
+static enum dpo_status
+add_patterns(cJSON *tree, const char *key, const char *text, struct dpo_error *err)
+{
+	cJSON *object = cJSON_AddObjectToObject(tree, key);
+	enum dpo_status status = object ? DPO_OK : dpo_fail_memory(err);
+	char *name, *equals, *end = NULL;
+
+	while (status == DPO_OK && (name = next_name(&text))) {
+		double value = (equals = strrchr(name, '=')) ? strtod(equals + 1, &end) : 0;
+
+		if (!equals || equals == name || end == equals + 1 || *end || !isfinite(value))
+			status = dpo_fail(err, DPO_USAGE, "\"%.100s\" is not NAME=NUMBER", name);
+		else {
+			*equals = '\0';
+			status = cJSON_AddNumberToObject(object, name, value) ? DPO_OK : dpo_fail_memory(err);
+		}
+		free(name);
+	}
+	return status == DPO_OK && strcmp(text, "!") == 0 ? dpo_fail_memory(err) : status;
+}
+
+static bool
+add_scalars(cJSON *tree, const struct dpo_loraconfig_text *text)
+{
+	return cJSON_AddStringToObject(tree, "peft_type", "LORA") && cJSON_AddStringToObject(tree, "task_type", "CAUSAL_LM") &&
+	    cJSON_AddNullToObject(tree, "base_model_name_or_path") && cJSON_AddNumberToObject(tree, "r", (double)text->rank) &&
+	    cJSON_AddNumberToObject(tree, "lora_alpha", text->alpha) &&
+	    cJSON_AddNumberToObject(tree, "lora_dropout", text->dropout) &&
+	    cJSON_AddBoolToObject(tree, "use_rslora", text->rslora) && cJSON_AddStringToObject(tree, "bias", "none") &&
+	    cJSON_AddBoolToObject(tree, "fan_in_fan_out", text->in_out) &&
+	    cJSON_AddBoolToObject(tree, "init_lora_weights", true) && cJSON_AddBoolToObject(tree, "inference_mode", true);
+}
+
+enum dpo_status
+dpo_loraconfig_make(cJSON **tree, const struct dpo_loraconfig_text *text, struct dpo_error *err)
+{
+	cJSON *made = *tree = cJSON_CreateObject();
+	enum dpo_status status = made && add_scalars(made, text) ? DPO_OK : dpo_fail_memory(err);
+
+	if (status == DPO_OK && strcmp(text->targets, "all-linear") == 0)
+		status = cJSON_AddStringToObject(made, "target_modules", text->targets) ? DPO_OK : dpo_fail_memory(err);
+	else if (status == DPO_OK)
+		status = add_names(made, "target_modules", text->targets, err);
+	if (status == DPO_OK && text->save)
+		status = add_names(made, "modules_to_save", text->save, err);
+	if (status == DPO_OK && text->ranks)
+		status = add_patterns(made, "rank_pattern", text->ranks, err);
+	if (status == DPO_OK && text->alphas)
+		status = add_patterns(made, "alpha_pattern", text->alphas, err);
+	if (status != DPO_OK) {
+		cJSON_Delete(made);
+		*tree = NULL;
+	}
+	return status;
 }
 
 /* ------------------------------------------------------------------ modules */

@@ -2,7 +2,7 @@
  * loraconfig - what an adapter is: peft's adapter_config.json, and which modules it speaks of. Layer 3; uses error, size,
  * json, regex.
  *
- * Keys and their meaning are peft's (0.19). Read are r, lora_alpha, use_rslora, lora_dropout, target_modules, rank_pattern,
+ * Keys and their meaning are peft's (0.21). Read are r, lora_alpha, use_rslora, lora_dropout, target_modules, rank_pattern,
  * alpha_pattern and modules_to_save. A key that would change the mathematics and is not implemented (use_dora, bias,
  * layers_to_transform, a key of a newer peft) is DPO_UNSUPPORTED naming it, unless it is null, false or empty.
  *
@@ -25,6 +25,20 @@ struct dpo_loraconfig {
 	const cJSON *ranks, *alphas;	/* objects of patterns, or NULL */
 	const cJSON *save;	/* a list of names, or NULL */
 };
+
+/* The same as a person writes it; lists have commas between names, patterns are NAME=NUMBER. Texts may be NULL. */
+struct dpo_loraconfig_text {
+	int64_t rank;
+	double alpha, dropout;
+	bool rslora;
+	bool in_out;		/* the model's matrices are (in, out): peft's fan_in_fan_out */
+	const char *targets;	/* "all-linear" alone stands for itself */
+	const char *save, *ranks, *alphas;
+};
+
+/* Make the tree of it, which the caller deletes. An empty name or a pattern without number is DPO_USAGE. On error *tree is NULL. */
+enum dpo_status dpo_loraconfig_make(cJSON **tree, const struct dpo_loraconfig_text *text, struct dpo_error *err)
+	DPO_MUST_CHECK;
 
 /* Read and check the tree, which the configuration borrows from. */
 enum dpo_status dpo_loraconfig_read(struct dpo_loraconfig *config, const cJSON *tree, struct dpo_error *err)

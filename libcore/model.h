@@ -1,6 +1,6 @@
 /*
- * model - any MODEL opened: a Hugging Face directory or a model stream. Layer 8; uses error, size,
- * file, files, modelfiles, header, stream, config, params, weights, tensors.
+ * model - any MODEL opened: a Hugging Face directory or a model stream. Layer 9; uses error, size,
+ * file, files, content, header, stream, config, params, lora, weights, tensors.
  *
  * After opening, all weights are in one block, in the order of the table params.h makes for the
  * configuration: as float, or, of a model that is only read, matrices as they are stored.
@@ -13,15 +13,17 @@
 #include "file.h"
 #include "files.h"
 #include "header.h"
+#include "lora.h"
 #include "params.h"
 
 struct dpo_model {
 	struct dpo_config config;
 	struct dpo_params params;	/* names, shapes and offsets of every tensor in `weights` */
 	float *weights;			/* owned; params.total floats, 64 byte aligned */
+	struct dpo_lora *lora;		/* owned; an adapter (adapter.h), or NULL: none */
 	struct dpo_files files;
 	cJSON *stages;			/* owned; the stream's chain, for a directory [] */
-	char id[DPO_HEX_BYTES];		/* model id (below) */
+	char id[DPO_HEX_BYTES];		/* model id (below); with an adapter that was opened, of both */
 	char tokenizer_id[DPO_HEX_BYTES];	/* "" if there is no tokenizer */
 };
 
@@ -32,10 +34,6 @@ struct dpo_model {
  * The model id (identity.h) is over the tensors by name, as they are stored, and the configuration
  * keys that shape the mathematics; so a directory, its shards and a stream of the same tensors
  * agree.
- *
- * In a stream (kind "model") the records of the files come first: `file` (str), `offset` (i64,
- * bytes) and `bytes`, at most 4 MiB each; then those of the tensors (tensors.h), where `file` is
- * empty.
  *
  * A missing or superfluous tensor or a wrong shape is DPO_FORMAT; another dtype, or a config key
  * that changes the mathematics and is not implemented, is DPO_UNSUPPORTED naming it; NaN or
@@ -62,7 +60,15 @@ enum dpo_status dpo_model_init(struct dpo_model *model, const char *config_path,
 	struct dpo_error *err)
 	DPO_MUST_CHECK;
 
-/* Compute model->id anew, after the weights changed. */
+/* What training changes: all weights, or the adapter's tensors. The rest is only read. */
+struct dpo_trained {
+	const struct dpo_params *params;
+	float *block;
+};
+
+struct dpo_trained dpo_model_trained(const struct dpo_model *model);
+
+/* Compute model->id anew, after the weights or the adapter changed. */
 enum dpo_status dpo_model_identify(struct dpo_model *model, int threads,
 	struct dpo_error *err) DPO_MUST_CHECK;
 

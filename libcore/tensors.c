@@ -1,5 +1,7 @@
 #include "tensors.h"
 
+#include "size.h"
+
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -102,6 +104,16 @@ same_shape(const struct dpo_value *value, const struct dpo_tensor *tensor)
 }
 
 static enum dpo_status
+check_finite(const struct dpo_tensor *tensor, const struct dpo_value *data, struct dpo_error *err)
+{
+	for (size_t i = 0; i < data->count; i++)
+		if (!isfinite(((const float *)data->data)[i]))
+			return dpo_fail(err, DPO_NONFINITE, "tensor \"%s\" holds a NaN or infinity",
+			    tensor->name);
+	return DPO_OK;
+}
+
+static enum dpo_status
 check_record(const struct dpo_tensors_fill *fill, const struct dpo_tensor *tensor,
     const struct dpo_tensors_columns *columns, const struct dpo_value *values,
     struct dpo_error *err)
@@ -123,11 +135,7 @@ check_record(const struct dpo_tensors_fill *fill, const struct dpo_tensor *tenso
 	if (data->count > tensor->count - fill->elements)
 		return dpo_fail(err, DPO_FORMAT, "tensor \"%s\": more data than its shape holds",
 		    tensor->name);
-	for (size_t i = 0; i < data->count; i++)
-		if (!isfinite(((const float *)data->data)[i]))
-			return dpo_fail(err, DPO_NONFINITE, "tensor \"%s\" holds a NaN or infinity",
-			    tensor->name);
-	return DPO_OK;
+	return check_finite(tensor, data, err);
 }
 
 enum dpo_status
@@ -157,4 +165,96 @@ bool
 dpo_tensors_full(const struct dpo_tensors_fill *fill)
 {
 	return fill->tensor == fill->params->count;
+}
+
+/* ------------------------------------------------------------------ reading without a table */
+
+/* The name and shape of a record as a tensor. */
+static enum dpo_status
+read_tensor(struct dpo_tensor *tensor, const struct dpo_value *name, const struct dpo_value *shape, struct dpo_error *err)
+{
+	*tensor = (struct dpo_tensor){ .rank = shape->count, .count = 1 };
+	if (name->count == 0 || name->count >= sizeof tensor->name || shape->count > DPO_RANK_MAX)
+		return dpo_fail(err, DPO_LIMIT, "a tensor with a name of %zu bytes and %zu dimensions", name->count,
+		    shape->count);
+	memcpy(tensor->name, name->data, name->count);
+	for (size_t d = 0; d < shape->count; d++) {
+		int64_t size = ((const int64_t *)shape->data)[d];
+
+		tensor->shape[d] = (size_t)size;
+		if (size < 1 || !dpo_size_mul(tensor->count, (size_t)size, &tensor->count))
+			return dpo_fail(err, DPO_FORMAT, "tensor \"%s\": \"shape\" is not one", tensor->name);
+	}
+	return DPO_OK;
+}
+
+static enum dpo_status
+begin_tensor(struct dpo_tensors_gather *gather, const struct dpo_tensor *tensor, struct dpo_error *err)
+{
+	struct dpo_params *params = &gather->params;
+	void *list = params->list;
+
+	if (gather->missing > 0)
+		return dpo_fail(err, DPO_FORMAT, "tensor \"%s\" where %zu elements of the one before are missing", tensor->name,
+		    gather->missing);
+	if (dpo_params_find(params, tensor->name))
+		return dpo_fail(err, DPO_FORMAT, "tensor \"%s\" comes twice", tensor->name);
+	if (!dpo_size_grow(&list, &gather->capacity, params->count + 1, sizeof *params->list))
+		return dpo_fail_memory(err);
+	params->list = list;
+	params->list[params->count++] = *tensor;
+	gather->missing = tensor->count;
+	return DPO_OK;
+}
+
+enum dpo_status
+dpo_tensors_gather(struct dpo_tensors_gather *gather, const struct dpo_tensors_columns *columns,
+    const struct dpo_value *values, struct dpo_error *err)
+{
+	const struct dpo_value *data = &values[columns->data];
+	const struct dpo_tensor *last = gather->params.count ? &gather->params.list[gather->params.count - 1] : NULL;
+	struct dpo_tensor tensor;
+	enum dpo_status status = read_tensor(&tensor, &values[columns->name], &values[columns->shape], err);
+	bool first = !last || strcmp(last->name, tensor.name) != 0;
+
+	if (status == DPO_OK && first)
+		status = begin_tensor(gather, &tensor, err);
+	if (status != DPO_OK || (status = check_finite(&tensor, data, err)) != DPO_OK)
+		return status;
+	if (values[columns->offset].i64 != (int64_t)(tensor.count - gather->missing) || data->count == 0 ||
+	    data->count > gather->missing || (!first && !same_shape(&values[columns->shape], last)))
+		return dpo_fail(err, DPO_FORMAT, "tensor \"%s\": %zu elements at offset %lld, where %zu are missing", tensor.name,
+		    data->count, (long long)values[columns->offset].i64, gather->missing);
+	dpo_buffer_append(&gather->data, data->data, data->count * sizeof(float));
+	gather->missing -= data->count;
+	return gather->data.failed ? dpo_fail_memory(err) : DPO_OK;
+}
+
+enum dpo_status
+dpo_tensors_gathered(struct dpo_tensors_gather *gather, float **block, struct dpo_error *err)
+{
+	struct dpo_params *params = &gather->params;
+	size_t at = 0;
+
+	*block = NULL;
+	if (params->count == 0 || gather->missing > 0)
+		return dpo_fail(err, DPO_FORMAT, "the stream ends before its tensors are complete");
+	if (!dpo_params_lay_out(params) || !(*block = dpo_alloc_aligned(params->total, sizeof **block)))
+		return dpo_fail_memory(err);
+	for (size_t t = 0; t < params->count; t++) {
+		const struct dpo_tensor *tensor = &params->list[t];
+
+		memcpy(*block + tensor->offset, gather->data.data + at, tensor->count * sizeof **block);
+		at += tensor->count * sizeof **block;
+		params->parameters += tensor->count;
+	}
+	return DPO_OK;
+}
+
+void
+dpo_tensors_gather_free(struct dpo_tensors_gather *gather)
+{
+	dpo_params_free(&gather->params);
+	dpo_buffer_free(&gather->data);
+	*gather = (struct dpo_tensors_gather){ 0 };
 }

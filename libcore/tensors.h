@@ -1,5 +1,5 @@
 /*
- * tensors - named float tensors as records of a stream. Layer 7; uses error, size, header, stream,
+ * tensors - named float tensors as records of a stream. Layer 7; uses error, size, buffer, header, stream,
  * config, params.
  *
  * A tensor is a run of records of at most 4 MiB of data: `name` (str), `shape` (i64[]), `offset`
@@ -9,6 +9,7 @@
 #ifndef DPO_TENSORS_H
 #define DPO_TENSORS_H
 
+#include "buffer.h"
 #include "error.h"
 #include "header.h"
 #include "params.h"
@@ -53,5 +54,24 @@ enum dpo_status dpo_tensors_take(struct dpo_tensors_fill *fill,
 	const struct dpo_value *values, struct dpo_error *err) DPO_MUST_CHECK;
 /* Every tensor is complete. */
 bool dpo_tensors_full(const struct dpo_tensors_fill *fill);
+
+/* Reading tensors of which no table is known: the table grows as they come. {0} at first. */
+struct dpo_tensors_gather {
+	struct dpo_params params;	/* offsets are good after dpo_tensors_gathered */
+	size_t capacity;
+	struct dpo_buffer data;		/* floats, one tensor behind the other */
+	size_t missing;			/* elements of the last tensor */
+};
+
+/*
+ * Take one record, which begins a tensor or goes on with the last. DPO_FORMAT: out of order, a name twice, or more data than
+ * the shape holds; DPO_LIMIT: a name, rank or size too large; DPO_NONFINITE.
+ */
+enum dpo_status dpo_tensors_gather(struct dpo_tensors_gather *gather, const struct dpo_tensors_columns *columns,
+	const struct dpo_value *values, struct dpo_error *err) DPO_MUST_CHECK;
+/* All is there: the table laid out, and its block, which the caller frees. */
+enum dpo_status dpo_tensors_gathered(struct dpo_tensors_gather *gather, float **block, struct dpo_error *err)
+	DPO_MUST_CHECK;
+void dpo_tensors_gather_free(struct dpo_tensors_gather *gather);
 
 #endif

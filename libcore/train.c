@@ -20,6 +20,7 @@ enum { BLOCKS_MAX = 3 + DPO_OPTIM_STATES };
 struct dpo_train {
 	struct dpo_recipe recipe;
 	struct dpo_model *model;		/* borrowed */
+	struct dpo_trained trained;		/* the part of it that changes */
 	struct dpo_rowset *data, *eval;		/* borrowed; eval is NULL without */
 	struct dpo_scorer *scorer;
 	struct dpo_reference *reference;	/* owned; NULL if it stays as it is */
@@ -106,21 +107,24 @@ dpo_train_new(struct dpo_train **result, const struct dpo_recipe *recipe, struct
 		return dpo_fail_memory(err);
 	train->recipe = *recipe;
 	train->model = model;
+	train->trained = dpo_model_trained(model);
 	train->data = data;
 	train->eval = eval;
 	plan_steps(train);
 	evaluated_metrics(train, &values);
-	status = dpo_best_init(&train->best, recipe, values.present, &model->params, err);
+	status = dpo_best_init(&train->best, recipe, values.present, train->trained.params, err);
 	if (status == DPO_OK)
-		status = dpo_optim_init(&train->optim, &model->params, &recipe->optim, threads, err);
+		status = dpo_optim_init(&train->optim, train->trained.params, &recipe->optim, threads, err);
 	for (size_t d = 0; d < tree_depth(recipe->grad_slots) && status == DPO_OK; d++)
-		if (!(train->gradients[d] = dpo_alloc_aligned(model->params.total, sizeof(float))))
+		if (!(train->gradients[d] = dpo_alloc_aligned(train->trained.params->total, sizeof(float))))
 			status = dpo_fail_memory(err);
 	if (status == DPO_OK)
 		status = dpo_scorer_new(&train->scorer, &model->config, &model->params, model->weights, true, threads, err);
 	if (status == DPO_OK && recipe->ref_sync_steps)
 		status = dpo_reference_new(&train->reference, recipe->ref_mixup_alpha, recipe->ref_sync_steps, model, data, eval,
 		    threads, err);
+	if (status == DPO_OK)
+		dpo_scorer_adapt(train->scorer, model->lora);
 	if (status != DPO_OK) {
 		dpo_train_free(train);
 		*result = NULL;
@@ -156,12 +160,15 @@ get_row(struct dpo_train *train, struct dpo_rowset *set, size_t index, struct dp
 	return status != DPO_OK || !train->reference ? status : dpo_reference_row(train->reference, set, index, row, err);
 }
 
+/* A row's outcome. An adapter drops in training only, by a key of the step and the row. */
 static enum dpo_status
 score_row(struct dpo_train *train, struct dpo_rowset *set, size_t index, struct dpo_row *row,
     struct dpo_outcome *outcome, struct dpo_error *err)
 {
+	struct dpo_dropout_key key = { train->recipe.seed, train->done, index };
 	enum dpo_status status = get_row(train, set, index, row, err);
 
+	dpo_scorer_dropout(train->scorer, set == train->data ? &key : NULL);
 	return status != DPO_OK ? status :
 	    dpo_outcome_score(outcome, &train->tokens, train->scorer, row, &train->recipe.objective, err);
 }
@@ -242,7 +249,7 @@ clear_gradients(struct dpo_train *train)
 {
 	for (size_t d = 0; d < DEPTH_MAX; d++)
 		if (train->gradients[d])
-			memset(train->gradients[d], 0, train->model->params.total * sizeof(float));
+			memset(train->gradients[d], 0, train->trained.params->total * sizeof(float));
 }
 
 /* ------------------------------------------------------------------ a step */
@@ -295,7 +302,7 @@ update(struct dpo_train *train, struct batch *batch, struct dpo_error *err)
 	if (!isfinite(norm))
 		return bad_gradient(train, batch, norm, err);
 	train->done++;
-	dpo_optim_step(&train->optim, train->model->weights, train->gradients[0], train->done, lr,
+	dpo_optim_step(&train->optim, train->trained.block, train->gradients[0], train->done, lr,
 	    dpo_optim_clip(norm, recipe->max_grad_norm));
 	if (train->reference)
 		dpo_reference_sync(train->reference, train->done);
@@ -387,7 +394,7 @@ evaluate(struct dpo_train *train, struct dpo_error *err)
 		return status;
 	dpo_metrics_window_add(&window, &values);
 	dpo_metrics_line(&train->log, &window, "eval_", 0, epochs_after(train, train->done), train->done);
-	dpo_best_take(&train->best, &values, train->done, train->model->weights);
+	dpo_best_take(&train->best, &values, train->done, train->trained.block);
 	train->evaluated = train->done;
 	return train->log.failed ? dpo_fail_memory(err) : DPO_OK;
 }
@@ -421,7 +428,7 @@ dpo_train_end(struct dpo_train *train, struct dpo_finding found[DPO_WATCH_FINDIN
 		dpo_watch_line(&found[i], &train->log, epoch, train->done);
 	dpo_best_line(&train->best, &train->log, epoch, train->done);
 	if (train->best.weights)
-		memcpy(train->model->weights, train->best.weights, train->model->params.total * sizeof(float));
+		memcpy(train->trained.block, train->best.weights, train->trained.params->total * sizeof(float));
 	return train->log.failed ? dpo_fail_memory(err) : DPO_OK;
 }
 
@@ -530,7 +537,7 @@ list_blocks(const struct dpo_train *train, struct dpo_params_block blocks[BLOCKS
 {
 	size_t n = 0;
 
-	blocks[n++] = (struct dpo_params_block){ "params/", &train->model->params, train->model->weights };
+	blocks[n++] = (struct dpo_params_block){ "params/", train->trained.params, train->trained.block };
 	for (size_t i = 0; i < train->optim.n_states; i++)
 		blocks[n++] = train->optim.states[i];
 	if (train->reference)

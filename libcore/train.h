@@ -24,8 +24,8 @@
 struct dpo_train;
 
 /*
- * A run at step 0. Everything is borrowed but the recipe, which is copied; model's weights are trained in place while
- * model->id stays that of the start. eval is NULL for none. Memory: besides the model one float per parameter, one
+ * A run at step 0. Everything is borrowed but the recipe, which is copied; what dpo_model_trained names is trained in
+ * place while model->id stays that of the start. eval is NULL for none. Memory: besides the model one float per trained parameter, one
  * more for each doubling of grad_slots, the states of the optimizer, one more where the best weights are kept (best.h),
  * and what reference.h says where the reference moves.
  */

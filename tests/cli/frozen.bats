@@ -75,4 +75,12 @@ same_bits() { # NAME
 	sys.exit(peak > 1.2 * size + 40e6)
 	END
 	"$bin/dpo-cat" -q --check big.ref
+	# and so is the base of an adapter that is trained
+	python3 - "$size" "$bin/dpo-train" -q -j 2 -m big --lora-r 4 --lora-target-modules all-linear --max-steps 2 -o adapter big.ref <<-'END'
+	import resource, subprocess, sys
+	subprocess.run(sys.argv[2:], check=True)
+	peak, size = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024, int(sys.argv[1])
+	print(f"peak {peak / 1e6:.0f} MB of which the model {size / 1e6:.0f}")
+	sys.exit(peak > 1.2 * size + 60e6)
+	END
 }

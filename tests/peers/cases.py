@@ -16,6 +16,12 @@ C  a GPT-2 with random weights (make_gpt2.py) on the first 96 PandaLM pairs, ans
 D  learning: the story model, one epoch over all 1,130 pairs, and its loss on the held-out ones
 S  TR-DPO: the story model, 24 pairs twice, the reference moved every 2 of 6 steps, evaluated every 3
 T  the same on a tiny model of make_random.py, with rows that are token ids
+
+Adapters (LoRA), which start from the one that dpo-train draws; trl_run.py takes it from --adapter:
+L  the story model, rank 8 on all linear maps
+M  a tiny random GPT-2 with the embedded story model's tokenizer and pairs, the same adapter
+N  the same with ranks and alphas by pattern, rank-stabilised, two modules trained whole
+M and N need no assets.
 """
 import hashlib
 import json
@@ -25,12 +31,14 @@ import sys
 
 import make_gpt2
 import make_random
+import tensors
 
 PLAIN = {"beta": 0.1, "learning_rate": 1e-4, "lr_scheduler_type": "linear", "warmup_steps": 0,
          "weight_decay": 0.0, "max_grad_norm": 1.0, "per_device_train_batch_size": 8,
          "num_train_epochs": 1, "max_length": 512}
 SYNC = PLAIN | {"learning_rate": 2e-4, "num_train_epochs": 2, "eval_strategy": "steps", "eval_steps": 3,
                 "sync_ref_model": True, "ref_model_mixup_alpha": 0.6, "ref_model_sync_steps": 2}
+LORA = {"lora-r": 8, "lora-alpha": 16, "lora-dropout": 0, "lora-target-modules": "all-linear"}
 CASES = {
     "A": {"model": "stories260k", "rows": 256, "settings": PLAIN},
     "B": {"model": "stories260k", "rows": 80,
@@ -42,7 +50,20 @@ CASES = {
     "D": {"model": "stories260k", "rows": None, "settings": PLAIN},
     "S": {"model": "stories260k", "rows": 24, "held_out": 8, "settings": SYNC},
     "T": {"model": "llama-tied", "rows": 24, "held_out": 8, "settings": SYNC | {"learning_rate": 1e-3}},
+    "L": {"model": "stories260k", "rows": 64, "settings": PLAIN | {"learning_rate": 5e-4}, "lora": LORA},
+    "M": {"model": "tiny", "rows": 48,
+          "settings": PLAIN | {"learning_rate": 1e-3, "max_length": 128}, "lora": LORA},
+    "N": {"model": "tiny", "rows": 48,
+          "settings": PLAIN | {"learning_rate": 1e-3, "max_length": 128, "weight_decay": 0.1},
+          "lora": {"lora-r": 4, "lora-alpha": 6, "lora-dropout": 0, "use-rslora": None,
+                   "lora-target-modules": "c_attn,mlp.c_proj", "lora-rank-pattern": "h.1.attn.c_attn=2,c_proj=5",
+                   "lora-alpha-pattern": "c_proj=3", "lora-modules-to-save": "wpe,ln_f"}},
 }
+TINY = {"model_type": "gpt2", "architectures": ["GPT2LMHeadModel"], "vocab_size": 640, "n_layer": 2, "n_embd": 32,
+        "n_head": 4, "n_inner": 64, "n_positions": 256, "bos_token_id": 0, "eos_token_id": 0,
+        "activation_function": "gelu_new", "layer_norm_epsilon": 1e-5, "resid_pdrop": 0.0, "embd_pdrop": 0.0,
+        "attn_pdrop": 0.0}
+STORY = pathlib.Path(__file__).resolve().parents[2] / "testdata" / "story"
 # "repeat": {number of a row, from 0: how many times its prompt is said}
 FILES = {"stories260k": ("stories-train.jsonl", "stories-heldout.jsonl"),
          "gpt2": ("pandalm-train.jsonl", "pandalm-heldout.jsonl")}
@@ -87,12 +108,26 @@ def print_stream(path):
     print('{"end":true}')
 
 
+def make_tiny(out):
+    """A GPT-2 whose weights come from their names (make_random.py), with the story tokenizer."""
+    out.mkdir()
+    for file in ("tokenizer.json", "tokenizer_config.json"):
+        shutil.copyfile(STORY / file, out / file)
+    (out / "config.json").write_text(json.dumps(TINY, indent=2) + "\n")
+    tensors.write(out / "model.safetensors",
+                  list(make_random.draw(make_random.gpt2_plan(TINY), make_random.DEVIATION, "tiny/")))
+
+
 def make_inputs(name, assets, out):
     """Write the model directory and the JSON Lines files of a case into the directory `out`."""
     case, assets, out = CASES[name], pathlib.Path(assets), pathlib.Path(out)
     out.mkdir(parents=True, exist_ok=True)
     if name == "T":
         make_tiny_inputs(case, out)
+        return
+    if case["model"] == "tiny":
+        make_tiny(out / "model")
+        (out / "train.jsonl").write_text(make_rows(case, STORY / "train.jsonl"), encoding="utf-8")
         return
     if case["model"] == "gpt2":
         make_gpt2.make(assets / "tokenizers" / "gpt2", out / "model")
@@ -115,6 +150,8 @@ def arguments(name):
     for key, value in settings.items():
         if key not in OMIT:
             train += ["--" + OPTION.get(key, key.replace("_", "-"))] + [str(value)] * (value is not True)
+    for key, value in CASES[name].get("lora", {}).items():
+        train += ["--" + key] if value is None else ["--" + key, str(value)]
     return tok, train
 
 

@@ -1,12 +1,13 @@
 #!/usr/bin/env python3
 """Train with TRL's DPOTrainer, as exactly as it goes, and keep what it logged and learned.
 
-    trl_run.py CASE DIR [--micro-batch N] [--attention eager] [--threads N] [--out DIR]
+    trl_run.py CASE DIR [--adapter DIR] [--micro-batch N] [--attention eager] [--threads N] [--out DIR]
 
 CASE is one of cases.py, DIR the inputs that cases.py made. Everything runs in fp32 on the CPU, in
 data order, logging every optimizer step. Written into DIR (or --out): log.jsonl (one line per step,
 TRL's names), eval.json (case D), model.safetensors, and run.json with all settings; golden.py makes
-of it what testdata/golden/trl keeps. Two options show how far TRL is from itself: --attention eager computes
+of it what testdata/golden/trl keeps. A case with an adapter needs --adapter, the one to start from in peft's
+layout; model.safetensors is then the trained adapter. Two options show how far TRL is from itself: --attention eager computes
 the attention in other steps, --micro-batch splits a step (metrics that are means over tokens, and a
 last batch that is not full, then differ by more than rounding).
 """
@@ -14,6 +15,7 @@ import argparse
 import json
 import os
 import pathlib
+import shutil
 import sys
 import tempfile
 
@@ -21,6 +23,7 @@ os.environ.update(HF_HUB_OFFLINE="1", HF_HUB_DISABLE_TELEMETRY="1", TOKENIZERS_P
                   HF_DATASETS_CACHE=tempfile.mkdtemp(prefix="datasets-"))
 
 import datasets
+import peft
 import torch
 import transformers
 import trl
@@ -79,6 +82,8 @@ def make_trainer(inputs, settings, given, scratch):
         train_sampling_strategy="sequential", per_device_eval_batch_size=8)
     model = transformers.AutoModelForCausalLM.from_pretrained(
         inputs / "model", dtype=torch.float32, attn_implementation=given.attention)
+    if given.adapter:
+        model = peft.PeftModel.from_pretrained(model, given.adapter, is_trainable=True)
     ids = isinstance(train[0]["prompt"], list)
     tokenizer = id_tokenizer(inputs / "model") if ids else load_tokenizer(inputs / "model", train)
     return (IdTrainer if ids else trl.DPOTrainer)(
@@ -92,17 +97,20 @@ def main():
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("case", choices=cases.CASES)
     parser.add_argument("inputs", type=pathlib.Path)
+    parser.add_argument("--adapter", type=pathlib.Path)
     parser.add_argument("--micro-batch", type=int)
     parser.add_argument("--attention", choices=("sdpa", "eager"), default="sdpa")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--out", type=pathlib.Path)
     given = parser.parse_args()
+    if bool(given.adapter) != ("lora" in cases.CASES[given.case]):
+        parser.error("--adapter belongs to the cases L, M and N")
     torch.set_num_threads(given.threads)
     torch.manual_seed(0)
     out = given.out or given.inputs
     out.mkdir(parents=True, exist_ok=True)
     settings = cases.CASES[given.case]["settings"]
-    versions = {module.__name__: module.__version__ for module in (torch, trl, transformers)}
+    versions = {module.__name__: module.__version__ for module in (torch, trl, transformers, *([peft] if given.adapter else []))}
 
     with tempfile.TemporaryDirectory() as scratch:
         trainer = make_trainer(given.inputs, settings, given, scratch)
@@ -114,10 +122,9 @@ def main():
         if given.case == "D":
             (out / "eval.json").write_text(json.dumps(trainer.evaluate(), indent=1) + "\n")
         trainer.model.save_pretrained(out / "trained")
-        os.replace(out / "trained" / "model.safetensors", out / "model.safetensors")
-    for rest in (out / "trained").iterdir():
-        rest.unlink()
-    (out / "trained").rmdir()
+        os.replace(out / "trained" / ("adapter_model.safetensors" if given.adapter else "model.safetensors"),
+                   out / "model.safetensors")
+    shutil.rmtree(out / "trained")
     (out / "run.json").write_text(json.dumps(
         {"case": given.case, "versions": versions, "settings": settings, "threads": given.threads,
          "micro_batch": given.micro_batch, "attention": given.attention}, indent=1) + "\n")
