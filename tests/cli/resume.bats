@@ -183,25 +183,38 @@ same_as() { # want|long|brief: the finished run in work, and nothing left over
 	done
 }
 
+holds_best() {
+	"$bin/dpo-cat" work/c | grep -q '"name":"best/'
+}
+
+# in_slices CHECK ARGUMENTS...: run until it is done, stopped again and again; $runs counts. Slices begin at 8 ms and grow only
+# where one was too short to get on, so that a fast machine is stopped as often. CHECK is run after each stop.
+in_slices() {
+	local check=$1 status=75 limit=8 was= is
+	shift
+	runs=0
+	while [ $status -eq 75 ] && [ $runs -lt 400 ]; do
+		status=0 runs=$((runs + 1))
+		"$bin/dpo-train" "$@" --max-time "$(printf '0.%03d' $limit)" --checkpoint work/c --log work/log -o work/policy \
+			pairs.ref 2> work/said || status=$?
+		[ $status -eq 75 ] || continue
+		$check
+		is=$(cksum < work/c)
+		[ "$is" != "$was" ] || limit=$((limit * 5 / 4))
+		was=$is
+	done
+	[ $status -eq 0 ]
+}
+
 @test "evaluations that decide: killed at every third checkpoint and resumed, the same bytes" {
 	args="-q $(settings) --early-stopping-patience 2 --early-stopping-threshold 0.02 --load-best-model-at-end --num-train-epochs 40"
 	"$bin/dpo-train" $args --log one.log -o one.dpo pairs.ref
 	grep -q '"best_step"' one.log
 	steps=$(tail -1 one.log | grep -oE '"step":[0-9]+' | cut -d: -f2)
 	[ "$steps" -lt 320 ]	# stopped early
-	run=0 status=75 limit=8 was=	# milliseconds: as few as let a run get on
-	while [ $status -eq 75 ] && [ $run -lt 400 ]; do
-		status=0 run=$((run + 1))
-		"$bin/dpo-train" $args --save-steps 3 --max-time "$(printf '0.%03d' $limit)" --checkpoint work/c --log work/log \
-			-o work/policy pairs.ref || status=$?
-		[ $status -eq 75 ] || continue
-		"$bin/dpo-cat" work/c | grep -q '"name":"best/'
-		is=$(cksum < work/c)
-		[ "$is" != "$was" ] || limit=$((limit * 5 / 4))
-		was=$is
-	done
-	echo "$run runs of $steps steps"
-	[ $status -eq 0 ] && [ $run -gt 2 ]
+	in_slices holds_best --save-steps 3 $args
+	echo "$runs runs of $steps steps"
+	[ $runs -gt 2 ]
 	cmp one.dpo work/policy
 	cmp one.log work/log
 }
@@ -210,12 +223,8 @@ same_as() { # want|long|brief: the finished run in work, and nothing left over
 	args="$(settings) --learning-rate 1e-7 --num-train-epochs 20"
 	"$bin/dpo-train" $args --log one.log -o one.dpo pairs.ref
 	grep -q '"warning"' one.log
-	status=75 run=0
-	while [ $status -eq 75 ]; do
-		status=0 run=$((run + 1))
-		"$bin/dpo-train" $args --max-time 0.06 --checkpoint work/c --log work/log -o work/policy pairs.ref 2> work/said || status=$?
-	done
-	[ $run -gt 2 ]
+	in_slices true $args
+	[ $runs -gt 2 ]
 	grep -q 'dpo-train: warning: the policy hardly moved' work/said
 	cmp one.dpo work/policy
 	cmp one.log work/log
