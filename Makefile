@@ -57,13 +57,15 @@ $(BIN)/tests/%: $(BIN)/obj/tests/%.o $(helpers) $(BIN)/libdpo.a
 	@mkdir -p $(@D)
 	$(call say,LINK)$(CC) $(FLAGS) $(LDFLAGS) -o $@ $^ $(LIBS) -lcmocka
 
-units: $(unit) $(tools)
+benches = $(BIN)/bench/step $(BIN)/bench/gen
+
+units: $(unit) $(tools) $(benches) # the benches too, so that they build with what they measure
 
 $(BIN)/bench/%: tests/bench/%.c tests/bench/machine.c $(BIN)/libdpo.a
 	@mkdir -p $(@D) $(BIN)/obj
 	$(call say,LINK)$(CC) $(FLAGS) -MF $(BIN)/obj/bench-$*.d $(LDFLAGS) -o $@ $^ $(LIBS)
 
-bench: $(BIN)/bench/step $(BIN)/bench/gen ## where a training step's time goes (GPT-2 124M shape), tokens a second; history in bin/bench
+bench: $(benches) ## where a training step's time goes (GPT-2 124M shape), tokens a second; history in bin/bench
 	@$(BIN)/bench/step 0 5 $(BIN)/bench/history.jsonl
 	@$(BIN)/bench/gen
 

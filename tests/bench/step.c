@@ -204,8 +204,8 @@ activation_forward(void *data)
 {
 	const struct layer *l = data;
 
-	dpo_activation_forward(l->trial->bench->threads, DPO_ACTIVATION_GELU_TANH, l->trial->sequence.rows,
-	    l->trial->bench->config.intermediate_size, l->wide, l->d_wide);
+	dpo_activation_forward(l->trial->bench->threads, DPO_ACTIVATION_GELU_TANH, DPO_MLP_PLAIN,
+	    l->trial->sequence.rows, l->trial->bench->config.intermediate_size, l->wide, l->d_wide);
 }
 
 static void
@@ -214,8 +214,8 @@ activation_backward(void *data)
 	const struct layer *l = data;
 	size_t n = l->trial->bench->config.intermediate_size;
 
-	dpo_activation_backward(l->trial->bench->threads, DPO_ACTIVATION_GELU_TANH, l->trial->sequence.rows, n, l->wide, l->d_wide,
-	    l->d_wide, l->d_wide + n * l->trial->sequence.rows);
+	dpo_activation_backward(l->trial->bench->threads, DPO_ACTIVATION_GELU_TANH, DPO_MLP_PLAIN,
+	    l->trial->sequence.rows, n, l->wide, l->d_wide, l->d_wide, l->d_wide + n * l->trial->sequence.rows);
 }
 
 static void
@@ -320,7 +320,7 @@ bench_head(struct trial *t, double products)
 	check(h.rows, "out of memory");
 	do {
 		dpo_arena_begin(&arena);
-		dpo_head_carve(&h.head, rows, hidden, b->config.vocab_size, DPO_HEAD_CHUNK, DPO_HEAD_KEPT, &arena);
+		dpo_head_carve(&h.head, rows, hidden, b->config.vocab_size, 0.0f, DPO_HEAD_CHUNK, DPO_HEAD_KEPT, &arena);
 	} while (dpo_arena_end(&arena) == DPO_ARENA_AGAIN);
 	seconds = measure(t, head_pass, &h) - products;
 	add(t, "softmax, both ways", seconds > 0.0 ? seconds : 0.0, 0.0);
@@ -400,6 +400,8 @@ static double
 bench_step(struct trial *t, double *cpu)
 {
 	const struct bench *b = t->bench;
+	const struct dpo_optim_settings settings = { .optimizer = dpo_optim_find("adamw"), .beta1 = 0.9, .beta2 = 0.999,
+		.epsilon = 1e-8 };
 	static struct step s;
 	struct dpo_error err;
 	double seconds;
@@ -410,8 +412,7 @@ bench_step(struct trial *t, double *cpu)
 		s.d[1][i] = 0.05f;
 	}
 	check(dpo_scorer_new(&s.scorer, &b->config, &b->params, b->weights, true, b->threads, &err) == DPO_OK, err.text);
-	check(dpo_optim_init(&s.optim, &b->params, &(struct dpo_optim_settings){ 0.9, 0.999, 1e-8, 0.0 }, b->threads,
-	    &err) == DPO_OK, err.text);
+	check(dpo_optim_init(&s.optim, &b->params, &settings, b->threads, &err) == DPO_OK, err.text);
 	*cpu = machine_cpu();
 	seconds = measure(t, take_step, &s) / PAIRS;
 	*cpu = (machine_cpu() - *cpu) / (PAIRS * (double)(b->rounds + 1));
