@@ -11,7 +11,7 @@ setup_file() {
 	for seed in 1 2 3; do
 		make -j2 -f "$root/pipelines/frontier.mk" DPO_BIN="$bin" MODEL="$assets/models/stories260k" \
 			TRAIN="$assets/prefs/stories-train.jsonl" HELDOUT="$assets/prefs/stories-heldout.jsonl" OUT=$seed SEED=$seed \
-			LEARNING_RATE=1e-4 EPOCHS=1 BETAS='0.1 0.5' >&2
+			LEARNING_RATE=1e-4 NUM_TRAIN_EPOCHS=1 BETAS='0.1 0.5' >&2
 	done
 }
 
