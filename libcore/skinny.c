@@ -56,14 +56,6 @@ sum4(floats4 v)
 #define MADD(a, b, c) ((a) * (b) + (c))
 #define SUM(v) sum4(v)
 #include "skinny_kernel.h"
-#undef NAME
-#undef TARGET
-#undef LANES
-#undef VEC
-#undef WORDS
-#undef HALVES
-#undef MADD
-#undef SUM
 
 #if defined(__x86_64__)
 
@@ -79,14 +71,6 @@ VECTORS(16);
 #define MADD(a, b, c) _mm256_fmadd_ps(a, b, c)
 #define SUM(v) sum4(_mm256_castps256_ps128(v) + _mm256_extractf128_ps(v, 1))
 #include "skinny_kernel.h"
-#undef NAME
-#undef TARGET
-#undef LANES
-#undef VEC
-#undef WORDS
-#undef HALVES
-#undef MADD
-#undef SUM
 
 #define NAME(f) f##_avx512
 #define TARGET __attribute__((target("avx512f,avx2,fma")))

@@ -3,7 +3,7 @@
  *
  * Included once for each set, with LANES (floats of a vector), VEC, WORDS and HALVES (vectors of that many floats, and
  * integers of 32 and 16 bits), MADD(a, b, c) = a b + c, SUM(v) (its lanes, in a fixed order), TARGET (the attribute of the
- * set's functions) and NAME(f) (the set's f) defined. No include guard, for that reason.
+ * set's functions) and NAME(f) (the set's f) defined; it undefines them. No include guard, for that reason.
  */
 
 TARGET static inline __attribute__((always_inline)) VEC
@@ -140,3 +140,12 @@ NAME(axpys)(enum dpo_dtype dtype, size_t rows, const float *x, size_t ldx, const
 	else
 		NAME(axpys_of)(DPO_DTYPE_F16, rows, x, ldx, w, at, ldw, y, ldy, columns);
 }
+
+#undef NAME
+#undef TARGET
+#undef LANES
+#undef VEC
+#undef WORDS
+#undef HALVES
+#undef MADD
+#undef SUM
