@@ -1,11 +1,13 @@
 #include "calibration.h"
 
+#include "logistic.h"
+
 #include <math.h>
 
 void
 dpo_calibration_add(struct dpo_calibration *calibration, double margin)
 {
-	double confidence = 1 / (1 + exp(-fabs(margin))), wrong = margin > 0 ? 1 - confidence : confidence;
+	double confidence = dpo_sigmoid(fabs(margin)), wrong = margin > 0 ? 1 - confidence : confidence;
 	size_t bin = (size_t)((confidence - 0.5) * 2 * DPO_BINS);
 
 	bin = bin < DPO_BINS ? bin : DPO_BINS - 1;

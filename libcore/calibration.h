@@ -1,5 +1,5 @@
 /*
- * calibration - do probabilities that a policy implies hold? Layer 1; uses nothing.
+ * calibration - do probabilities that a policy implies hold? Layer 1; uses logistic.
  *
  * DPO's policy says of a pair that the chosen answer is the better one with probability p = sigmoid(margin), margin being
  * the difference of implicit rewards (Rafailov et al. 2023, arXiv:2305.18290, equation 6). It is right where p > 1/2. For its
