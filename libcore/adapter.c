@@ -121,10 +121,8 @@ open_stream(struct dpo_model *model, const char *path, struct dpo_error *err)
 {
 	struct dpo_reader *reader;
 	enum dpo_status status;
-	int fd;
 
-	if ((status = dpo_file_open(&fd, path, err)) != DPO_OK ||
-	    (status = dpo_reader_open(&reader, fd, strcmp(path, "-") ? path : "standard input", err)) != DPO_OK)
+	if ((status = dpo_reader_open_path(&reader, path, err)) != DPO_OK)
 		return status;
 	status = read_stream(model, reader, err);
 	dpo_reader_close(reader);
@@ -173,11 +171,9 @@ dpo_adapter_open_alone(struct dpo_model *model, const char *path, struct dpo_err
 {
 	struct dpo_reader *reader;
 	enum dpo_status status;
-	int fd;
 
 	*model = (struct dpo_model){ 0 };
-	if ((status = dpo_file_open(&fd, path, err)) != DPO_OK ||
-	    (status = dpo_reader_open(&reader, fd, strcmp(path, "-") ? path : "standard input", err)) != DPO_OK)
+	if ((status = dpo_reader_open_path(&reader, path, err)) != DPO_OK)
 		return status;
 	model->lora = dpo_alloc(1, sizeof *model->lora);
 	status = model->lora ? gather(model->lora, reader, err) : dpo_fail_memory(err);

@@ -119,16 +119,13 @@ dpo_checkpoint_open(struct dpo_checkpoint **checkpoint, const char *path, struct
 {
 	struct stat about;
 	enum dpo_status status;
-	int fd;
 
 	*checkpoint = NULL;
 	if (stat(path, &about) != 0 && errno == ENOENT)
 		return DPO_OK;
-	if ((status = dpo_file_open(&fd, path, err)) != DPO_OK)
-		return status;
 	if (!(*checkpoint = dpo_alloc(1, sizeof **checkpoint)))
 		status = dpo_fail_memory(err);
-	else if ((status = dpo_reader_open(&(*checkpoint)->reader, fd, path, err)) == DPO_OK &&
+	else if ((status = dpo_reader_open_path(&(*checkpoint)->reader, path, err)) == DPO_OK &&
 	    (status = read_header(*checkpoint, err)) != DPO_OK)
 		(void)dpo_error_prefix(err, "%s", path);
 	if (status != DPO_OK) {

@@ -171,13 +171,11 @@ dpo_columns_count(uint64_t *count, const char *path, struct dpo_error *err)
 	struct dpo_reader *reader;
 	struct stat about;
 	enum dpo_status status;
-	int fd;
 
 	*count = 0;
 	if (strcmp(path, "-") == 0 || stat(path, &about) != 0 || !S_ISREG(about.st_mode))
 		return DPO_OK;
-	if ((status = dpo_file_open(&fd, path, err)) != DPO_OK ||
-	    (status = dpo_reader_open(&reader, fd, path, err)) != DPO_OK)
+	if ((status = dpo_reader_open_path(&reader, path, err)) != DPO_OK)
 		return status;
 	status = count_records(count, reader, err);
 	dpo_reader_close(reader);

@@ -90,13 +90,10 @@ begin_tensors(void *context, struct dpo_tensors_fill *fill, struct dpo_error *er
 static enum dpo_status
 open_stream(struct dpo_model *model, const char *path, int threads, struct dpo_error *err)
 {
-	const char *name = strcmp(path, "-") == 0 ? "standard input" : path;
 	struct dpo_reader *reader;
 	enum dpo_status status;
-	int fd;
 
-	if ((status = dpo_file_open(&fd, path, err)) != DPO_OK ||
-	    (status = dpo_reader_open(&reader, fd, name, err)) != DPO_OK)
+	if ((status = dpo_reader_open_path(&reader, path, err)) != DPO_OK)
 		return status;
 	status = dpo_content_read(reader, "model", &model->files, begin_tensors, model, err);
 	if (status == DPO_OK && !(model->stages = cJSON_Duplicate(dpo_reader_header(reader)->stages, true)))

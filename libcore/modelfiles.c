@@ -87,15 +87,13 @@ dpo_modelfiles_open(struct dpo_files *files, const char *path, struct dpo_error 
 	struct dpo_reader *reader;
 	enum dpo_status status;
 	struct stat about;
-	int fd;
 
 	*files = (struct dpo_files){ 0 };
 	if (!standard && stat(path, &about) != 0)
 		return dpo_fail_errno(err, "%s", path);
 	if (!standard && S_ISDIR(about.st_mode))
 		return dpo_files_read(files, path, err);
-	if ((status = dpo_file_open(&fd, path, err)) != DPO_OK ||
-	    (status = dpo_reader_open(&reader, fd, standard ? "standard input" : path, err)) != DPO_OK)
+	if ((status = dpo_reader_open_path(&reader, path, err)) != DPO_OK)
 		return status;
 	status = take_records(files, reader, err);
 	dpo_reader_close(reader);

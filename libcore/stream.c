@@ -52,6 +52,17 @@ dpo_reader_open(struct dpo_reader **reader, int fd, const char *name, struct dpo
 	return dpo_reader_open_after(reader, fd, NULL, 0, name, err);
 }
 
+enum dpo_status
+dpo_reader_open_path(struct dpo_reader **reader, const char *path, struct dpo_error *err)
+{
+	int fd;
+	enum dpo_status status = dpo_file_open(&fd, path, err);
+
+	*reader = NULL;
+	return status != DPO_OK ? status :
+	    dpo_reader_open(reader, fd, strcmp(path, "-") ? path : "standard input", err);
+}
+
 const struct dpo_header *
 dpo_reader_header(const struct dpo_reader *reader)
 {

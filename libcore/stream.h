@@ -31,7 +31,10 @@ struct dpo_writer;
 enum dpo_status dpo_reader_open(struct dpo_reader **reader, int fd, const char *name, struct dpo_error *err)
 	DPO_MUST_CHECK;
 
-/* The same, after n_head bytes that the caller has already taken from fd, at head. */
+/* The same of the file at path, which is its name; "-" is standard input and so called. */
+enum dpo_status dpo_reader_open_path(struct dpo_reader **reader, const char *path, struct dpo_error *err) DPO_MUST_CHECK;
+
+/* The same as dpo_reader_open, after n_head bytes that the caller has already taken from fd, at head. */
 enum dpo_status dpo_reader_open_after(struct dpo_reader **reader, int fd, const void *head, size_t n_head,
 	const char *name, struct dpo_error *err) DPO_MUST_CHECK;
 
