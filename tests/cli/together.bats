@@ -63,6 +63,8 @@ costs() { # FACTOR TOGETHER APART: together at most FACTOR times apart, in one o
 	cd "$BATS_FILE_TMPDIR"
 	by_make
 	tries=1
-	run costs 1.2 spinning one_by_one
-	[ "$status" -ne 0 ]
+	for run in 1 2 3 4 5; do # two programs may happen to take turns
+		costs 1.2 spinning one_by_one || return 0
+	done
+	return 1
 }
