@@ -4,7 +4,7 @@
 #
 # Tokens and reference log-probs are computed once, in OUT/tokens; OUT/BETA holds the policy and reports of each. Adding a
 # beta trains only that one; an interrupted sweep goes on from its checkpoints. With -j the runs share the processors out.
-# All settings of dpo.mk apply. Targets: table (default), help.
+# All settings of dpo.mk apply. Targets: table (default), figure (OUT/table.svg), help.
 
 here := $(dir $(lastword $(MAKEFILE_LIST)))
 OUT ?= sweep
@@ -16,14 +16,19 @@ table: $(OUT)/table.tsv
 	END { print "best by held-out loss: beta " best }' $<
 
 $(OUT)/table.tsv: $(BETAS:%=$(OUT)/%/after.tsv)
-	@printf 'beta\tloss\trewards/accuracies\trewards/margins\tlogps/chosen\tlog_ratios/chosen\n' > $@
+	@printf 'beta\tloss\trewards/accuracies\trewards/margins\tlog_ratios/chosen\tlog_ratios/rejected\n' > $@
 	@for beta in $(BETAS); do awk -F '\t' -v beta=$$beta '{ value[$$1] = $$2 } END { OFS = "\t"; print beta, value["eval_loss"], \
-	value["eval_rewards/accuracies"], value["eval_rewards/margins"], value["eval_logps/chosen"], \
-	value["eval_log_ratios/chosen"] }' $(OUT)/$$beta/after.tsv; done >> $@
+	value["eval_rewards/accuracies"], value["eval_rewards/margins"], \
+	value["eval_log_ratios/chosen"], value["eval_log_ratios/rejected"] }' $(OUT)/$$beta/after.tsv; done >> $@
+
+figure: $(OUT)/table.svg
+
+$(OUT)/%.svg: $(OUT)/%.tsv
+	@$(here)plot -o $@ $<
 
 # dpo.mk knows what is out of date.
 $(OUT)/%/after.tsv: reference
 	+@$(RUN) THREADS=$(threads) OUT=$(OUT)/$* BETA=$* $(OUT)/$*/after.tsv
 
-.PHONY: table
+.PHONY: table figure
 include $(here)runs.mk

@@ -3,6 +3,7 @@
 #	make -f pipelines/dpo.mk MODEL=DIR TRAIN=train.jsonl HELDOUT=heldout.jsonl OUT=run
 #	make -f pipelines/dpo.mk ... BETA=0.2 LEARNING_RATE=5e-6	another policy, on the same reference log-probs
 #	make -f pipelines/dpo.mk ... export				as well as a Hugging Face directory
+#	make -f pipelines/dpo.mk ... figure				as well as the curves of the log, OUT/log.svg
 #
 # One variable a setting, given to make: an option of dpo-train in capitals, with _ for - (a flag: anything but nothing); what
 # has none goes into EXTRA. What is not set is the program's default. A file is made anew when what it is made from
@@ -11,6 +12,7 @@
 # directory of the stages that do not depend on the training settings; TRAIN_REF is another set of pairs with reference to
 # train on.
 
+here := $(dir $(lastword $(MAKEFILE_LIST)))
 MODEL ?= testdata/story
 TOKENIZER ?= $(MODEL)
 TRAIN ?= testdata/story/train.jsonl
@@ -49,6 +51,7 @@ model = $(if $(wildcard $(MODEL)/.),$(wildcard $(MODEL)/*.json $(MODEL)/*.txt $(
 
 all: $(OUT)/before.tsv $(OUT)/after.tsv
 export: $(OUT)/hf
+figure: $(OUT)/log.svg
 help:
 	@sed -n '/^#/!q; s/^# \{0,1\}//p' $(firstword $(MAKEFILE_LIST))
 
@@ -73,6 +76,9 @@ $(OUT)/after.tsv: $(OUT)/policy.dpo $(HELDOUT_REF) $(OUT)/eval.settings
 $(OUT)/hf: $(OUT)/policy.dpo
 	$(DPO_BIN)/dpo-export -f hf --force -o $@ $<
 
+$(OUT)/log.svg: $(OUT)/policy.dpo
+	$(here)plot -o $@ $(OUT)/log.jsonl
+
 # A settings file changes only when its text does, so that make sees a setting as it sees a file.
 define settings
 $(1): force
@@ -85,6 +91,6 @@ $(eval $(call settings,$(OUT)/train.settings,$(TRAINER)))
 $(eval $(call settings,$(OUT)/eval.settings,$(filter-out -j $(THREADS),$(EVAL))))
 
 force:
-.PHONY: all export help force
+.PHONY: all export figure help force
 .DELETE_ON_ERROR:
 .SECONDARY:

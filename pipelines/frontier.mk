@@ -5,7 +5,7 @@
 # Figure 2, left, of Rafailov et al. 2023 (arXiv:2305.18290). On top of a sweep (beta-sweep.mk, whose settings apply) each policy
 # and the reference continue the held-out prompts, SAMPLES times each, at most MAX_NEW_TOKENS tokens, at temperature 1. REWARD is
 # a filter that adds "reward" to completions; KL is the mean over them of the exact divergence, in nats a completion
-# (dpo-eval --samples). Targets: frontier (default), help.
+# (dpo-eval --samples). Targets: frontier (default), figure (OUT/frontier.svg, and the sweep's), help.
 
 here := $(dir $(lastword $(MAKEFILE_LIST)))
 
@@ -21,6 +21,8 @@ REWARD ?= $(here)sentiment
 
 frontier: $(OUT)/frontier.tsv
 	@awk -F '\t' '{ for (i = 1; i <= NF; i++) printf "%*s", 14, NR == 1 || i == 1 ? $$i : sprintf("%.4f", $$i); print "" }' $<
+
+figure: $(OUT)/frontier.svg
 
 # Mean reward and its standard error, KL and its; beta "-" is the reference.
 $(OUT)/frontier.tsv: $(OUT)/reference/point.tsv $(BETAS:%=$(OUT)/%/point.tsv)

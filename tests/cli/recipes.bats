@@ -36,11 +36,11 @@ calls() { # PROGRAM: how often it was called
 		[[ "$output" == "$(basename "$file") - "* ]]
 		grep -q "$(basename "$file")" "$root/README.md"
 	done
-	for script in best-of-n iterative-dpo constitution win-rate; do
+	for script in best-of-n iterative-dpo constitution win-rate plot; do
 		run "$pipelines/$script" --help
 		[ "$status" -eq 0 ]
 		[[ "$output" == "$script - "* ]]
-		run "$pipelines/$script"
+		run "$pipelines/$script" --nonsense
 		[ "$status" -eq 2 ]
 		grep -q "$script" "$root/README.md"
 	done
@@ -62,6 +62,14 @@ calls() { # PROGRAM: how often it was called
 	[ "$(calls dpo-reflogp) $(calls dpo-train)" = "2 4" ]
 }
 
+@test "beta-sweep: a smaller beta goes further from the reference; the sweep is drawn" {
+	make -j2 -f "$pipelines/beta-sweep.mk" DPO_BIN="$bin" MODEL="$story" TRAIN="$story/train.jsonl" HELDOUT="$story/heldout.jsonl" \
+		OUT=far BETAS='0.1 0.5' LEARNING_RATE=1e-4 NUM_TRAIN_EPOCHS=1 SEED=1 figure
+	cat far/table.tsv
+	awk -F '\t' 'NR > 1 { beta[NR] = $1; rejected[NR] = $6 } END { exit !(NR == 3 && beta[2] < beta[3] && rejected[2] < 2 * rejected[3] && rejected[3] < -5) }' far/table.tsv
+	grep -q 'Held-out loss' far/table.svg
+}
+
 @test "beta-sweep: a run that fails fails the sweep" {
 	run recipe beta-sweep.mk BETAS='0.1 nonsense'
 	[ "$status" -ne 0 ]
@@ -69,7 +77,9 @@ calls() { # PROGRAM: how often it was called
 }
 
 @test "frontier: reward and divergence of each policy, the reference at 0; a failing stage is no point" {
-	recipe frontier.mk BETAS='0.1 0.5' MAX_NEW_TOKENS=24 > shown
+	recipe frontier.mk BETAS='0.1 0.5' MAX_NEW_TOKENS=24 figure > shown
+	grep -q 'Reward against divergence' out/frontier.svg
+	grep -q 'Held-out loss' out/table.svg
 	[ "$(calls dpo-reflogp) $(calls dpo-train)" = "2 2" ]
 	awk -F '\t' 'NR == 2 { exit !($1 == "-" && $4 < 1e-9) }' out/frontier.tsv
 	awk -F '\t' 'NR > 2 && !($4 > 0 && $5 > 0) { exit 1 } END { exit NR != 4 }' out/frontier.tsv
