@@ -1,12 +1,13 @@
 #include "activation.h"
 
+#include "exponential.h"
 #include "parallel.h"
 #include "vector.h"
 
 /* Floats an item works on at a time: its scratch stays in the first-level cache. */
 enum { RUN = 512 };
 
-static const float ROOT = 0.7978845608f, CUBIC = 0.044715f;	/* sqrt(2/pi) */
+static const float TWICE_ROOT = 1.5957691216f, CUBIC = 0.044715f;	/* 2 sqrt(2/pi) */
 static const float HALF_ROOT = 0.7071067812f, DENSITY = 0.3989422804f;	/* sqrt(1/2), 1/sqrt(2 pi) */
 
 struct work {
@@ -21,22 +22,56 @@ struct work {
  * Each writes a[n], and slope[n] if it is not NULL.
  */
 
-DPO_WIDE static void
-gelu_tanh_inner(float *u, const float *x, size_t n)
+/* 1 / (1 + exp(-x)) */
+__attribute__((always_inline)) static inline float
+sigmoid(float x)
 {
-#pragma omp simd
-	for (size_t i = 0; i < n; i++)
-		u[i] = ROOT * (x[i] + CUBIC * x[i] * x[i] * x[i]);
+	return 1.0f / (1.0f + dpo_exp(-x));
 }
 
-/* (1 + t)/2 + x/2 (1 - t^2) sqrt(2/pi) (1 + 3 0.044715 x^2) */
+/* GELU by tanh is x sigmoid(2 u), u = sqrt(2/pi) (x + 0.044715 x^3), for (1 + tanh u)/2 = sigmoid(2 u). */
+__attribute__((always_inline)) static inline float
+twice_inner(float x)
+{
+	return x * (TWICE_ROOT + TWICE_ROOT * CUBIC * (x * x));
+}
+
 DPO_WIDE static void
-gelu_tanh_slope(float *slope, const float *x, const float *t, size_t n)
+gelu_tanh_alone(float *a, const float *x, size_t n)
 {
 #pragma omp simd
 	for (size_t i = 0; i < n; i++)
-		slope[i] = 0.5f * (1.0f + t[i]) + 0.5f * x[i] * (1.0f - t[i] * t[i]) * ROOT *
-		    (1.0f + 3.0f * CUBIC * x[i] * x[i]);
+		a[i] = x[i] * sigmoid(twice_inner(x[i]));
+}
+
+/* The slope of x s, s = sigmoid(2 u): s + x s (1 - s) (2 u)' */
+DPO_WIDE static void
+gelu_tanh_both(float *a, float *slope, const float *x, size_t n)
+{
+#pragma omp simd
+	for (size_t i = 0; i < n; i++) {
+		float s = sigmoid(twice_inner(x[i])), y = x[i] * s;
+
+		a[i] = y;
+		slope[i] = s + y * (1.0f - s) * (TWICE_ROOT + 3.0f * TWICE_ROOT * CUBIC * (x[i] * x[i]));
+	}
+}
+
+static void
+gelu_tanh(float *a, float *slope, const float *x, size_t n)
+{
+	if (slope)
+		gelu_tanh_both(a, slope, x, n);
+	else
+		gelu_tanh_alone(a, x, n);
+}
+
+DPO_WIDE static void
+times(float *y, float a, const float *x, size_t n)
+{
+#pragma omp simd
+	for (size_t i = 0; i < n; i++)
+		y[i] = a * x[i];
 }
 
 /* y = x/2 (1 + t) */
@@ -48,41 +83,13 @@ half_one_plus(float *y, const float *x, const float *t, size_t n)
 		y[i] = 0.5f * x[i] * (1.0f + t[i]);
 }
 
-static void
-gelu_tanh(float *a, float *slope, const float *x, size_t n)
-{
-	float t[RUN];
-
-	gelu_tanh_inner(t, x, n);
-	dpo_vector_tanh(t, t, n);
-	half_one_plus(a, x, t, n);
-	if (slope)
-		gelu_tanh_slope(slope, x, t, n);
-}
-
-DPO_WIDE static void
-times(float *y, float a, const float *x, size_t n)
-{
-#pragma omp simd
-	for (size_t i = 0; i < n; i++)
-		y[i] = a * x[i];
-}
-
-DPO_WIDE static void
-half_square(float *y, const float *x, size_t n)
-{
-#pragma omp simd
-	for (size_t i = 0; i < n; i++)
-		y[i] = -0.5f * x[i] * x[i];
-}
-
-/* (1 + t)/2 + x exp(-x^2/2) / sqrt(2 pi); slope holds the exponential */
+/* (1 + t)/2 + x exp(-x^2/2) / sqrt(2 pi) */
 DPO_WIDE static void
 gelu_slope(float *slope, const float *x, const float *t, size_t n)
 {
 #pragma omp simd
 	for (size_t i = 0; i < n; i++)
-		slope[i] = 0.5f * (1.0f + t[i]) + DENSITY * x[i] * slope[i];
+		slope[i] = 0.5f * (1.0f + t[i]) + DENSITY * x[i] * dpo_exp(-0.5f * x[i] * x[i]);
 }
 
 static void
@@ -93,50 +100,38 @@ gelu(float *a, float *slope, const float *x, size_t n)
 	times(t, HALF_ROOT, x, n);
 	dpo_vector_erf(t, t, n);
 	half_one_plus(a, x, t, n);
-	if (!slope)
-		return;
-	half_square(slope, x, n);
-	dpo_vector_exp(slope, slope, 0.0f, n);
-	gelu_slope(slope, x, t, n);
-}
-
-/* s = 1 / (1 + exp(-x)); e holds exp(-x) */
-DPO_WIDE static void
-sigmoid(float *e, size_t n)
-{
-#pragma omp simd
-	for (size_t i = 0; i < n; i++)
-		e[i] = 1.0f / (1.0f + e[i]);
+	if (slope)
+		gelu_slope(slope, x, t, n);
 }
 
 DPO_WIDE static void
-multiply(float *y, const float *x, const float *s, size_t n)
+silu_alone(float *a, const float *x, size_t n)
 {
 #pragma omp simd
 	for (size_t i = 0; i < n; i++)
-		y[i] = x[i] * s[i];
+		a[i] = x[i] * sigmoid(x[i]);
 }
 
-/* s (1 + x (1 - s)) */
+/* The slope of x s: s (1 + x (1 - s)) */
 DPO_WIDE static void
-silu_slope(float *slope, const float *x, const float *s, size_t n)
+silu_both(float *a, float *slope, const float *x, size_t n)
 {
 #pragma omp simd
-	for (size_t i = 0; i < n; i++)
-		slope[i] = s[i] * (1.0f + x[i] * (1.0f - s[i]));
+	for (size_t i = 0; i < n; i++) {
+		float s = sigmoid(x[i]);
+
+		a[i] = x[i] * s;
+		slope[i] = s * (1.0f + x[i] * (1.0f - s));
+	}
 }
 
 static void
 silu(float *a, float *slope, const float *x, size_t n)
 {
-	float s[RUN];
-
-	times(s, -1.0f, x, n);
-	dpo_vector_exp(s, s, 0.0f, n);
-	sigmoid(s, n);
-	multiply(a, x, s, n);
 	if (slope)
-		silu_slope(slope, x, s, n);
+		silu_both(a, slope, x, n);
+	else
+		silu_alone(a, x, n);
 }
 
 static void
@@ -169,6 +164,14 @@ activate_run(enum dpo_activation kind, float *a, float *slope, const float *x, s
 }
 
 /* ------------------------------------------------------------------ rows */
+
+DPO_WIDE static void
+multiply(float *y, const float *x, const float *s, size_t n)
+{
+#pragma omp simd
+	for (size_t i = 0; i < n; i++)
+		y[i] = x[i] * s[i];
+}
 
 static void
 plain_row(const struct work *w, size_t row)

@@ -1,6 +1,6 @@
 /*
- * activation - the non-linear step of the feed-forward part. Layer 5; uses family, parallel,
- * vector.
+ * activation - the non-linear step of the feed-forward part. Layer 5; uses exponential, family,
+ * parallel, vector.
  *
  *	plain:	y = a(x)
  *	gated:	y = a(gate) up (Shazeer 2020, arXiv:2002.05202)

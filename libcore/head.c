@@ -1,14 +1,16 @@
 #include "head.h"
 
+#include "exponential.h"
 #include "gemm.h"
 #include "parallel.h"
 #include "vector.h"
 
+#include <float.h>
 #include <math.h>
 #include <string.h>
 
-/* Logits looked at at once. */
-enum { RUN = 2048 };
+/* Logits looked at at once: while they are in the first-level cache, and as many as are summed in float. */
+enum { RUN = 256 };
 
 struct work {
 	const struct dpo_head *head;
@@ -100,6 +102,22 @@ compute_chunk(int threads, struct work *w, const float *weight, const float *h)
 		dpo_parallel_for(useful_threads(threads, head), n, cap_row, w);
 }
 
+/* What the sums of a row are, relative to the largest logit so far. */
+struct sums {
+	double all, weighted, squares, total;	/* of e, e (z - most), e^2 and z, where e = exp(z - most) */
+};
+
+DPO_WIDE static float
+largest(const float *z, size_t n)
+{
+	float most = -FLT_MAX;
+
+#pragma omp simd reduction(max : most)
+	for (size_t i = 0; i < n; i++)
+		most = z[i] > most ? z[i] : most;
+	return most;
+}
+
 static size_t
 find(const float *x, float value, size_t n)
 {
@@ -109,7 +127,38 @@ find(const float *x, float value, size_t n)
 	return 0;
 }
 
-/* entropy = log S - (1/S) sum_v e_v (z_v - most), with e_v = exp(z_v - most), S = sum_v e_v. */
+DPO_WIDE static void
+add_run(struct sums *sums, const float *z, float most, size_t n)
+{
+	float all = 0.0f, weighted = 0.0f, squares = 0.0f, total = 0.0f;
+
+#pragma omp simd reduction(+ : all, weighted, squares, total)
+	for (size_t i = 0; i < n; i++) {
+		float shifted = z[i] - most, e = dpo_exp(shifted);
+
+		all += e;
+		weighted += e * shifted;
+		squares += e * e;
+		total += z[i];
+	}
+	sums->all += (double)all;
+	sums->weighted += (double)weighted;
+	sums->squares += (double)squares;
+	sums->total += (double)total;
+}
+
+/* The sums relative to a maximum that is larger by `rise`. */
+static void
+lower(struct sums *sums, double rise)
+{
+	double factor = exp(-rise);
+
+	sums->weighted = factor * (sums->weighted - rise * sums->all);
+	sums->all *= factor;
+	sums->squares *= factor * factor;
+}
+
+/* entropy = log S - (1/S) sum_v e_v (z_v - most), with S = sum_v e_v. */
 static void
 look(void *context, size_t item)
 {
@@ -117,29 +166,31 @@ look(void *context, size_t item)
 	size_t row = w->first + item, vocab = w->head->vocab;
 	const float *z = w->logits + item * vocab;
 	struct dpo_head_row *r = &w->results[row];
-	float e[RUN], shifted[RUN];
-	double sum = 0.0, weighted = 0.0, total = 0.0, squares = 0.0;
+	struct sums sums = { 0 };
 
-	r->most = dpo_vector_max(z, vocab);
-	r->best = find(z, r->most, vocab);
+	r->most = -FLT_MAX;
+	r->best = 0;
 	for (size_t i = 0, n; i < vocab; i += n) {
+		float here;
+
 		n = vocab - i < RUN ? vocab - i : RUN;
-		dpo_vector_shift(shifted, z + i, r->most, n);
-		dpo_vector_exp(e, shifted, 0.0f, n);
-		sum += dpo_vector_sum(e, n);
-		weighted += dpo_vector_dot(e, shifted, n);
-		squares += dpo_vector_dot(e, e, n);
-		total += dpo_vector_sum(z + i, n);
+		here = largest(z + i, n);
+		if (here > r->most) {
+			lower(&sums, (double)here - (double)r->most);
+			r->most = here;
+			r->best = i + find(z + i, here, n);
+		}
+		add_run(&sums, z + i, r->most, n);
 	}
-	r->sum = sum;
-	r->entropy = log(sum) - weighted / sum;
-	r->log_squares = log(squares) - 2.0 * log(sum);
-	r->mean = total / (double)vocab;
+	r->sum = sums.all;
+	r->entropy = log(sums.all) - sums.weighted / sums.all;
+	r->log_squares = log(sums.squares) - 2.0 * log(sums.all);
+	r->mean = sums.total / (double)vocab;
 	for (size_t a = 0; a < DPO_ANSWERS; a++) {
 		int32_t target = w->targets[row * DPO_ANSWERS + a];
 
 		w->logps[row * DPO_ANSWERS + a] = target < 0 ? 0.0f :
-		    (float)((double)z[target] - (double)r->most - log(sum));
+		    (float)((double)z[target] - (double)r->most - log(sums.all));
 	}
 }
 
@@ -156,17 +207,22 @@ dpo_head_forward(int threads, const struct dpo_head *head, const float *weight, 
 	}
 }
 
-/* d/dz_v of the row from z, in place; the slope of the cap is left to the caller. */
-static void
-differentiate_run(const struct work *w, size_t row, float *z, size_t n)
+/* z = factor exp(z - most) */
+DPO_WIDE static void
+soften(float *z, float most, float factor, size_t n)
 {
-	const float *d = w->d_logps + row * DPO_ANSWERS;
-	float all = 0.0f;
+#pragma omp simd
+	for (size_t i = 0; i < n; i++)
+		z[i] = dpo_exp(z[i] - most) * factor;
+}
 
-	for (size_t a = 0; a < DPO_ANSWERS; a++)
-		all += w->targets[row * DPO_ANSWERS + a] < 0 ? 0.0f : d[a];
-	dpo_vector_exp(z, z, w->past[row].most, n);
-	dpo_vector_scale(z, (float)(-(double)all / w->past[row].sum), n);
+/* The same, times the slope of the cap. */
+DPO_WIDE static void
+soften_capped(float *z, float cap, float most, float factor, size_t n)
+{
+#pragma omp simd
+	for (size_t i = 0; i < n; i++)
+		z[i] = dpo_exp(z[i] - most) * factor * (1.0f - z[i] / cap * (z[i] / cap));
 }
 
 /* The chunk's logits become their gradient. */
@@ -175,23 +231,21 @@ differentiate(void *context, size_t item)
 {
 	const struct work *w = context;
 	size_t row = w->first + item, vocab = w->head->vocab;
-	float *z = w->logits + item * vocab, at_target[DPO_ANSWERS], slope[RUN];
+	float *z = w->logits + item * vocab, at_target[DPO_ANSWERS], cap = w->head->cap, all = 0.0f, factor;
 	const float *d = w->d_logps + row * DPO_ANSWERS;
 	const int32_t *targets = w->targets + row * DPO_ANSWERS;
 
-	for (size_t a = 0; a < DPO_ANSWERS; a++)
+	for (size_t a = 0; a < DPO_ANSWERS; a++) {
 		at_target[a] = 1.0f;
-	for (size_t a = 0; w->head->cap > 0.0f && a < DPO_ANSWERS; a++)
-		if (targets[a] >= 0)
-			dpo_vector_cap_slope(&at_target[a], z + targets[a], w->head->cap, 1);
-	for (size_t i = 0, n; i < vocab; i += n) {
-		n = vocab - i < RUN ? vocab - i : RUN;
-		if (w->head->cap > 0.0f)
-			dpo_vector_cap_slope(slope, z + i, w->head->cap, n);
-		differentiate_run(w, row, z + i, n);
-		if (w->head->cap > 0.0f)
-			dpo_vector_multiply(z + i, slope, n);
+		if (targets[a] >= 0 && cap > 0.0f)
+			dpo_vector_cap_slope(&at_target[a], z + targets[a], cap, 1);
+		all += targets[a] < 0 ? 0.0f : d[a];
 	}
+	factor = (float)(-(double)all / w->past[row].sum);
+	if (cap > 0.0f)
+		soften_capped(z, cap, w->past[row].most, factor, vocab);
+	else
+		soften(z, w->past[row].most, factor, vocab);
 	for (size_t a = 0; a < DPO_ANSWERS; a++)
 		if (targets[a] >= 0)
 			z[targets[a]] += d[a] * at_target[a];

@@ -1,5 +1,7 @@
 #include "vector.h"
 
+#include "exponential.h"
+
 #include <math.h>
 #include <stdint.h>
 #include <string.h>
@@ -11,33 +13,28 @@
 
 enum { RUN = 256, LANES = 8, MOST_LANES = 16 };
 
-/* y = f(x - shift) for n a multiple of MOST_LANES. */
-typedef void map(float *y, const float *x, float shift, size_t n);
+/* y = f(x) for n a multiple of MOST_LANES. */
+typedef void map(float *y, const float *x, size_t n);
 
 #if defined(__x86_64__)
 
 /* The header declares these only where AVX is the baseline. */
-__attribute__((target("avx512f"))) __m512 Sleef_expf16_u10avx512f(__m512);
 __attribute__((target("avx512f"))) __m512 Sleef_tanhf16_u10avx512f(__m512);
 __attribute__((target("avx512f"))) __m512 Sleef_erff16_u10avx512f(__m512);
-__attribute__((target("avx2,fma"))) __m256 Sleef_expf8_u10avx2(__m256);
 __attribute__((target("avx2,fma"))) __m256 Sleef_tanhf8_u10avx2(__m256);
 __attribute__((target("avx2,fma"))) __m256 Sleef_erff8_u10avx2(__m256);
 
 #define MAP(name, set, lanes, function, prefix) \
 	__attribute__((target(set))) static void \
-	name(float *y, const float *x, float shift, size_t n) \
+	name(float *y, const float *x, size_t n) \
 	{ \
 		for (size_t i = 0; i < n; i += (lanes)) \
-			prefix##storeu_ps(y + i, function(prefix##sub_ps(prefix##loadu_ps(x + i), prefix##set1_ps(shift)))); \
+			prefix##storeu_ps(y + i, function(prefix##loadu_ps(x + i))); \
 	}
-MAP(exp_avx512, "avx512f", 16, Sleef_expf16_u10avx512f, _mm512_)
 MAP(tanh_avx512, "avx512f", 16, Sleef_tanhf16_u10avx512f, _mm512_)
 MAP(erf_avx512, "avx512f", 16, Sleef_erff16_u10avx512f, _mm512_)
-MAP(exp_avx2, "avx2,fma", 8, Sleef_expf8_u10avx2, _mm256_)
 MAP(tanh_avx2, "avx2,fma", 8, Sleef_tanhf8_u10avx2, _mm256_)
 MAP(erf_avx2, "avx2,fma", 8, Sleef_erff8_u10avx2, _mm256_)
-MAP(exp_base, "sse2", 4, Sleef_expf4_u10, _mm_)
 MAP(tanh_base, "sse2", 4, Sleef_tanhf4_u10, _mm_)
 MAP(erf_base, "sse2", 4, Sleef_erff4_u10, _mm_)
 
@@ -52,24 +49,17 @@ best(map *avx512, map *avx2, map *base)
 #else
 
 static void
-exp_base(float *y, const float *x, float shift, size_t n)
+tanh_base(float *y, const float *x, size_t n)
 {
 	for (size_t i = 0; i < n; i++)
-		y[i] = Sleef_expf_u10(x[i] - shift);
+		y[i] = Sleef_tanhf_u10(x[i]);
 }
 
 static void
-tanh_base(float *y, const float *x, float shift, size_t n)
+erf_base(float *y, const float *x, size_t n)
 {
 	for (size_t i = 0; i < n; i++)
-		y[i] = Sleef_tanhf_u10(x[i] - shift);
-}
-
-static void
-erf_base(float *y, const float *x, float shift, size_t n)
-{
-	for (size_t i = 0; i < n; i++)
-		y[i] = Sleef_erff_u10(x[i] - shift);
+		y[i] = Sleef_erff_u10(x[i]);
 }
 
 #define best(avx512, avx2, base) (base)
@@ -77,35 +67,37 @@ erf_base(float *y, const float *x, float shift, size_t n)
 #endif
 
 static void
-apply(map *f, float *y, const float *x, float shift, size_t n)
+apply(map *f, float *y, const float *x, size_t n)
 {
 	float rest[MOST_LANES] = { 0 };
 	size_t whole = n - n % MOST_LANES;
 
-	f(y, x, shift, whole);
+	f(y, x, whole);
 	if (whole == n)
 		return;
 	memcpy(rest, x + whole, (n - whole) * sizeof *x);
-	f(rest, rest, shift, MOST_LANES);
+	f(rest, rest, MOST_LANES);
 	memcpy(y + whole, rest, (n - whole) * sizeof *x);
 }
 
-void
+DPO_WIDE void
 dpo_vector_exp(float *y, const float *x, float shift, size_t n)
 {
-	apply(best(exp_avx512, exp_avx2, exp_base), y, x, shift, n);
+#pragma omp simd
+	for (size_t i = 0; i < n; i++)
+		y[i] = dpo_exp(x[i] - shift);
 }
 
 void
 dpo_vector_tanh(float *y, const float *x, size_t n)
 {
-	apply(best(tanh_avx512, tanh_avx2, tanh_base), y, x, 0.0f, n);
+	apply(best(tanh_avx512, tanh_avx2, tanh_base), y, x, n);
 }
 
 void
 dpo_vector_erf(float *y, const float *x, size_t n)
 {
-	apply(best(erf_avx512, erf_avx2, erf_base), y, x, 0.0f, n);
+	apply(best(erf_avx512, erf_avx2, erf_base), y, x, n);
 }
 
 DPO_WIDE void
@@ -122,14 +114,6 @@ dpo_vector_axpy(float *y, float a, const float *x, size_t n)
 #pragma omp simd
 	for (size_t i = 0; i < n; i++)
 		y[i] += a * x[i];
-}
-
-DPO_WIDE void
-dpo_vector_shift(float *y, const float *x, float a, size_t n)
-{
-#pragma omp simd
-	for (size_t i = 0; i < n; i++)
-		y[i] = x[i] - a;
 }
 
 DPO_WIDE void

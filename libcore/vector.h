@@ -1,5 +1,6 @@
 /*
- * vector - elementwise passes and reductions over runs of floats. Layer 2; uses dtype, SLEEF.
+ * vector - elementwise passes and reductions over runs of floats. Layer 2; uses dtype, exponential,
+ * SLEEF.
  *
  * Each function is built for the baseline, AVX2 and AVX-512, and the processor's best is taken
  * at run time. So the order of a sum depends on the processor, and on nothing else but n. Runs may
@@ -23,7 +24,7 @@
 #define DPO_WIDE
 #endif
 
-/* y = exp(x - shift); at most 1 ulp from exp of the rounded difference (SLEEF u10). */
+/* y = exp(x - shift), by dpo_exp (exponential.h) of the rounded difference. */
 void dpo_vector_exp(float *y, const float *x, float shift, size_t n);
 /* y = tanh(x); at most 1 ulp (SLEEF u10). */
 void dpo_vector_tanh(float *y, const float *x, size_t n);
@@ -38,8 +39,6 @@ void dpo_vector_cap_slope(float *slope, const float *y, float cap, size_t n);
 void dpo_vector_add(float *y, const float *x, size_t n);
 /* y += a x */
 void dpo_vector_axpy(float *y, float a, const float *x, size_t n);
-/* y = x - a */
-void dpo_vector_shift(float *y, const float *x, float a, size_t n);
 /* y *= a */
 void dpo_vector_scale(float *y, float a, size_t n);
 /* y *= x */

@@ -116,6 +116,28 @@ test_vector_widen(void **state)
 	free(y);
 }
 
+/* Against exp in double precision, through all exponents, and what exponential.h says of the rest. */
+static void
+test_exponential(void **state)
+{
+	float x[501], y[501], beyond[] = { -INFINITY, -1e30f, -88.1f, 88.1f, 1e30f, INFINITY, NAN };
+
+	(void)state;
+	for (float from = -87.3f; from < 87.0f; from += 0.5f) {
+		for (size_t i = 0; i < 501; i++)
+			x[i] = from + 0.001f * (float)i;
+		dpo_vector_exp(y, x, 0.0f, 501);
+		for (size_t i = 0; i < 501; i++)
+			near((double)y[i], exp((double)x[i]), 1e-7 * exp((double)x[i]));
+	}
+	dpo_vector_exp(y, beyond, 0.0f, 7);
+	for (size_t i = 0; i < 3; i++)
+		near((double)y[i], 0.0, 0.0);
+	for (size_t i = 3; i < 6; i++)
+		near((double)y[i], exp(88.02), 1e-5 * exp(88.02));
+	assert_true(isnan(y[6]));
+}
+
 static void
 test_vector_nan(void **state)
 {
@@ -951,6 +973,7 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_vector),
+		cmocka_unit_test(test_exponential),
 		cmocka_unit_test(test_vector_nan),
 		cmocka_unit_test(test_vector_widen),
 		cmocka_unit_test(test_gemm),
