@@ -66,7 +66,9 @@ $(BIN)/bench/%: tests/bench/%.c tests/bench/machine.c $(BIN)/libdpo.a
 	$(call say,LINK)$(CC) $(FLAGS) -MF $(BIN)/obj/bench-$*.d $(LDFLAGS) -o $@ $^ $(LIBS)
 
 bench: $(benches) ## where a training step's time goes (GPT-2 124M shape), tokens a second; history in bin/bench
-	@$(BIN)/bench/step 0 5 $(BIN)/bench/history.jsonl
+	@$(BIN)/bench/step 0 5 $(BIN)/bench/history.jsonl fp32
+	@if $(BIN)/dpo-reflogp --version | grep -q 'bf16 none'; then echo 'bf16: not on this processor'; \
+	else $(BIN)/bench/step 0 5 $(BIN)/bench/history.jsonl bf16; fi
 	@$(BIN)/bench/gen
 
 # Needs clang. FUZZ_SECONDS each; what was found lies in bin/fuzz.

@@ -15,6 +15,7 @@
 static const struct cli_option table[] = {
 	{ "model", 'm', CLI_TEXT, offsetof(struct options, model), "POLICY", "the policy: a model stream or directory", 0, 0, NULL },
 	POLICY_ADAPTER(struct options),
+	POLICY_DTYPE(struct options),
 	{ "reference", 'r', CLI_TEXT, offsetof(struct options, reference), "REF",
 	    "give the exact divergence from this model too", 0, 0, NULL },
 	{ "baseline", 0, CLI_TEXT, offsetof(struct options, baseline), "POLICY",
@@ -55,6 +56,11 @@ check(const struct options *options, const char *path)
 		cli_usage("-m POLICY is missing");
 	if (options->adapter && !options->model)
 		cli_usage("-a ADAPTER without -m POLICY");
+	(void)policy_bf16(options->dtype);
+	if (options->data && cli_given("dtype"))
+		cli_usage("--dtype: --data reads no model");
+	if (options->samples && !options->model && cli_given("dtype"))
+		cli_usage("--dtype without -m");
 	if (options->samples && options->reference && !options->model)
 		cli_usage("-r without -m POLICY");
 	if ((options->data || options->samples || options->score) && (options->slice || options->per_pair || options->baseline))
@@ -67,7 +73,7 @@ check(const struct options *options, const char *path)
 int
 main(int argc, char **argv)
 {
-	struct options options = { .format = "text", .loss = LOSS_DEFAULTS };
+	struct options options = { .format = "text", .dtype = policy_dtypes[0], .loss = LOSS_DEFAULTS };
 	char **operands;
 	size_t n = cli_parse(&program, &options, argc, argv, &operands);
 	const char *path = n ? operands[0] : "-";

@@ -21,13 +21,14 @@
 
 struct options {
 	struct cli_common common;
-	const char *model, *adapter;
+	const char *model, *adapter, *dtype;
 };
 
 static const struct cli_option table[] = {
 	CLI_COMMON(struct options),
 	{ "model", 'm', CLI_TEXT, offsetof(struct options, model), "MODEL", "the reference: a model directory or stream", 0, 0, NULL },
 	POLICY_ADAPTER(struct options),
+	POLICY_DTYPE(struct options),
 };
 
 static const struct cli_program program = {
@@ -44,6 +45,7 @@ struct job {
 	struct dpo_reader *reader;
 	struct dpo_columns columns;
 	struct dpo_model model;
+	bool bf16;
 	struct dpo_scorer *scorer;
 	struct dpo_writer *writer;
 	struct dpo_value *values;	/* of the output: the input's columns, then ours */
@@ -71,6 +73,7 @@ open_model(struct job *job, const struct options *options)
 	struct dpo_error err;
 	bool known;
 
+	job->bf16 = policy_bf16(options->dtype);
 	cli_note_kernel();
 	policy_open(&job->model, options->model, options->adapter, (int)options->common.threads);
 	if (dpo_lineage_tokenizer(dpo_reader_header(job->reader), &job->model, &known, &err) != DPO_OK)
@@ -80,6 +83,7 @@ open_model(struct job *job, const struct options *options)
 	cli_check(dpo_scorer_new(&job->scorer, &job->model.config, &job->model.params, job->model.weights, false,
 	    (int)options->common.threads, &err), &err);
 	dpo_scorer_adapt(job->scorer, job->model.lora);
+	dpo_scorer_bf16(job->scorer, job->bf16);
 }
 
 /* The input's header with our columns and stage. */
@@ -91,8 +95,8 @@ make_header(const struct job *job, struct dpo_header *header, struct dpo_error *
 
 	for (size_t a = 0; a < job->columns.answers && status == DPO_OK; a++)
 		status = dpo_header_add(header, dpo_columns_ref_names[a], DPO_F32S, err);
-	if (status == DPO_OK && (!cJSON_AddStringToObject(settings, "dtype", "fp32") ||
-	    !cJSON_AddStringToObject(settings, "kernel", dpo_lineage_kernel_here())))
+	if (status == DPO_OK && (!cJSON_AddStringToObject(settings, "dtype", policy_dtypes[job->bf16]) ||
+	    !cJSON_AddStringToObject(settings, "kernel", dpo_lineage_kernel_here(job->bf16))))
 		status = dpo_fail_memory(err);
 	if (status != DPO_OK) {
 		cJSON_Delete(settings);
@@ -157,7 +161,7 @@ score_all(struct job *job, uint64_t total)
 int
 main(int argc, char **argv)
 {
-	struct options options = { 0 };
+	struct options options = { .dtype = policy_dtypes[0] };
 	struct job job = { 0 };
 	struct dpo_out out;
 	struct dpo_error err;

@@ -7,6 +7,7 @@
  *
  *	dpo-train -m MODEL --beta 0.1 --learning-rate 1e-5 --log log.jsonl prefs.ref > policy.dpo
  */
+#include "policy.h"
 #include "stepopts.h"
 #include "training.h"
 
@@ -14,6 +15,7 @@
 #include <string.h>
 
 static const struct training_options defaults = {
+	.dtype = "fp32",
 	.loss = LOSS_DEFAULTS, .schedule = "linear", .order = "shuffle", .learning_rate = 1e-6, .num_cycles = NAN,
 	.min_lr = NAN, .min_lr_rate = NAN, .lr_end = 1e-7, .power = 1, .timescale = NAN, .decay_type = "cosine",
 	.optim = "adamw", .beta1 = 0.9, .beta2 = 0.999, .epsilon = 1e-8, .rms_alpha = 0.99, .rms_epsilon = 1e-8,
@@ -31,6 +33,7 @@ static const char *const orders[] = { "shuffle", "sequential", NULL };
 
 static const struct cli_option table[] = {
 	{ "model", 'm', CLI_TEXT, AT(model), "MODEL", "the model to train: a directory or a stream", 0, 0, NULL },
+	POLICY_DTYPE(struct training_options),
 	{ "adapter", 'a', CLI_TEXT, AT(adapter), "ADAPTER", "train this adapter of the model further", 0, 0, NULL },
 	{ "init", 0, CLI_TEXT, AT(init), "CONFIG", "start from random weights for this config.json", 0, 0, NULL },
 	CLI_LOSS(struct training_options),
@@ -202,7 +205,7 @@ make_recipe(const struct training_options *options)
 {
 	return (struct dpo_recipe){
 		.objective = loss_objective(&options->loss), .optim = stepopts_optim(options),
-		.learning_rate = options->learning_rate, .schedule = stepopts_schedule(options),
+		.bf16 = policy_bf16(options->dtype), .learning_rate = options->learning_rate, .schedule = stepopts_schedule(options),
 		.max_grad_norm = options->max_grad_norm, .epochs = options->epochs,
 		.max_steps = options->max_steps > 0 ? (uint64_t)options->max_steps : 0,
 		.batch_size = (uint64_t)(options->batch_size * options->accumulation),

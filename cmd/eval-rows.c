@@ -43,6 +43,7 @@ struct job {
 	struct dpo_columns columns;
 	struct dpo_value *values;	/* owned; the input's columns, and ours of --per-pair */
 	struct dpo_model model, reference;
+	bool bf16;
 	struct dpo_scorer *scorer, *reference_scorer;	/* the latter NULL without -r */
 	struct dpo_objective objective;
 	struct dpo_tokens tokens;
@@ -100,11 +101,8 @@ static enum dpo_status
 check_reference(const struct job *job, struct dpo_error *err)
 {
 	const struct dpo_header *header = dpo_reader_header(job->reader);
-	const char *reference = dpo_lineage_reference(header), *kernel = dpo_lineage_kernel(header);
+	const char *reference = dpo_lineage_reference(header);
 
-	if (kernel && strcmp(kernel, dpo_lineage_kernel_here()) != 0)
-		cli_warn("the reference was computed with BLAS kernel %s, this is %s: log-probs differ by rounding", kernel,
-		    dpo_lineage_kernel_here());
 	if (reference && dpo_lineage_descends(&job->model, reference))
 		return DPO_OK;
 	if (reference && cJSON_GetArraySize(job->model.stages) > 0)
@@ -122,9 +120,12 @@ open_policy(struct job *job, const struct options *options)
 	enum dpo_status status;
 	bool known;
 
+	job->bf16 = policy_bf16(options->dtype);
 	cli_note_kernel();
 	policy_open(&job->model, options->model, options->adapter, threads);
 	status = dpo_lineage_tokenizer(dpo_reader_header(job->reader), &job->model, &known, &err);
+	if (status == DPO_OK && job->columns.reference)
+		policy_compare_reference(dpo_reader_header(job->reader), job->bf16);
 	if (status == DPO_OK && job->columns.reference)
 		status = check_reference(job, &err);
 	if (status != DPO_OK)
@@ -134,6 +135,7 @@ open_policy(struct job *job, const struct options *options)
 	cli_check(dpo_scorer_new(&job->scorer, &job->model.config, &job->model.params, job->model.weights, false, threads,
 	    &err), &err);
 	dpo_scorer_adapt(job->scorer, job->model.lora);
+	dpo_scorer_bf16(job->scorer, job->bf16);
 }
 
 
@@ -149,6 +151,7 @@ open_scorer(struct dpo_scorer **scorer, struct dpo_model *model, const char *pat
 		cli_fail_at(&err, path);
 	}
 	cli_check(dpo_scorer_new(scorer, &model->config, &model->params, model->weights, false, threads, &err), &err);
+	dpo_scorer_bf16(*scorer, job->bf16);
 }
 
 /* What the options ask for besides the policy. */

@@ -127,7 +127,7 @@ read_all(struct job *job, const char *path)
 /* ------------------------------------------------------------------ models */
 
 static void
-open_model(struct job *job, size_t which, const char *path, const char *adapter, int threads)
+open_model(struct job *job, size_t which, const char *path, const char *adapter, bool bf16, int threads)
 {
 	struct dpo_model *model = &job->models[which];
 	struct dpo_error err;
@@ -135,6 +135,7 @@ open_model(struct job *job, size_t which, const char *path, const char *adapter,
 	policy_open(model, path, adapter, threads);
 	cli_check(dpo_scorer_new(&job->scorers[which], &model->config, &model->params, model->weights, false, threads, &err), &err);
 	dpo_scorer_adapt(job->scorers[which], model->lora);
+	dpo_scorer_bf16(job->scorers[which], bf16);
 }
 
 static void
@@ -143,13 +144,15 @@ open_models(struct job *job, const struct options *options)
 	const char *model = options->model, *reference = options->reference;
 	int threads = (int)options->common.threads;
 	struct dpo_error err;
+	bool bf16;
 
 	if (!model)
 		return;
-	open_model(job, 0, model, options->adapter, threads);
+	bf16 = policy_bf16(options->dtype);
+	open_model(job, 0, model, options->adapter, bf16, threads);
 	if (!reference)
 		return;
-	open_model(job, 1, reference, NULL, threads);
+	open_model(job, 1, reference, NULL, bf16, threads);
 	if (strcmp(job->models[0].tokenizer_id, job->models[1].tokenizer_id) != 0 ||
 	    job->models[0].config.vocab_size != job->models[1].config.vocab_size) {
 		(void)dpo_fail(&err, DPO_MISMATCH, "its tokenizer is not the policy's");

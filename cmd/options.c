@@ -1,6 +1,7 @@
 /* options - the option table of cli.h at work: parsing, --help, --version. */
 #include "cli.h"
 #include "cli_private.h"
+#include "bf16.h"
 #include "gemm.h"
 #include "header.h"
 #include "parallel.h"
@@ -103,8 +104,8 @@ static void
 print_version(const struct cli_program *program)
 {
 	printf("%s %s, stream format %d\n", program->name, DPO_VERSION_TEXT, DPO_FORMAT_VERSION);
-	printf("%s, kernel %s; cJSON %s; zstd %s; libsodium %s\n", openblas_get_config(), dpo_gemm_kernel(),
-	    cJSON_Version(), ZSTD_versionString(), sodium_version_string());
+	printf("%s, kernel %s, bf16 %s; cJSON %s; zstd %s; libsodium %s\n", openblas_get_config(), dpo_gemm_kernel(),
+	    dpo_bf16_kernel() ? dpo_bf16_kernel() : "none", cJSON_Version(), ZSTD_versionString(), sodium_version_string());
 #ifdef __VERSION__
 	printf("compiler %s\n", __VERSION__);
 #endif

@@ -1,7 +1,13 @@
 #include "policy.h"
 
 #include "adapter.h"
+#include "bf16.h"
 #include "cli.h"
+#include "lineage.h"
+
+#include <string.h>
+
+const char *const policy_dtypes[] = { "fp32", "bf16", NULL };
 
 void
 policy_open(struct dpo_model *model, const char *name, const char *adapter, int threads)
@@ -13,4 +19,28 @@ policy_open(struct dpo_model *model, const char *name, const char *adapter, int 
 		return;
 	cli_reads(adapter);
 	cli_check(dpo_adapter_open(model, adapter, &err), &err);
+}
+
+bool
+policy_bf16(const char *dtype)
+{
+	if (strcmp(dtype, "bf16") != 0)
+		return false;
+	if (!dpo_bf16_kernel())
+		cli_usage("--dtype bf16: this processor has no instructions for bfloat16 (AVX512-BF16); fp32 works everywhere");
+	return true;
+}
+
+void
+policy_compare_reference(const struct dpo_header *header, bool bf16)
+{
+	const char *dtype = dpo_lineage_computed(header, "dtype"), *kernel = dpo_lineage_computed(header, "kernel");
+	const char *here = policy_dtypes[bf16];
+
+	if (dtype && strcmp(dtype, here) != 0)
+		cli_warn("the reference was computed in %s, this is %s: log-probs differ by rounding; dpo-reflogp --dtype %s avoids it",
+		    dtype, here, here);
+	else if (kernel && strcmp(kernel, dpo_lineage_kernel_here(bf16)) != 0)
+		cli_warn("the reference was computed with BLAS kernel %s, this is %s: log-probs differ by rounding", kernel,
+		    dpo_lineage_kernel_here(bf16));
 }

@@ -67,11 +67,9 @@ open_model(struct training *training)
 static enum dpo_status
 check_reference(const struct training *training, const struct dpo_header *header, struct dpo_error *err)
 {
-	const char *reference = dpo_lineage_reference(header), *kernel = dpo_lineage_kernel(header);
+	const char *reference = dpo_lineage_reference(header);
 
-	if (kernel && strcmp(kernel, dpo_lineage_kernel_here()) != 0)
-		cli_warn("the reference was computed with BLAS kernel %s, this is %s: log-probs differ by rounding", kernel,
-		    dpo_lineage_kernel_here());
+	policy_compare_reference(header, training->recipe.bf16);
 	if (reference && strcmp(reference, training->model.id) == 0)
 		return DPO_OK;
 	if (training->options->sync_ref)
@@ -161,7 +159,7 @@ make_run(const struct training *training)
 	    cJSON_AddStringToObject(run, "model", training->model.id) &&
 	    cJSON_AddStringToObject(run, "tokenizer", training->model.tokenizer_id) &&
 	    cJSON_AddStringToObject(run, "reference", reference ? reference : "") &&
-	    cJSON_AddStringToObject(run, "kernel", dpo_lineage_kernel_here()) &&
+	    cJSON_AddStringToObject(run, "kernel", dpo_lineage_kernel_here(training->recipe.bf16)) &&
 	    add_tip(run, "data", &training->data) && add_tip(run, "eval", &training->eval) && add_lora(run, training);
 	struct dpo_error err;
 
@@ -194,8 +192,8 @@ make_stages(const struct training *training, struct dpo_header *header, struct d
 	const struct dpo_lora *lora = training->model.lora;
 	enum dpo_status status = dpo_header_init(header, lora ? "adapter" : "model", err);
 
-	if (!settings || !stages || !add_lora(settings, training) || !cJSON_AddStringToObject(settings, "dtype", "fp32") ||
-	    !cJSON_AddStringToObject(settings, "kernel", dpo_lineage_kernel_here()))
+	if (!settings || !stages || !add_lora(settings, training) ||
+	    !cJSON_AddStringToObject(settings, "kernel", dpo_lineage_kernel_here(training->recipe.bf16)))
 		return dpo_fail_memory(err);
 	if (status != DPO_OK)
 		return status;

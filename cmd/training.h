@@ -18,7 +18,7 @@
 /* What the command line says. */
 struct training_options {
 	struct cli_common common;
-	const char *model, *init, *adapter;
+	const char *model, *init, *adapter, *dtype;
 	const char *lora_targets, *lora_save, *lora_ranks, *lora_alphas;
 	int64_t lora_r;
 	double lora_alpha, lora_dropout;

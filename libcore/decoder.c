@@ -3,6 +3,7 @@
 #include "arena.h"
 #include "gemm.h"
 #include "layer.h"
+#include "mixed.h"
 #include "parallel.h"
 #include "rope.h"
 #include "vector.h"
@@ -100,6 +101,12 @@ dpo_decoder_dropout(struct dpo_decoder *decoder, const struct dpo_dropout_key *k
 	decoder->layers.dropout = key ? *key : (struct dpo_dropout_key){ 0 };
 }
 
+void
+dpo_decoder_bf16(struct dpo_decoder *decoder, bool bf16)
+{
+	decoder->layers.bf16 = bf16;
+}
+
 struct dpo_linear
 dpo_decoder_head(const struct dpo_decoder *decoder, const float *weights, float *gradients)
 {
@@ -108,6 +115,7 @@ dpo_decoder_head(const struct dpo_decoder *decoder, const float *weights, float 
 	struct dpo_linear linear = dpo_places_linear(&decoder->places, &head, weights, gradients);
 
 	linear.layout = DPO_LAYOUT_OUT_IN;
+	linear.bf16 = decoder->layers.bf16;
 	return linear;
 }
 
@@ -125,8 +133,8 @@ carve(struct dpo_decoder *d, const struct dpo_sequence *s)
 	d->last = d->train ? dpo_arena_take(&d->arena, rows, hidden) : d->kept[0].x;
 	d->h = dpo_arena_take(&d->arena, s->head_rows, hidden);
 	d->h_stats = dpo_arena_take(&d->arena, s->head_rows, 2);
-	if (d->scratch_floats)
-		d->layers.scratch = dpo_arena_take(&d->arena, d->scratch_floats, 1);
+	if (d->layers.bf16 || d->scratch_floats)
+		d->layers.scratch = dpo_arena_take(&d->arena, d->layers.bf16 ? DPO_MIXED_SCRATCH : d->scratch_floats, 1);
 	if (d->places.lora)
 		d->layers.lowrank = dpo_arena_take(&d->arena, dpo_lowrank_scratch(rows, d->longest,
 		    d->places.lora->rank_max, d->layers.dropping || d->layers.step), 1);

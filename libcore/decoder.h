@@ -36,6 +36,12 @@ void dpo_decoder_adapt(struct dpo_decoder *decoder, const struct dpo_lora *lora)
 void dpo_decoder_dropout(struct dpo_decoder *decoder, const struct dpo_dropout_key *key);
 
 /*
+ * From the next forward pass on the products of the maps, not those of attention, norms or an adapter, are in bf16
+ * (linear.h), or not, as at first. Only where dpo_bf16_kernel names a kernel.
+ */
+void dpo_decoder_bf16(struct dpo_decoder *decoder, bool bf16);
+
+/*
  * The normed hidden states of the sequence's head rows: *h is [head_rows][hidden_size], the
  * decoder's, good until its next forward pass.
  */

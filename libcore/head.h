@@ -35,7 +35,8 @@ struct dpo_head {
 	size_t chunk_rows, kept_rows;	/* logits of rows below kept_rows are kept */
 	float *logits;			/* in the arena: kept rows, then a chunk if needed */
 	enum dpo_dtype dtype;		/* of the matrix; F32 after carving */
-	float *scratch;			/* dpo_gemm_scratch floats with another dtype; NULL after carving */
+	bool bf16;			/* products in bf16 (linear.h) */
+	float *scratch;			/* as of struct dpo_linear; NULL after carving */
 };
 
 /*

@@ -112,6 +112,7 @@ linear_at(const struct dpo_layers *l, const struct dpo_place *place, const float
 {
 	struct dpo_linear map = dpo_places_linear(l->places, place, weights, gradients);
 
+	map.bf16 = l->bf16;
 	map.scratch = l->scratch;
 	return map;
 }

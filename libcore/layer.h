@@ -34,7 +34,8 @@ struct dpo_layers {
 	int threads;
 	size_t hidden, query, kv, qkv, inner, up;	/* widths of rows */
 	const float *rope;		/* borrowed; table of rotations, or NULL */
-	float *scratch;			/* for tiles of matrices that are not float */
+	bool bf16;			/* the maps' products are in bf16 (linear.h) */
+	float *scratch;			/* for products in bf16, or tiles of matrices that are not float */
 	float *lowrank;			/* for adapters */
 	bool dropping;			/* they drop, by this key: */
 	struct dpo_dropout_key dropout;

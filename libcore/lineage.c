@@ -1,5 +1,6 @@
 #include "lineage.h"
 
+#include "bf16.h"
 #include "gemm.h"
 #include "json.h"
 
@@ -48,21 +49,21 @@ dpo_lineage_descends(const struct dpo_model *model, const char *id)
 }
 
 const char *
-dpo_lineage_kernel(const struct dpo_header *header)
+dpo_lineage_computed(const struct dpo_header *header, const char *key)
 {
-	const char *kernel = NULL;
+	const char *text = NULL;
 	const cJSON *stage, *value;
 
 	cJSON_ArrayForEach(stage, header->stages) {
-		value = dpo_json_get(dpo_json_get(stage, "settings"), "kernel");
+		value = dpo_json_get(dpo_json_get(stage, "settings"), key);
 		if (names(stage, "stage", "dpo-reflogp") && cJSON_IsString(value))
-			kernel = value->valuestring;
+			text = value->valuestring;
 	}
-	return kernel;
+	return text;
 }
 
 const char *
-dpo_lineage_kernel_here(void)
+dpo_lineage_kernel_here(bool bf16)
 {
-	return dpo_gemm_kernel();
+	return bf16 ? dpo_bf16_kernel() : dpo_gemm_kernel();
 }

@@ -1,5 +1,5 @@
 /*
- * lineage - does a stream belong to a model: the chain of stages against ids. Layer 10; uses error, json, header, model,
+ * lineage - does a stream belong to a model: the chain of stages against ids. Layer 10; uses error, json, header, model, bf16,
  * gemm.
  */
 #ifndef DPO_LINEAGE_H
@@ -25,10 +25,13 @@ const char *dpo_lineage_reference(const struct dpo_header *header);
 /* Whether `id` is the model's own id, or its adapter's base, or names a model or a reference in the stages that made it. */
 bool dpo_lineage_descends(const struct dpo_model *model, const char *id);
 
-/* The kernel (dpo_gemm_kernel) the reference's log-probs were computed with, or NULL. Borrowed from header. */
-const char *dpo_lineage_kernel(const struct dpo_header *header);
+/*
+ * What dpo-reflogp says of how the reference's log-probs were computed, by the keys "dtype" and "kernel" of its settings; or
+ * NULL. Borrowed from header.
+ */
+const char *dpo_lineage_computed(const struct dpo_header *header, const char *key);
 
-/* The kernel of this process. */
-const char *dpo_lineage_kernel_here(void);
+/* The kernel of this process's products in that precision (gemm.h, bf16.h). */
+const char *dpo_lineage_kernel_here(bool bf16);
 
 #endif

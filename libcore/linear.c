@@ -1,10 +1,20 @@
 #include "linear.h"
 
 #include "gemm.h"
+#include "mixed.h"
 #include "parallel.h"
 #include "vector.h"
 
 #include <string.h>
+
+static void
+multiply(int threads, const struct dpo_linear *linear, const struct dpo_product *product)
+{
+	if (linear->bf16)
+		dpo_mixed_product(threads, product, NULL);
+	else
+		dpo_gemm(threads, product);
+}
 
 void
 dpo_linear_forward(int threads, const struct dpo_linear *linear, size_t rows, struct dpo_rows x,
@@ -12,7 +22,7 @@ dpo_linear_forward(int threads, const struct dpo_linear *linear, size_t rows, st
 {
 	bool out_in = linear->layout == DPO_LAYOUT_OUT_IN;
 
-	dpo_gemm(threads, &(struct dpo_product){
+	multiply(threads, linear, &(struct dpo_product){
 	    .rows = rows, .columns = linear->out, .inner = linear->in,
 	    .a = { x.data, x.ld, false },
 	    .b = { linear->weight, out_in ? linear->in : linear->out, out_in },
@@ -27,7 +37,7 @@ dpo_linear_backward_input(int threads, const struct dpo_linear *linear, size_t r
 {
 	bool out_in = linear->layout == DPO_LAYOUT_OUT_IN;
 
-	dpo_gemm(threads, &(struct dpo_product){
+	multiply(threads, linear, &(struct dpo_product){
 	    .rows = rows, .columns = linear->in, .inner = linear->out,
 	    .a = { dy.data, dy.ld, false },
 	    .b = { linear->weight, out_in ? linear->in : linear->out, !out_in },
@@ -71,10 +81,10 @@ dpo_linear_backward_weight(int threads, const struct dpo_linear *linear, size_t 
 	struct column_sums sums = { rows, linear->out, dy, linear->d_bias };
 
 	if (linear->d_weight)
-		dpo_gemm(threads, &(struct dpo_product){
+		multiply(threads, linear, &(struct dpo_product){
 		    .rows = out_in ? linear->out : linear->in,
 		    .columns = out_in ? linear->in : linear->out, .inner = rows,
-		    .a = left, .b = right,
+		    .a = left, .b = right, .scratch = linear->scratch,
 		    .c = linear->d_weight, .ldc = out_in ? linear->in : linear->out, .keep = 1.0f });
 	if (linear->d_bias)
 		dpo_parallel_for(rows * linear->out < 32768 ? 1 : threads,

@@ -1,9 +1,11 @@
 /*
  * linear - the linear map of both weight layouts, forward and backward. Layer 5; uses dtype, family,
- * gemm, parallel, vector.
+ * gemm, mixed, parallel, vector.
  *
  *	y = x W^T + b, W (out,in) as Linear stores it; y = x W + b,
 	W (in,out) as GPT-2's Conv1D stores it.
+ *
+ * In bf16 the products' operands are rounded (mixed.h); weights, inputs, outputs and gradients are float all the same.
  *
  * Rows of x and y may be strided: ld is the distance between rows, in floats. Bits do not depend
  * on the thread count.
@@ -22,7 +24,8 @@ struct dpo_linear {
 	const float *bias;	/* [out], or NULL */
 	float *d_weight;	/* gradients, added to; NULL for what is not trained or not there */
 	float *d_bias;
-	float *scratch;		/* dpo_gemm_scratch floats; unused with F32 */
+	bool bf16;		/* only where dpo_bf16_kernel names a kernel */
+	float *scratch;		/* dpo_gemm_scratch floats, unused with F32; or DPO_MIXED_SCRATCH */
 };
 
 /* rows x columns floats, ld apart. */

@@ -13,6 +13,7 @@
 struct dpo_recipe {
 	struct dpo_objective objective;
 	struct dpo_optim_settings optim;
+	bool bf16;			/* products in bf16 (linear.h), weights and all else in float */
 	double learning_rate;		/* the peak */
 	struct dpo_schedule_settings schedule;
 	double max_grad_norm;		/* 0: no clipping */

@@ -35,7 +35,7 @@ keep_for(struct kept *kept, const struct dpo_rowset *set, struct dpo_error *err)
 
 enum dpo_status
 dpo_reference_new(struct dpo_reference **result, double alpha, uint64_t steps,
-    const struct dpo_model *model, const struct dpo_rowset *data, const struct dpo_rowset *eval, int threads,
+    const struct dpo_model *model, const struct dpo_rowset *data, const struct dpo_rowset *eval, bool bf16, int threads,
     struct dpo_error *err)
 {
 	struct dpo_reference *reference = *result = dpo_alloc(1, sizeof *reference);
@@ -57,6 +57,8 @@ dpo_reference_new(struct dpo_reference **result, double alpha, uint64_t steps,
 		status = dpo_scorer_new(&reference->scorer, &model->config, &model->params, reference->weights, false, threads,
 		    err);
 	}
+	if (status == DPO_OK)
+		dpo_scorer_bf16(reference->scorer, bf16);
 	if (status != DPO_OK) {
 		dpo_reference_free(reference);
 		*result = NULL;

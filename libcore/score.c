@@ -3,6 +3,7 @@
 #include "decoder.h"
 #include "gemm.h"
 #include "head.h"
+#include "mixed.h"
 #include "rope.h"
 
 #include <assert.h>
@@ -71,6 +72,12 @@ dpo_scorer_adapt(struct dpo_scorer *scorer, const struct dpo_lora *lora)
 }
 
 void
+dpo_scorer_bf16(struct dpo_scorer *scorer, bool bf16)
+{
+	dpo_decoder_bf16(scorer->decoder, bf16);
+}
+
+void
 dpo_scorer_dropout(struct dpo_scorer *scorer, const struct dpo_dropout_key *key)
 {
 	dpo_decoder_dropout(scorer->decoder, key);
@@ -79,13 +86,17 @@ dpo_scorer_dropout(struct dpo_scorer *scorer, const struct dpo_dropout_key *key)
 static void
 carve(struct dpo_scorer *s)
 {
+	struct dpo_linear linear = dpo_decoder_head(s->decoder, s->weights, NULL);
 	size_t rows = s->shown->head_rows, hidden = s->config->hidden_size;
 
 	dpo_arena_begin(&s->arena);
 	dpo_head_carve(&s->head, rows, hidden, s->config->vocab_size,
 	    (float)s->config->logit_cap, DPO_HEAD_CHUNK, s->train ? DPO_HEAD_KEPT : 0, &s->arena);
-	s->head.dtype = dpo_decoder_head(s->decoder, s->weights, NULL).dtype;
-	if (s->head.dtype != DPO_DTYPE_F32)
+	s->head.dtype = linear.dtype;
+	s->head.bf16 = linear.bf16;
+	if (linear.bf16)
+		s->head.scratch = dpo_arena_take(&s->arena, DPO_MIXED_SCRATCH, 1);
+	else if (linear.dtype != DPO_DTYPE_F32)
 		s->head.scratch = dpo_arena_take(&s->arena, dpo_gemm_scratch(s->threads, s->config->vocab_size,
 		    s->train && s->config->vocab_size > hidden ? s->config->vocab_size : hidden), 1);
 	s->logps = dpo_arena_take(&s->arena, rows, DPO_ANSWERS);

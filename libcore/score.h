@@ -51,6 +51,11 @@ void dpo_scorer_free(struct dpo_scorer *scorer);
  * (NULL). Gradients are then those of the adapter's table.
  */
 void dpo_scorer_adapt(struct dpo_scorer *scorer, const struct dpo_lora *lora);
+/*
+ * Score and go back with bf16 products from now on, or not, as at first (dpo_decoder_bf16). Only where dpo_bf16_kernel names
+ * a kernel.
+ */
+void dpo_scorer_bf16(struct dpo_scorer *scorer, bool bf16);
 /* Whether the adapter's dropout is at work (NULL: no, as at first), and the key of the example to come. */
 void dpo_scorer_dropout(struct dpo_scorer *scorer, const struct dpo_dropout_key *key);
 

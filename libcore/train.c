@@ -122,9 +122,11 @@ dpo_train_new(struct dpo_train **result, const struct dpo_recipe *recipe, struct
 		status = dpo_scorer_new(&train->scorer, &model->config, &model->params, model->weights, true, threads, err);
 	if (status == DPO_OK && recipe->ref_sync_steps)
 		status = dpo_reference_new(&train->reference, recipe->ref_mixup_alpha, recipe->ref_sync_steps, model, data, eval,
-		    threads, err);
-	if (status == DPO_OK)
+		    recipe->bf16, threads, err);
+	if (status == DPO_OK) {
 		dpo_scorer_adapt(train->scorer, model->lora);
+		dpo_scorer_bf16(train->scorer, recipe->bf16);
+	}
 	if (status != DPO_OK) {
 		dpo_train_free(train);
 		*result = NULL;

@@ -1,15 +1,17 @@
 #include "machine.h"
 
+#include "bf16.h"
 #include "parallel.h"
 #include "vector.h"
 
+#include <string.h>
 #include <time.h>
 
 #if defined(__x86_64__)
 #include <immintrin.h>
 #endif
 
-enum { ROUNDS = 5, TURNS = 200000, SUMS = 12, SPAN = 1 << 16 };
+enum { ROUNDS = 5, TURNS = 200000, TILE_TURNS = 50000, SUMS = 12, SPAN = 1 << 16 };
 
 static double
 read_clock(clockid_t clock)
@@ -62,28 +64,98 @@ struct arithmetic {
 CHAINS(chains_avx512, "avx512f", __m512, _mm512_set1_ps, _mm512_fmadd_ps, _mm512_cvtss_f32)
 CHAINS(chains_avx2, "avx2,fma", __m256, _mm256_set1_ps, _mm256_fmadd_ps, _mm256_cvtss_f32)
 
+/* Sums in four tile registers, as a product keeps them; the operands are whatever the registers hold. */
+__attribute__((target("amx-tile,amx-bf16"))) static void
+chains_amx(void *context, size_t item)
+{
+	static const struct {
+		uint8_t palette, start, reserved[14];
+		uint16_t bytes[16];
+		uint8_t rows[16];
+	} shapes = { .palette = 1, .bytes = { 64, 64, 64, 64, 64, 64 }, .rows = { 16, 16, 16, 16, 16, 16 } };
+
+	(void)context;
+	(void)item;
+	_tile_loadconfig(&shapes);
+	for (size_t turn = 0; turn < TILE_TURNS; turn++) {
+		_tile_dpbf16ps(0, 4, 5);
+		_tile_dpbf16ps(1, 4, 5);
+		_tile_dpbf16ps(2, 4, 5);
+		_tile_dpbf16ps(3, 4, 5);
+	}
+	_tile_release();
+}
+
+__attribute__((target("avx512f,avx512bf16"))) static void
+chains_bf16(void *context, size_t item)
+{
+	struct arithmetic *a = context;
+	__m512bh x = (__m512bh)_mm512_set1_epi32(0x3f003f00);
+	__m512 sum[SUMS];
+
+#pragma GCC unroll 12
+	for (size_t i = 0; i < SUMS; i++)
+		sum[i] = _mm512_set1_ps((float)(item + i));
+	for (size_t turn = 0; turn < TURNS; turn++)
+#pragma GCC unroll 12
+		for (size_t i = 0; i < SUMS; i++)
+			sum[i] = _mm512_dpbf16_ps(sum[i], x, x);
+#pragma GCC unroll 12
+	for (size_t i = 1; i < SUMS; i++)
+		sum[0] = _mm512_add_ps(sum[i], sum[0]);
+	a->sums[item % 1024] = _mm512_cvtss_f32(sum[0]);
+}
+
+/* GFLOP/s of an item of so many operations. */
+static double
+rate(int threads, dpo_parallel_item *item, double flop)
+{
+	struct arithmetic a;
+	size_t items = 8 * (size_t)threads;
+	double best = 0.0, start, here;
+
+	for (int i = 0; i < ROUNDS; i++) {
+		start = machine_wall();
+		dpo_parallel_for(threads, items, item, &a);
+		here = 1e-9 * (double)items * flop / (machine_wall() - start);
+		best = here > best ? here : best;
+	}
+	return best;
+}
+
 double
 machine_fma(int threads)
 {
-	struct arithmetic a;
-	size_t width = __builtin_cpu_supports("avx512f") ? 16 : 8, items = 8 * (size_t)threads;
-	double best = 0.0, start, rate;
+	double steps = 2.0 * TURNS * SUMS;
 
 	if (!__builtin_cpu_supports("avx2") || !__builtin_cpu_supports("fma"))
 		return 0.0;
-	for (int i = 0; i < ROUNDS; i++) {
-		start = machine_wall();
-		dpo_parallel_for(threads, items, width == 16 ? chains_avx512 : chains_avx2, &a);
-		rate = 2e-9 * (double)(items * TURNS * SUMS * width) / (machine_wall() - start);
-		best = rate > best ? rate : best;
-	}
-	return best;
+	return __builtin_cpu_supports("avx512f") ? rate(threads, chains_avx512, 16 * steps) :
+	    rate(threads, chains_avx2, 8 * steps);
+}
+
+double
+machine_bf16(int threads)
+{
+	const char *kernel = dpo_bf16_kernel();
+
+	if (!kernel)
+		return 0.0;
+	return strcmp(kernel, "AMX") == 0 ? rate(threads, chains_amx, TILE_TURNS * 4 * 2.0 * 16 * 16 * 32) :
+	    rate(threads, chains_bf16, TURNS * SUMS * 2.0 * 32);
 }
 
 #else
 
 double
 machine_fma(int threads)
+{
+	(void)threads;
+	return 0.0;
+}
+
+double
+machine_bf16(int threads)
 {
 	(void)threads;
 	return 0.0;

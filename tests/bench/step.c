@@ -1,7 +1,7 @@
 /*
  * step - where the time of a training step goes: GPT-2 124M shape, random weights, 8 pairs a step, AdamW included.
  *
- *	step [THREADS [ROUNDS [HISTORY]]]
+ *	step [THREADS [ROUNDS [HISTORY [fp32|bf16]]]]
  *
  * Measures what the machine can do, then each kind of matrix product at the shapes of the step, then every other part,
  * then the whole step and the reference's pass, in two cases: S, a prompt of 128 tokens with two answers of 128, and L,
@@ -16,6 +16,7 @@
 #include "gemm.h"
 #include "head.h"
 #include "machine.h"
+#include "mixed.h"
 #include "norm.h"
 #include "optim.h"
 #include "parallel.h"
@@ -37,7 +38,9 @@ struct bench {
 	struct dpo_config config;
 	struct dpo_params params;
 	float *weights, *gradients;
-	double fma, read, change;	/* of the machine: GFLOP/s, GB/s */
+	bool bf16;			/* the maps' products */
+	float *scratch;			/* for them */
+	double peak, read, change;	/* of the machine: GFLOP/s of products, GB/s */
 	FILE *history;			/* NULL if none */
 };
 
@@ -154,14 +157,15 @@ bench_linear(struct trial *t, const char *name, enum dpo_layout layout, size_t r
 	static void (*const actions[])(void *) = { forward, backward_input, backward_weight };
 	float *w = fill(in * out), *x = fill(rows * in), *y = fill(rows * out), *d = fill(in * out);
 	struct product p = { .threads = t->bench->threads, .rows = rows, .x = { x, in }, .y = { y, out },
-	    .linear = { .in = in, .out = out, .layout = layout, .weight = w, .d_weight = d } };
+	    .linear = { .in = in, .out = out, .layout = layout, .weight = w, .d_weight = d, .bf16 = t->bench->bf16,
+	    .scratch = t->bench->scratch } };
 	double flop = 2.0 * (double)rows * (double)in * (double)out, seconds, sum = 0.0;
 
 	printf("  %-12s %4zu %6zu %6zu", name, rows, in, out);
 	for (size_t i = 0; i < 3; i++) {
 		seconds = measure(t, actions[i], &p);
 		sum += times * seconds;
-		printf("  %7.1f (%2.0f%%)", 1e-9 * flop / seconds, 1e-7 * flop / seconds / t->bench->fma);
+		printf("  %7.1f (%2.0f%%)", 1e-9 * flop / seconds, 1e-7 * flop / seconds / t->bench->peak);
 	}
 	printf("\n");
 	add(t, name, sum, 3.0 * times * flop);
@@ -322,6 +326,8 @@ bench_head(struct trial *t, double products)
 		dpo_arena_begin(&arena);
 		dpo_head_carve(&h.head, rows, hidden, b->config.vocab_size, 0.0f, DPO_HEAD_CHUNK, DPO_HEAD_KEPT, &arena);
 	} while (dpo_arena_end(&arena) == DPO_ARENA_AGAIN);
+	h.head.bf16 = b->bf16;
+	h.head.scratch = b->scratch;
 	seconds = measure(t, head_pass, &h) - products;
 	add(t, "softmax, both ways", seconds > 0.0 ? seconds : 0.0, 0.0);
 	dpo_arena_free(&arena);
@@ -412,6 +418,7 @@ bench_step(struct trial *t, double *cpu)
 		s.d[1][i] = 0.05f;
 	}
 	check(dpo_scorer_new(&s.scorer, &b->config, &b->params, b->weights, true, b->threads, &err) == DPO_OK, err.text);
+	dpo_scorer_bf16(s.scorer, b->bf16);
 	check(dpo_optim_init(&s.optim, &b->params, &settings, b->threads, &err) == DPO_OK, err.text);
 	*cpu = machine_cpu();
 	seconds = measure(t, take_step, &s) / PAIRS;
@@ -433,6 +440,7 @@ bench_reference(struct trial *t)
 
 	s = (struct step){ .trial = t };
 	check(dpo_scorer_new(&s.scorer, &b->config, &b->params, b->weights, false, b->threads, &err) == DPO_OK, err.text);
+	dpo_scorer_bf16(s.scorer, b->bf16);
 	seconds = measure(t, take_pass, &s) / PAIRS;
 	dpo_scorer_free(s.scorer);
 	return seconds;
@@ -459,7 +467,7 @@ report(const struct trial *t, double step, double cpu, double reference)
 		rest -= p->seconds;
 		flop += p->flop;
 	}
-	roofline = 1e-9 * (flop / b->fma + 28.0 * (double)b->params.parameters / b->change / PAIRS);
+	roofline = 1e-9 * (flop / b->peak + 28.0 * (double)b->params.parameters / b->change / PAIRS);
 	getrusage(RUSAGE_SELF, &usage);
 	printf("  %-26s %9.2f %5.1f%%\n", "rest", 1e3 * rest, 100.0 * rest / step);
 	printf("  %-26s %9.2f  (%.2f of cpu), %.0f%% of it outside products\n", "step", 1e3 * step, 1e3 * cpu,
@@ -509,14 +517,18 @@ main(int argc, char **argv)
 	    dpo_params_init(&b.params, &b.config, &err) == DPO_OK, err.text);
 	b.weights = fill(b.params.total);
 	b.gradients = fill(b.params.total);
-	b.fma = machine_fma(b.threads);
+	b.scratch = fill(DPO_MIXED_SCRATCH);
+	b.bf16 = argc > 4 && strcmp(argv[4], "bf16") == 0;
+	check(!b.bf16 || dpo_bf16_kernel(), "this processor has no instructions for bfloat16");
+	b.peak = b.bf16 ? machine_bf16(b.threads) : machine_fma(b.threads);
 	b.read = machine_read(b.threads, b.weights, b.params.total);
 	b.change = machine_change(b.threads, b.weights, b.params.total);
 	printf("kernel %s, %d threads, best of %d; machine: %.0f GFLOP/s (%.0f on one thread), memory read %.1f GB/s, "
-	    "changed %.1f GB/s\n", dpo_gemm_kernel(), b.threads, b.rounds, b.fma, machine_fma(1), b.read, b.change);
+	    "changed %.1f GB/s\n", b.bf16 ? dpo_bf16_kernel() : dpo_gemm_kernel(), b.threads, b.rounds, b.peak,
+	    b.bf16 ? machine_bf16(1) : machine_fma(1), b.read, b.change);
 	if (b.history)
-		fprintf(b.history, "{\"kernel\":\"%s\",\"threads\":%d,\"rounds\":%d,\"fma\":%.1f,\"read\":%.2f,\"change\":%.2f",
-		    dpo_gemm_kernel(), b.threads, b.rounds, b.fma, b.read, b.change);
+		fprintf(b.history, "{\"kernel\":\"%s\",\"threads\":%d,\"rounds\":%d,\"peak\":%.1f,\"read\":%.2f,\"change\":%.2f",
+		    b.bf16 ? dpo_bf16_kernel() : dpo_gemm_kernel(), b.threads, b.rounds, b.peak, b.read, b.change);
 	bench_case(&b, 'S', 128);
 	bench_case(&b, 'L', 384);
 	if (b.history)
@@ -524,5 +536,6 @@ main(int argc, char **argv)
 	dpo_params_free(&b.params);
 	free(b.weights);
 	free(b.gradients);
+	free(b.scratch);
 	return b.history && fclose(b.history) != 0;
 }
