@@ -157,6 +157,7 @@ make_run(const struct training *training)
 	bool good = run && cJSON_AddNumberToObject(run, "logging_steps", (double)training->recipe.logging_steps) &&
 	    cJSON_AddNumberToObject(run, "eval_steps", (double)training->recipe.eval_steps) &&
 	    cJSON_AddStringToObject(run, "model", training->model.id) &&
+	    cJSON_AddNumberToObject(run, "pad_token", (double)training->model.config.pad_token) &&
 	    cJSON_AddStringToObject(run, "tokenizer", training->model.tokenizer_id) &&
 	    cJSON_AddStringToObject(run, "reference", reference ? reference : "") &&
 	    cJSON_AddStringToObject(run, "kernel", dpo_lineage_kernel_here(training->recipe.bf16)) &&

@@ -238,6 +238,18 @@ finish_windows(struct dpo_config *config, const cJSON *tree, struct dpo_error *e
 
 /* ------------------------------------------------------------------ reading */
 
+/* As torch.nn.Embedding counts its padding_idx; a token outside the vocabulary has no row. */
+static void
+finish_padding(struct dpo_config *config)
+{
+	int64_t n = (int64_t)config->vocab_size;
+
+	if (config->pad_token < 0)
+		config->pad_token += n;
+	if (config->pad_token < 0 || config->pad_token >= n)
+		config->pad_token = DPO_NO_TOKEN;
+}
+
 static enum dpo_status
 find_family(struct dpo_config *config, const cJSON *tree, struct dpo_error *err)
 {
@@ -273,6 +285,7 @@ read_tree(struct dpo_config *config, const cJSON *tree, struct dpo_error *err)
 	    (status = finish_heads(config, err)) != DPO_OK ||
 	    (status = finish_windows(config, tree, err)) != DPO_OK)
 		return status;
+	finish_padding(config);
 	if (config->max_positions == 0)
 		return dpo_fail(err, DPO_FORMAT, "\"n_positions\" is missing");
 	if (config->intermediate_size == 0)

@@ -246,7 +246,7 @@ embed_backward(void *context, size_t item)
 	for (size_t row = 0; row < e->sequence->rows; row++) {
 		const float *dx = d->layers.dx + row * hidden + first;
 
-		if (e->tokens.gradients)
+		if (e->tokens.gradients && e->sequence->tokens[row] != d->config->pad_token)
 			dpo_vector_axpy(e->tokens.gradients +
 			    (size_t)e->sequence->tokens[row] * hidden + first, embedding_scale(d), dx, n);
 		if (e->positions.gradients)

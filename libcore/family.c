@@ -24,8 +24,8 @@ const struct dpo_key dpo_common_keys[] = {
 	HARMLESS("architectures"), HARMLESS("dtype"), HARMLESS("torch_dtype"), HARMLESS("use_cache"),
 	HARMLESS("cache_implementation"), HARMLESS("transformers_version"),
 	HARMLESS("transformers.js_config"), HARMLESS("auto_map"), HARMLESS("bos_token_id"),
-	HARMLESS("eos_token_id"), HARMLESS("pad_token_id"), HARMLESS("sep_token_id"),
-	HARMLESS("unk_token_id"), HARMLESS("decoder_start_token_id"), HARMLESS("_name_or_path"),
+	HARMLESS("eos_token_id"), HARMLESS("sep_token_id"), HARMLESS("unk_token_id"),
+	HARMLESS("decoder_start_token_id"), HARMLESS("_name_or_path"),
 	HARMLESS("name_or_path"), HARMLESS("_commit_hash"), HARMLESS("_attn_implementation"),
 	HARMLESS("attn_implementation"), HARMLESS("_attn_implementation_autoset"),
 	HARMLESS("gradient_checkpointing"), HARMLESS("is_decoder"),
@@ -64,6 +64,7 @@ static const struct dpo_key gpt2_keys[] = {
 	HARMLESS("resid_pdrop"), HARMLESS("summary_activation"), HARMLESS("summary_first_dropout"),
 	HARMLESS("summary_proj_to_labels"), HARMLESS("summary_type"), HARMLESS("summary_use_proj"),
 	HARMLESS("predict_special_tokens"), HARMLESS("n_special"), HARMLESS("afn"),
+	HARMLESS("pad_token_id"),
 	LAST
 };
 
@@ -81,12 +82,13 @@ static const struct dpo_key shared_keys[] = {
 	LAST
 };
 
-/* Those that came after Llama. */
+/* Those that came after Llama. Their embedding leaves the row of the padding token alone (torch.nn.Embedding, padding_idx). */
 static const struct dpo_key llama_keys[] = {
 	{ "num_key_value_heads", DPO_KEY_SIZE, FIELD(kv_heads), false },
 	{ "head_dim", DPO_KEY_SIZE, FIELD(head_dim), false },
 	{ "rms_norm_eps", DPO_KEY_POSITIVE, FIELD(norm_epsilon), false },
 	{ "rope_theta", DPO_KEY_POSITIVE, FIELD(rope.theta), false },
+	{ "pad_token_id", DPO_KEY_TOKEN, FIELD(pad_token), false },
 	LAST
 };
 
@@ -111,7 +113,7 @@ static const struct dpo_key neox_keys[] = {
 	{ "rotary_emb_base", DPO_KEY_POSITIVE, FIELD(rope.theta), false },	/* wins */
 	{ "partial_rotary_factor", DPO_KEY_POSITIVE, FIELD(rope.part), false },
 	{ "rotary_pct", DPO_KEY_POSITIVE, FIELD(rope.part), false },		/* wins */
-	HARMLESS("hidden_dropout"), HARMLESS("classifier_dropout"),
+	HARMLESS("hidden_dropout"), HARMLESS("classifier_dropout"), HARMLESS("pad_token_id"),
 	LAST
 };
 
@@ -223,6 +225,7 @@ static const struct dpo_family rows[] = {
 		.buffers = { ".attn.bias", ".attn.masked_bias" },
 		.keys = { gpt2_keys },
 		.defaults = {
+			.pad_token = DPO_NO_TOKEN,
 			.activation = DPO_ACTIVATION_GELU_TANH, .norm_epsilon = 1e-5,
 			.tied_head = true, .attention_bias = true, .output_bias = true,
 			.mlp_bias = true,
@@ -240,6 +243,7 @@ static const struct dpo_family rows[] = {
 		.buffers = { ".attention.bias", ".attention.masked_bias", "rotary_emb.inv_freq" },
 		.keys = { shared_keys, neox_keys },
 		.defaults = {
+			.pad_token = DPO_NO_TOKEN,
 			.activation = DPO_ACTIVATION_GELU, .norm_epsilon = 1e-5,
 			.max_positions = 2048, .attention_bias = true, .output_bias = true,
 			.mlp_bias = true, .parallel_residual = true,
@@ -250,6 +254,7 @@ static const struct dpo_family rows[] = {
 		.names = { LLAMA_NAMES, LLAMA_NORMS, LLAMA_QKV, LLAMA_UP },
 		.keys = { shared_keys, llama_keys, only_llama_keys },
 		.defaults = {
+			.pad_token = DPO_NO_TOKEN,
 			.activation = DPO_ACTIVATION_SILU, .norm_epsilon = 1e-6,
 			.max_positions = 2048, .rope = { PLAIN_ROPE },
 		},
@@ -258,6 +263,7 @@ static const struct dpo_family rows[] = {
 		.names = { LLAMA_NAMES, LLAMA_NORMS, LLAMA_QKV, LLAMA_UP },
 		.keys = { shared_keys, llama_keys, mistral_keys },
 		.defaults = {
+			.pad_token = DPO_NO_TOKEN,
 			.activation = DPO_ACTIVATION_SILU, .norm_epsilon = 1e-6, .kv_heads = 8,
 			.max_positions = 131072, .window = 4096, .use_window = true,
 			.rope = { PLAIN_ROPE },
@@ -267,6 +273,7 @@ static const struct dpo_family rows[] = {
 		.names = { LLAMA_NAMES, LLAMA_NORMS, LLAMA_QKV, LLAMA_UP },
 		.keys = { shared_keys, llama_keys, qwen2_keys },
 		.defaults = {
+			.pad_token = DPO_NO_TOKEN,
 			.activation = DPO_ACTIVATION_SILU, .norm_epsilon = 1e-6, .kv_heads = 32,
 			.max_positions = 32768, .window = 4096, .full_layers = 28,
 			.attention_bias = true, .rope = { PLAIN_ROPE },
@@ -276,6 +283,7 @@ static const struct dpo_family rows[] = {
 		.names = { LLAMA_NAMES, LLAMA_NORMS, LLAMA_QKV, QK_NORMS, LLAMA_UP },
 		.keys = { shared_keys, llama_keys, qwen3_keys },
 		.defaults = {
+			.pad_token = DPO_NO_TOKEN,
 			.activation = DPO_ACTIVATION_SILU, .norm_epsilon = 1e-6, .kv_heads = 32,
 			.head_dim = 128, .max_positions = 32768, .window = 4096, .full_layers = 28,
 			.rope = { PLAIN_ROPE },
@@ -288,6 +296,7 @@ static const struct dpo_family rows[] = {
 		},
 		.keys = { shared_keys, llama_keys, phi3_keys },
 		.defaults = {
+			.pad_token = 32000,
 			.activation = DPO_ACTIVATION_SILU, .norm_epsilon = 1e-5,
 			.max_positions = 4096, .use_window = true,
 			.rope = { PLAIN_ROPE, .part = 1, .original = 4096 },
@@ -302,6 +311,7 @@ static const struct dpo_family rows[] = {
 		},
 		.keys = { shared_keys, llama_keys, gemma2_keys },
 		.defaults = {
+			.pad_token = 0,
 			.activation = DPO_ACTIVATION_GELU_TANH, .norm_epsilon = 1e-6, .kv_heads = 4,
 			.head_dim = 256, .max_positions = 8192, .query_scalar = 256,
 			.attention_cap = 50, .logit_cap = 30, .window = 4096, .use_window = true,
@@ -315,6 +325,7 @@ static const struct dpo_family rows[] = {
 		},
 		.keys = { shared_keys, llama_keys, olmo2_keys },
 		.defaults = {
+			.pad_token = 1,
 			.activation = DPO_ACTIVATION_SILU, .norm_epsilon = 1e-5,
 			.max_positions = 2048, .rope = { PLAIN_ROPE },
 		},

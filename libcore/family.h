@@ -30,7 +30,7 @@ enum dpo_rope_kind {
 	DPO_ROPE_LONGROPE,
 };
 
-enum { DPO_LAYERS_MAX = 4096, DPO_ROPE_FACTORS = 256 };
+enum { DPO_LAYERS_MAX = 4096, DPO_ROPE_FACTORS = 256, DPO_NO_TOKEN = INT32_MIN };
 
 /* Rotary positions and how they are stretched; rope.h has the equations. */
 struct dpo_rope {
@@ -67,6 +67,7 @@ struct dpo_config {
 	bool use_window;
 	size_t full_layers;		/* the layers below this number see all */
 	uint8_t windowed[DPO_LAYERS_MAX / 8];	/* a bit a layer: it has the window */
+	int64_t pad_token;		/* its embedding gets no gradient but a tied head's; DPO_NO_TOKEN: none */
 	bool tied_head;
 	bool attention_bias;		/* on q, k and v */
 	bool output_bias;		/* on o */
@@ -84,6 +85,7 @@ enum dpo_key_kind {
 	DPO_KEY_SIZE_OR_NONE,	/* null gives 0 */
 	DPO_KEY_POSITIVE,	/* above 0, into the double */
 	DPO_KEY_POSITIVE_OR_NONE,
+	DPO_KEY_TOKEN,		/* into the int64_t, counted from the end if below 0; null gives DPO_NO_TOKEN */
 	DPO_KEY_FLAG,		/* into the bool */
 	DPO_KEY_ACTIVATION,	/* a name, into the enum */
 	DPO_KEY_FACTORS,	/* numbers above 0, into DPO_ROPE_FACTORS floats, 0 after the last */

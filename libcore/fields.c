@@ -67,6 +67,12 @@ read_size(size_t *size, const cJSON *object, const struct dpo_key *key, struct d
 }
 
 static enum dpo_status
+read_token(int64_t *token, const cJSON *object, const char *key, struct dpo_error *err)
+{
+	return dpo_json_integer(token, object, key, -(int64_t)DPO_SIZE_LIMIT, (int64_t)DPO_SIZE_LIMIT, err);
+}
+
+static enum dpo_status
 read_positive(double *value, const cJSON *object, const char *key, struct dpo_error *err)
 {
 	enum dpo_status status = dpo_json_number_or(value, object, key, *value, err);
@@ -129,6 +135,8 @@ read_field(void *field, const cJSON *object, const struct dpo_key *key, struct d
 	case DPO_KEY_COUNT:
 	case DPO_KEY_SIZE_OR_NONE:
 		return read_size(field, object, key, err);
+	case DPO_KEY_TOKEN:
+		return read_token(field, object, key->name, err);
 	case DPO_KEY_POSITIVE:
 	case DPO_KEY_POSITIVE_OR_NONE:
 		return read_positive(field, object, key->name, err);
@@ -149,11 +157,14 @@ read_none(void *field, const struct dpo_key *key)
 {
 	size_t *size = field;
 	double *number = field;
+	int64_t *token = field;
 
 	if (key->kind == DPO_KEY_SIZE_OR_NONE)
 		*size = 0;
 	if (key->kind == DPO_KEY_POSITIVE_OR_NONE)
 		*number = 0;
+	if (key->kind == DPO_KEY_TOKEN)
+		*token = DPO_NO_TOKEN;
 }
 
 enum dpo_status

@@ -136,6 +136,26 @@ parts_of_families_are_read(void **unused)
 }
 
 /* Old names and new ones, what counts of two, and how far positions go. */
+/* As transformers' embeddings take their padding_idx: 32000, 0 and 1 where phi3, gemma2 and olmo2 say nothing. */
+static void
+padding_tokens_are_read(void **unused)
+{
+	static const struct { const char *text; int64_t token; } cases[] = {
+		{ LLAMA "}", DPO_NO_TOKEN }, { LLAMA ",\"pad_token_id\":null}", DPO_NO_TOKEN },
+		{ LLAMA ",\"pad_token_id\":0}", 0 }, { LLAMA ",\"pad_token_id\":10}", 10 },
+		{ LLAMA ",\"pad_token_id\":-1}", 10 }, { LLAMA ",\"pad_token_id\":-11}", 0 },
+		{ LLAMA ",\"pad_token_id\":11}", DPO_NO_TOKEN }, { LLAMA ",\"pad_token_id\":-12}", DPO_NO_TOKEN },
+		{ GPT2 ",\"pad_token_id\":3}", DPO_NO_TOKEN },
+		{ FAMILY("gpt_neox") ",\"rotary_pct\":1,\"pad_token_id\":3}", DPO_NO_TOKEN },
+		{ FAMILY("gemma2") "}", 0 }, { FAMILY("olmo2") "}", 1 }, { FAMILY("olmo2") ",\"pad_token_id\":null}", DPO_NO_TOKEN },
+		{ FAMILY("phi3") "}", DPO_NO_TOKEN }, { FAMILY("phi3") ",\"pad_token_id\":2}", 2 },
+	};
+
+	(void)unused;
+	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
+		assert_int_equal(read_good(cases[i].text).pad_token, cases[i].token);
+}
+
 static void
 rope_is_read(void **unused)
 {
@@ -509,6 +529,7 @@ main(void)
 		cmocka_unit_test(llama_is_read_with_its_defaults),
 		cmocka_unit_test(windows_are_read),
 		cmocka_unit_test(parts_of_families_are_read),
+		cmocka_unit_test(padding_tokens_are_read),
 		cmocka_unit_test(rope_is_read),
 		cmocka_unit_test(harmless_keys_are_accepted),
 		cmocka_unit_test(published_models_are_read),
