@@ -168,7 +168,7 @@ same_as() { # want|long|brief: the finished run in work, and nothing left over
 		"$bin/dpo-train" $args --log one.log -o one.dpo pairs.ref
 		"$bin/dpo-train" $args --save-steps 3 --checkpoint work/c --log work/log -o work/policy pairs.ref 2> /dev/null 3>&- &
 		pid=$!
-		while [ ! -e work/c ]; do sleep 0.005; done
+		while [ ! -e work/c ] && kill -0 $pid 2> /dev/null; do sleep 0.005; done
 		kill -KILL $pid 2> /dev/null || true
 		wait $pid 2> /dev/null || true
 		if [ -e work/c ]; then
