@@ -1,97 +1,39 @@
 #include "exportgguf.h"
 
 #include "gguf.h"
+#include "ggufnames.h"
 #include "ggufvocab.h"
 #include "narrow.h"
+#include "rope.h"
 #include "tokenizer.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-/* ------------------------------------------------------------------ names */
+/* ------------------------------------------------------------------ what llama.cpp computes */
 
-enum change { AS_IS, TRANSPOSED, QUERY_ROWS, KEY_ROWS };
-
-/* A tensor's name up to ".weight" or ".bias", there and here; % is the layer's number. */
-static const struct name { const char *from, *to; enum change change; bool wide; } names[] = {
-	{ "transformer.wte", "token_embd", AS_IS, false },
-	{ "transformer.wpe", "position_embd", AS_IS, true },
-	{ "transformer.h.%.ln_1", "blk.%.attn_norm", AS_IS, true },
-	{ "transformer.h.%.attn.c_attn", "blk.%.attn_qkv", TRANSPOSED, false },
-	{ "transformer.h.%.attn.c_proj", "blk.%.attn_output", TRANSPOSED, false },
-	{ "transformer.h.%.ln_2", "blk.%.ffn_norm", AS_IS, true },
-	{ "transformer.h.%.mlp.c_fc", "blk.%.ffn_up", TRANSPOSED, false },
-	{ "transformer.h.%.mlp.c_proj", "blk.%.ffn_down", TRANSPOSED, false },
-	{ "transformer.ln_f", "output_norm", AS_IS, true },
-	{ "model.embed_tokens", "token_embd", AS_IS, false },
-	{ "model.layers.%.input_layernorm", "blk.%.attn_norm", AS_IS, true },
-	{ "model.layers.%.self_attn.q_proj", "blk.%.attn_q", QUERY_ROWS, false },
-	{ "model.layers.%.self_attn.k_proj", "blk.%.attn_k", KEY_ROWS, false },
-	{ "model.layers.%.self_attn.v_proj", "blk.%.attn_v", AS_IS, false },
-	{ "model.layers.%.self_attn.o_proj", "blk.%.attn_output", AS_IS, false },
-	{ "model.layers.%.post_attention_layernorm", "blk.%.ffn_norm", AS_IS, true },
-	{ "model.layers.%.mlp.gate_proj", "blk.%.ffn_gate", AS_IS, false },
-	{ "model.layers.%.mlp.up_proj", "blk.%.ffn_up", AS_IS, false },
-	{ "model.layers.%.mlp.down_proj", "blk.%.ffn_down", AS_IS, false },
-	{ "model.norm", "output_norm", AS_IS, true },
-	{ "lm_head", "output", AS_IS, false },
-};
-
-/*
- * The families that are written: model_type, llama.cpp's architecture, whether it rotates neighbours, and whether it wants the
- * head of its own that a tied model has not (llama.cpp did until 2025).
- */
+/* The families that are written: model_type, llama.cpp's architecture, and what that does and does not. */
 static const struct family {
 	const char *model_type, *architecture;
-	bool neighbours, head;
-	enum dpo_activation activation;		/* the one llama.cpp has */
+	bool neighbours;	/* rotates neighbours */
+	bool head;		/* wants the head of its own that a tied model has not (some did until 2025) */
+	bool windows;		/* has the sliding window of this family */
+	bool biases;		/* takes those that are there */
+	bool factors;		/* takes a factor for each rotary frequency */
+	enum dpo_activation activation;
 } families[] = {
-	{ "gpt2", "gpt2", false, true, DPO_ACTIVATION_GELU_TANH },
-	{ "llama", "llama", true, false, DPO_ACTIVATION_SILU },
+	{ "gpt2", "gpt2", .head = true, .activation = DPO_ACTIVATION_GELU_TANH },
+	{ "gpt_neox", "gptneox", .head = true, .activation = DPO_ACTIVATION_GELU },	/* by its tanh form */
+	{ "llama", "llama", .neighbours = true, .biases = true, .factors = true, .activation = DPO_ACTIVATION_SILU },
+	{ "mistral", "llama", .neighbours = true, .factors = true, .activation = DPO_ACTIVATION_SILU },
+	{ "qwen2", "qwen2", .activation = DPO_ACTIVATION_SILU },
+	{ "qwen3", "qwen3", .activation = DPO_ACTIVATION_SILU },
+	{ "phi3", "phi3", .factors = true, .activation = DPO_ACTIVATION_SILU },
+	{ "gemma2", "gemma2", .windows = true, .activation = DPO_ACTIVATION_GELU_TANH },
+	{ "olmo2", "olmo2", .head = true, .activation = DPO_ACTIVATION_SILU },
 };
-
-/* Does the name fit, with digits for %? Its layer, or -1 for none, into *layer, and what is left (".weight") into *rest. */
-static bool
-fits(const char *pattern, const char *name, long *layer, const char **rest)
-{
-	char *end;
-
-	*layer = -1;
-	while (*pattern) {
-		if (*pattern == '%') {
-			*layer = strtol(name, &end, 10);
-			name = end;
-			pattern++;
-		} else if (*pattern++ != *name++) {
-			return false;
-		}
-	}
-	*rest = name;
-	return strcmp(name, ".weight") == 0 || strcmp(name, ".bias") == 0;
-}
-
-/* llama.cpp's name of a tensor into to[96], and the row of the table; NULL if it has none. */
-static const struct name *
-rename_tensor(char *to, const char *from)
-{
-	const char *rest;
-	long layer;
-
-	for (size_t i = 0; i < sizeof names / sizeof *names; i++)
-		if (fits(names[i].from, from, &layer, &rest)) {
-			size_t n = strcspn(names[i].to, "%");
-
-			if (layer < 0)
-				snprintf(to, 96, "%s%s", names[i].to, rest);
-			else
-				snprintf(to, 96, "%.*s%ld%s%s", (int)n, names[i].to, layer, names[i].to + n + 1, rest);
-			return &names[i];
-		}
-	return NULL;
-}
-
-/* ------------------------------------------------------------------ keys */
 
 static const struct family *
 find_family(const struct dpo_config *config)
@@ -102,89 +44,176 @@ find_family(const struct dpo_config *config)
 	return NULL;
 }
 
-static void
-put_size(struct dpo_gguf *gguf, const struct family *family, const char *key, size_t value)
+static bool
+same(double a, double b)
 {
-	char full[96];
+	return fabs(a - b) <= 1e-6 * fabs(b);
+}
 
-	snprintf(full, sizeof full, "%s.%s", family->architecture, key);
-	dpo_gguf_u32(gguf, full, (uint32_t)value);
+/* Gemma 2's scores, by the number of layers of its 27B (46), its caps, and its windows on the even layers. */
+static enum dpo_status
+check_gemma2(const struct dpo_config *config, struct dpo_error *err)
+{
+	size_t scalar = config->layers == 46 ? config->hidden_size / config->heads : config->head_dim;
+
+	if (!same(config->query_scalar, (double)scalar))
+		return dpo_fail(err, DPO_UNSUPPORTED, "llama.cpp takes %zu for \"query_pre_attn_scalar\", not %g", scalar,
+		    config->query_scalar);
+	if (!(config->attention_cap > 0 && config->logit_cap > 0))
+		return dpo_fail(err, DPO_UNSUPPORTED, "llama.cpp always caps the logits of this family");
+	for (size_t layer = 0; layer < config->layers; layer++)
+		if ((dpo_config_window(config, layer) > 0) != (layer % 2 == 0))
+			return dpo_fail(err, DPO_UNSUPPORTED, "llama.cpp has a window on every other layer of this family, from the first");
+	return DPO_OK;
+}
+
+static enum dpo_status
+check_rope(const struct dpo_config *config, const struct family *family, struct dpo_error *err)
+{
+	const struct dpo_rope *rope = &config->rope;
+
+	if (rope->kind == DPO_ROPE_DYNAMIC || (rope->kind == DPO_ROPE_LLAMA3 && !(family->factors && family->neighbours)) ||
+	    (rope->kind == DPO_ROPE_LONGROPE && !family->factors))
+		return dpo_fail(err, DPO_UNSUPPORTED, "this rope scaling is not known to llama.cpp for model_type \"%s\"",
+		    family->model_type);
+	if (rope->kind == DPO_ROPE_YARN && !(rope->truncate && same(rope->scale, 1 + 0.1 * log(rope->factor)) &&
+	    same(rope->beta_fast, 32) && same(rope->beta_slow, 1)))
+		return dpo_fail(err, DPO_UNSUPPORTED, "llama.cpp has yarn with \"beta_fast\" 32, \"beta_slow\" 1, \"truncate\" and its "
+		    "own scale only");
+	return DPO_OK;
+}
+
+/* Does llama.cpp compute what the configuration says? */
+static enum dpo_status
+check(const struct dpo_config *config, const struct family *family, struct dpo_error *err)
+{
+	const struct dpo_config *usual = &config->family->defaults;
+
+	if (!family)
+		return dpo_fail(err, DPO_UNSUPPORTED, "model_type \"%s\" is not written as GGUF", config->family->model_type);
+	if (config->activation != family->activation)
+		return dpo_fail(err, DPO_UNSUPPORTED, "llama.cpp computes this family with another activation");
+	if (!family->biases && (config->attention_bias != usual->attention_bias || config->output_bias != usual->output_bias ||
+	    config->mlp_bias != usual->mlp_bias))
+		return dpo_fail(err, DPO_UNSUPPORTED, "llama.cpp has other biases for model_type \"%s\"", family->model_type);
+	if (family->windows)
+		return check_gemma2(config, err);
+	return config->family->position == DPO_POSITION_ROPE ? check_rope(config, family, err) : DPO_OK;
+}
+
+/* ------------------------------------------------------------------ keys */
+
+/* Keys of an architecture. */
+struct keys {
+	struct dpo_gguf *gguf;
+	const char *architecture;
+	char full[96];
+};
+
+static const char *
+full_key(struct keys *keys, const char *key)
+{
+	snprintf(keys->full, sizeof keys->full, "%s.%s", keys->architecture, key);
+	return keys->full;
 }
 
 static void
-put_number(struct dpo_gguf *gguf, const struct family *family, const char *key, double value)
+put_size(struct keys *keys, const char *key, size_t value)
 {
-	char full[96];
+	dpo_gguf_u32(keys->gguf, full_key(keys, key), (uint32_t)value);
+}
 
-	snprintf(full, sizeof full, "%s.%s", family->architecture, key);
-	dpo_gguf_f32(gguf, full, value);
+static void
+put_number(struct keys *keys, const char *key, double value)
+{
+	dpo_gguf_f32(keys->gguf, full_key(keys, key), value);
+}
+
+static void
+put_flag(struct keys *keys, const char *key, bool value)
+{
+	dpo_gguf_bool(keys->gguf, full_key(keys, key), value);
+}
+
+static void
+put_text(struct keys *keys, const char *key, const char *text)
+{
+	dpo_gguf_string(keys->gguf, full_key(keys, key), text, strlen(text));
+}
+
+/* Where llama.cpp has no window, no more positions than every layer sees. */
+static size_t
+context_length(const struct dpo_config *config, const struct family *family)
+{
+	size_t length = config->max_positions;
+
+	for (size_t layer = 0; layer < config->layers && !family->windows; layer++) {
+		size_t window = dpo_config_window(config, layer);
+
+		length = window > 0 && window < length ? window : length;
+	}
+	return length;
+}
+
+static void
+put_rope(struct keys *keys, const struct dpo_rope *rope)
+{
+	put_size(keys, "rope.dimension_count", rope->dim);
+	put_number(keys, "rope.freq_base", rope->theta);
+	switch (rope->kind) {
+	case DPO_ROPE_LINEAR:
+		put_text(keys, "rope.scaling.type", "linear");
+		put_number(keys, "rope.scaling.factor", rope->factor);
+		break;
+	case DPO_ROPE_YARN:
+		put_text(keys, "rope.scaling.type", "yarn");
+		put_number(keys, "rope.scaling.factor", rope->factor);
+		put_size(keys, "rope.scaling.original_context_length", rope->original);
+		break;
+	case DPO_ROPE_LONGROPE:
+		put_text(keys, "rope.scaling.type", "longrope");
+		put_size(keys, "rope.scaling.original_context_length", rope->original);
+		put_number(keys, "rope.scaling.attn_factor", rope->scale);
+		break;
+	default:
+		break;
+	}
 }
 
 static void
 put_model_keys(struct dpo_gguf *gguf, const struct family *family, const struct dpo_config *config, enum dpo_dtype dtype)
 {
 	static const uint32_t file_types[] = { [DPO_DTYPE_F32] = 0, [DPO_DTYPE_F16] = 1, [DPO_DTYPE_BF16] = 32 };
+	struct keys keys = { .gguf = gguf, .architecture = family->architecture };
 
 	dpo_gguf_string(gguf, "general.architecture", family->architecture, strlen(family->architecture));
 	dpo_gguf_string(gguf, "general.type", "model", 5);
-	dpo_gguf_string(gguf, "general.name", config->family->model_type, strlen(config->family->model_type));
 	dpo_gguf_u32(gguf, "general.file_type", file_types[dtype]);
-	put_size(gguf, family, "vocab_size", config->vocab_size);
-	put_size(gguf, family, "context_length", config->max_positions);
-	put_size(gguf, family, "embedding_length", config->hidden_size);
-	put_size(gguf, family, "block_count", config->layers);
-	put_size(gguf, family, "feed_forward_length", config->intermediate_size);
-	put_size(gguf, family, "attention.head_count", config->heads);
-	if (config->family->norm == DPO_NORM_LAYER)
-		put_number(gguf, family, "attention.layer_norm_epsilon", config->norm_epsilon);
-	else
-		put_number(gguf, family, "attention.layer_norm_rms_epsilon", config->norm_epsilon);
+	put_size(&keys, "vocab_size", config->vocab_size);
+	put_size(&keys, "context_length", context_length(config, family));
+	put_size(&keys, "embedding_length", config->hidden_size);
+	put_size(&keys, "block_count", config->layers);
+	put_size(&keys, "feed_forward_length", config->intermediate_size);
+	put_size(&keys, "attention.head_count", config->heads);
+	put_number(&keys, config->family->norm == DPO_NORM_LAYER ? "attention.layer_norm_epsilon" :
+	    "attention.layer_norm_rms_epsilon", config->norm_epsilon);
 	if (config->family->position == DPO_POSITION_ROPE) {
-		put_size(gguf, family, "attention.head_count_kv", config->kv_heads);
-		put_size(gguf, family, "attention.key_length", config->head_dim);
-		put_size(gguf, family, "attention.value_length", config->head_dim);
-		put_size(gguf, family, "rope.dimension_count", config->rope.dim);
-		put_number(gguf, family, "rope.freq_base", config->rope.theta);
+		put_size(&keys, "attention.head_count_kv", config->kv_heads);
+		put_size(&keys, "attention.key_length", config->head_dim);
+		put_size(&keys, "attention.value_length", config->head_dim);
+		put_rope(&keys, &config->rope);
 	}
+	if (config->family->defaults.parallel_residual)
+		put_flag(&keys, "use_parallel_residual", config->parallel_residual);
+	if (config->attention_cap > 0)
+		put_number(&keys, "attn_logit_softcapping", config->attention_cap);
+	if (config->logit_cap > 0)
+		put_number(&keys, "final_logit_softcapping", config->logit_cap);
+	if (family->windows)
+		put_size(&keys, "attention.sliding_window", config->window);
 }
 
 /* ------------------------------------------------------------------ tensors */
-
-static enum dpo_dtype
-dtype_of(const struct name *name, const struct dpo_tensor *tensor, enum dpo_dtype dtype)
-{
-	return tensor->rank < 2 || name->wide ? DPO_DTYPE_F32 : dtype;
-}
-
-static void
-transpose(float *to, const float *from, size_t rows, size_t columns)
-{
-	for (size_t r = 0; r < rows; r++)
-		for (size_t c = 0; c < columns; c++)
-			to[c * rows + r] = from[r * columns + c];
-}
-
-/* The rows of `heads` heads, from halves to neighbours. */
-static void
-interleave(float *to, const float *from, size_t heads, size_t head_dim, size_t columns)
-{
-	size_t half = head_dim / 2;
-
-	for (size_t head = 0; head < heads; head++)
-		for (size_t j = 0; j < half; j++)
-			for (size_t h = 0; h < 2; h++)
-				memcpy(to + (head * head_dim + 2 * j + h) * columns, from + (head * head_dim + h * half + j) * columns,
-				    columns * sizeof *to);
-}
-
-/* The change a tensor needs; none for vectors that are only transposed. */
-static enum change
-change_of(const struct family *family, const struct name *name, const struct dpo_tensor *tensor)
-{
-	if (name->change == TRANSPOSED)
-		return tensor->rank == 2 ? TRANSPOSED : AS_IS;
-	return family->neighbours ? name->change : AS_IS;
-}
 
 /* The embedding is the head as well. */
 static bool
@@ -193,51 +222,115 @@ needs_head(const struct dpo_model *model, const struct family *family)
 	return family->head && model->config.tied_head;
 }
 
+static enum dpo_dtype
+dtype_of(const struct dpo_gguf_place *place, enum dpo_dtype dtype)
+{
+	return place->wide ? DPO_DTYPE_F32 : dtype;
+}
+
 static enum dpo_status
 write_tensor(const struct dpo_model *model, const struct family *family, const struct dpo_tensor *tensor,
     enum dpo_dtype dtype, struct dpo_out *out, struct dpo_error *err)
 {
 	const float *data = model->weights + tensor->offset;
-	const struct dpo_config *config = &model->config;
-	size_t columns = tensor->rank == 2 ? tensor->shape[1] : 1;
-	char to[96];
-	const struct name *name = rename_tensor(to, tensor->name);
-	enum change change = change_of(family, name, tensor);
-	enum dpo_dtype stored = dtype_of(name, tensor, dtype);
+	struct dpo_gguf_place place;
 	float *changed = NULL;
-	enum dpo_status status;
+	enum dpo_status status = dpo_gguf_place(&place, &model->config, tensor, family->neighbours, err);
 
-	if (change != AS_IS && !(changed = dpo_alloc(tensor->count, sizeof *changed)))
-		return dpo_fail_memory(err);
-	if (change == TRANSPOSED)
-		transpose(changed, data, tensor->shape[0], columns);
-	else if (change != AS_IS)
-		interleave(changed, data, change == QUERY_ROWS ? config->heads : config->kv_heads, config->head_dim, columns);
-	status = dpo_narrow_write(out, changed ? changed : data, tensor->count, stored, err);
+	if (status != DPO_OK)
+		return status;
+	if (place.change != DPO_GGUF_AS_IS) {
+		if (!(changed = dpo_alloc(tensor->count, sizeof *changed)))
+			return dpo_fail_memory(err);
+		dpo_gguf_arrange(changed, data, &model->config, tensor, place.change);
+	}
+	dtype = dtype_of(&place, dtype);
+	status = dpo_narrow_write(out, changed ? changed : data, tensor->count, dtype, err);
 	free(changed);
 	if (status != DPO_OK)
 		return dpo_error_prefix(err, "tensor \"%s\"", tensor->name);
-	return dpo_gguf_pad(out, tensor->count * dpo_dtype_size(stored), err);
+	return dpo_gguf_pad(out, tensor->count * dpo_dtype_size(dtype), err);
+}
+
+/* Factors that rotary frequencies are divided by: llama3's, or longrope's for short and for long sequences. */
+struct factors {
+	const char *name[2];
+	float of[2][DPO_ROPE_FACTORS];
+	size_t n, tensors;
+};
+
+static void
+find_factors(struct factors *factors, const struct dpo_config *config)
+{
+	const struct dpo_rope *rope = &config->rope;
+
+	*factors = (struct factors){ .n = rope->dim / 2 };
+	if (config->family->position != DPO_POSITION_ROPE)
+		return;
+	if (rope->kind == DPO_ROPE_LLAMA3) {
+		factors->tensors = 1;
+		factors->name[0] = "rope_freqs.weight";
+		for (size_t i = 0; i < factors->n; i++)
+			factors->of[0][i] = dpo_rope_divisor(rope, i);
+	} else if (rope->kind == DPO_ROPE_LONGROPE) {
+		factors->tensors = 2;
+		factors->name[0] = "rope_factors_long.weight";
+		factors->name[1] = "rope_factors_short.weight";
+		memcpy(factors->of[0], rope->long_factors, sizeof factors->of[0]);
+		memcpy(factors->of[1], rope->short_factors, sizeof factors->of[1]);
+	}
 }
 
 static enum dpo_status
-put_tensors(struct dpo_gguf *gguf, const struct dpo_model *model, const struct family *family, enum dpo_dtype dtype,
-    struct dpo_error *err)
+write_factors(const struct factors *factors, struct dpo_out *out, struct dpo_error *err)
 {
+	enum dpo_status status = DPO_OK;
+
+	for (size_t i = 0; i < factors->tensors && status == DPO_OK; i++)
+		if ((status = dpo_narrow_write(out, factors->of[i], factors->n, DPO_DTYPE_F32, err)) == DPO_OK)
+			status = dpo_gguf_pad(out, factors->n * sizeof(float), err);
+	return status;
+}
+
+static enum dpo_status
+put_tensors(struct dpo_gguf *gguf, const struct dpo_model *model, const struct family *family, const struct factors *factors,
+    enum dpo_dtype dtype, struct dpo_error *err)
+{
+	struct dpo_gguf_place place;
+	enum dpo_status status;
+
 	for (size_t t = 0; t < model->params.count; t++) {
 		const struct dpo_tensor *tensor = &model->params.list[t];
-		size_t turned[2] = { tensor->shape[1], tensor->shape[0] };
-		char to[96];
-		const struct name *name = rename_tensor(to, tensor->name);
 
-		if (!name)
-			return dpo_fail(err, DPO_UNSUPPORTED, "GGUF has no name for tensor \"%s\"", tensor->name);
-		dpo_gguf_tensor(gguf, to, name->change == TRANSPOSED && tensor->rank == 2 ? turned : tensor->shape, tensor->rank,
-		    dtype_of(name, tensor, dtype));
+		if ((status = dpo_gguf_place(&place, &model->config, tensor, family->neighbours, err)) != DPO_OK)
+			return status;
+		dpo_gguf_tensor(gguf, place.name, place.shape, tensor->rank, dtype_of(&place, dtype));
 	}
 	if (needs_head(model, family))
 		dpo_gguf_tensor(gguf, "output.weight", model->params.list[0].shape, 2, dtype);
+	for (size_t i = 0; i < factors->tensors; i++)
+		dpo_gguf_tensor(gguf, factors->name[i], &factors->n, 1, DPO_DTYPE_F32);
 	return DPO_OK;
+}
+
+/*
+ * llama.cpp takes a name with "phi3" for a tokenizer with these tokens and their strip rules, and reads no other; Phi-4-mini is of
+ * this family too.
+ */
+static enum dpo_status
+put_name(struct dpo_gguf *gguf, const char *model_type, const struct dpo_tokenizer *tokenizer, struct dpo_error *err)
+{
+	static const char tokens[] = "<s></s><unk><|endoftext|>";
+	const char *name = model_type;
+	struct dpo_ids ids = { 0 };
+	enum dpo_status status = dpo_tokenizer_encode(tokenizer, tokens, strlen(tokens), false, &ids, err);
+
+	if (strcmp(name, "phi3") == 0 && ids.count != 4)
+		name = "phi";
+	free(ids.ids);
+	if (status == DPO_OK)
+		dpo_gguf_string(gguf, "general.name", name, strlen(name));
+	return status;
 }
 
 static enum dpo_status
@@ -248,7 +341,8 @@ put_tokenizer(struct dpo_gguf *gguf, const struct dpo_model *model, struct dpo_e
 
 	if (status != DPO_OK)
 		return status;
-	status = dpo_ggufvocab_add(gguf, &model->files, tokenizer, model->config.vocab_size, err);
+	if ((status = put_name(gguf, model->config.family->model_type, tokenizer, err)) == DPO_OK)
+		status = dpo_ggufvocab_add(gguf, &model->files, tokenizer, model->config.vocab_size, err);
 	dpo_tokenizer_free(tokenizer);
 	return status;
 }
@@ -258,22 +352,22 @@ dpo_export_gguf(const struct dpo_model *model, enum dpo_dtype dtype, struct dpo_
 {
 	const struct family *family = find_family(&model->config);
 	struct dpo_gguf gguf = { 0 };
+	struct factors factors;
 	enum dpo_status status;
 
-	if (!family)
-		return dpo_fail(err, DPO_UNSUPPORTED, "model_type \"%s\" is not written as GGUF", model->config.family->model_type);
-	if (model->config.activation != family->activation)
-		return dpo_fail(err, DPO_UNSUPPORTED, "llama.cpp computes this family with another activation");
-	if (model->config.rope.kind != DPO_ROPE_PLAIN)
-		return dpo_fail(err, DPO_UNSUPPORTED, "rope scaling is not written as GGUF");
+	if ((status = check(&model->config, family, err)) != DPO_OK)
+		return status;
+	find_factors(&factors, &model->config);
 	put_model_keys(&gguf, family, &model->config, dtype);
 	if ((status = put_tokenizer(&gguf, model, err)) == DPO_OK &&
-	    (status = put_tensors(&gguf, model, family, dtype, err)) == DPO_OK)
+	    (status = put_tensors(&gguf, model, family, &factors, dtype, err)) == DPO_OK)
 		status = dpo_gguf_head(&gguf, out, err);
 	for (size_t t = 0; t < model->params.count && status == DPO_OK; t++)
 		status = write_tensor(model, family, &model->params.list[t], dtype, out, err);
 	if (status == DPO_OK && needs_head(model, family))
 		status = write_tensor(model, family, &model->params.list[0], dtype, out, err);
+	if (status == DPO_OK)
+		status = write_factors(&factors, out, err);
 	dpo_gguf_free(&gguf);
 	return status;
 }

@@ -83,6 +83,12 @@ dpo_gguf_put_u32(struct dpo_gguf *gguf, uint32_t value)
 }
 
 void
+dpo_gguf_put_bytes(struct dpo_gguf *gguf, const uint8_t *bytes, size_t n)
+{
+	dpo_buffer_append(&gguf->keys, bytes, n);
+}
+
+void
 dpo_gguf_put_f32(struct dpo_gguf *gguf, float value)
 {
 	put32(&gguf->keys, dpo_bytes_from_float(value));

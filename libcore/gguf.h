@@ -15,7 +15,7 @@
 #include "error.h"
 #include "file.h"
 
-enum dpo_gguf_type { DPO_GGUF_U32 = 4, DPO_GGUF_I32 = 5, DPO_GGUF_F32 = 6, DPO_GGUF_BOOL = 7, DPO_GGUF_STRING = 8,
+enum dpo_gguf_type { DPO_GGUF_U8 = 0, DPO_GGUF_U32 = 4, DPO_GGUF_I32 = 5, DPO_GGUF_F32 = 6, DPO_GGUF_BOOL = 7, DPO_GGUF_STRING = 8,
 	DPO_GGUF_ARRAY = 9 };
 
 /* A head being made; running out of memory shows in dpo_gguf_head. */
@@ -34,6 +34,7 @@ void dpo_gguf_string(struct dpo_gguf *gguf, const char *key, const char *text, s
 void dpo_gguf_array(struct dpo_gguf *gguf, const char *key, enum dpo_gguf_type type, size_t n);
 void dpo_gguf_put_u32(struct dpo_gguf *gguf, uint32_t value);
 void dpo_gguf_put_f32(struct dpo_gguf *gguf, float value);
+void dpo_gguf_put_bytes(struct dpo_gguf *gguf, const uint8_t *bytes, size_t n);	/* n elements */
 void dpo_gguf_put_string(struct dpo_gguf *gguf, const char *text, size_t n);
 
 /* A tensor of shape[rank], rank 1 or 2, the last dimension running fastest; its place is after the one before. */

@@ -1,6 +1,8 @@
 #include "ggufvocab.h"
 
+#include "ggufsplit.h"
 #include "json.h"
+#include "sentencepiece.h"
 #include "table.h"
 
 #include <stdio.h>
@@ -20,6 +22,7 @@ struct token {
 struct vocabulary {
 	cJSON *json;			/* tokenizer.json, or NULL */
 	cJSON *separate;		/* vocab.json, without tokenizer.json */
+	cJSON *more;			/* added_tokens.json beside that or tokenizer.model */
 	cJSON *config;			/* tokenizer_config.json, or NULL */
 	const cJSON *entries;		/* {token: id} */
 	const cJSON *added;		/* added_tokens, or NULL */
@@ -28,107 +31,8 @@ struct vocabulary {
 	struct token *tokens;		/* owned; `rows` of them */
 	size_t rows;
 	bool scored;			/* SentencePiece's: scores, not merges */
+	struct dpo_sentencepiece pieces;	/* a lone tokenizer.model, or {0} */
 };
-
-/* ------------------------------------------------------------------ how text is split */
-
-#define CONTRACTIONS "(?i:'s|'t|'re|'ve|'m|'ll|'d)"
-#define REST "| ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+"
-
-/*
- * What normalizer and pre-tokenizer say (describe() below), and llama.cpp's names for it: the patterns of its
- * llama-vocab.cpp, which normalizes nothing (NFC is taken as done).
- */
-static const struct splitter { const char *said, *model, *pre; bool prefix; } splitters[] = {
-	{ "ByteLevel", "gpt2", "gpt-2", false },
-	{ "NFC ByteLevel", "gpt2", "gpt-2", false },
-	{ "Split(" CONTRACTIONS "|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}{1,3}" REST ") Bytes", "gpt2", "llama-bpe", false },
-	{ "NFC Split(" CONTRACTIONS "|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}" REST ") Bytes", "gpt2", "qwen2", false },
-	{ "Split(" CONTRACTIONS "|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}" REST ") Bytes", "gpt2", "qwen2", false },
-	{ "Digits ByteLevel", "gpt2", "smollm", false },
-	{ "Prepend(\u2581) Replace(\u2581)", "llama", "default", true },
-	{ "Replace(\u2581)", "llama", "default", false },
-	{ "Metaspace(always)", "llama", "default", true },
-	{ "Metaspace(first)", "llama", "default", true },
-	{ "Metaspace(never)", "llama", "default", false },
-};
-
-static const char *
-text_of(const cJSON *object, const char *key)
-{
-	const cJSON *value = dpo_json_get(object, key);
-
-	return cJSON_IsString(value) ? value->valuestring : "";
-}
-
-static bool
-is_true(const cJSON *object, const char *key, bool absent)
-{
-	const cJSON *value = dpo_json_get(object, key);
-
-	return value ? cJSON_IsTrue(value) : absent;
-}
-
-/* One normalizer or pre-tokenizer in a word; in a Sequence its parts, one after the other. */
-static void
-describe(struct dpo_buffer *out, const cJSON *part)
-{
-	const char *type = text_of(part, "type"), *sequences[] = { "normalizers", "pretokenizers" };
-	const cJSON *pattern = dpo_json_get(part, "pattern"), *item;
-
-	if (!cJSON_IsObject(part))
-		return;
-	if (strcmp(type, "Sequence") == 0) {
-		for (size_t i = 0; i < 2; i++)
-			cJSON_ArrayForEach(item, dpo_json_get(part, sequences[i]))
-				describe(out, item);
-		return;
-	}
-	if (out->len > 0)
-		dpo_buffer_byte(out, ' ');
-	if (strcmp(type, "ByteLevel") == 0)
-		dpo_buffer_printf(out, "%s%s", is_true(part, "use_regex", true) ? "ByteLevel" : "Bytes",
-		    is_true(part, "add_prefix_space", true) ? "(prefix)" : "");
-	else if (strcmp(type, "Split") == 0 && strcmp(text_of(part, "behavior"), "Isolated") == 0 && !is_true(part, "invert", false))
-		dpo_buffer_printf(out, "Split(%s)", text_of(pattern, "Regex"));
-	else if (strcmp(type, "Digits") == 0 && is_true(part, "individual_digits", false))
-		dpo_buffer_string(out, "Digits");
-	else if (strcmp(type, "Prepend") == 0)
-		dpo_buffer_printf(out, "Prepend(%s)", text_of(part, "prepend"));
-	else if (strcmp(type, "Replace") == 0 && strcmp(text_of(pattern, "String"), " ") == 0)
-		dpo_buffer_printf(out, "Replace(%s)", text_of(part, "content"));
-	else if (strcmp(type, "Metaspace") == 0)
-		dpo_buffer_printf(out, "Metaspace(%s)", *text_of(part, "prepend_scheme") ? text_of(part, "prepend_scheme") :
-		    is_true(part, "add_prefix_space", true) ? "always" : "never");
-	else
-		dpo_buffer_printf(out, "%s(?)", type);
-}
-
-static enum dpo_status
-find_splitter(const struct splitter **splitter, const struct vocabulary *v, struct dpo_error *err)
-{
-	/* Without tokenizer.json the class says it: GPT-2's or Qwen2's. */
-	bool qwen2 = strncmp(text_of(v->config, "tokenizer_class"), "Qwen2Tokenizer", strlen("Qwen2Tokenizer")) == 0;
-	struct dpo_buffer said = { 0 };
-	const char *text;
-	enum dpo_status status;
-
-	if (v->json) {
-		describe(&said, dpo_json_get(v->json, "normalizer"));
-		describe(&said, dpo_json_get(v->json, "pre_tokenizer"));
-	}
-	text = v->json ? dpo_buffer_text(&said) : qwen2 ? splitters[4].said : splitters[0].said;
-	for (size_t i = 0; i < sizeof splitters / sizeof *splitters; i++)
-		if (strcmp(splitters[i].said, text) == 0)
-			*splitter = &splitters[i];
-	if (said.failed)
-		status = dpo_fail_memory(err);
-	else
-		status = *splitter ? DPO_OK : dpo_fail(err, DPO_UNSUPPORTED, "llama.cpp has no pre-tokenizer that is known to do what "
-		    "this tokenizer does: \"%.300s\"", text);
-	dpo_buffer_free(&said);
-	return status;
-}
 
 /* ------------------------------------------------------------------ tokens and merges */
 
@@ -151,23 +55,62 @@ is_byte(const char *text)
 	return strlen(text) == 6 && sscanf(text, "<0x%2X%c", &byte, &rest) == 2 && rest == '>';
 }
 
+/* Unigram's list of pieces, each with its score. */
+static enum dpo_status
+read_scored(struct vocabulary *v, struct dpo_error *err)
+{
+	const cJSON *unknown = dpo_json_get(dpo_json_get(v->json, "model"), "unk_id"), *item;
+	size_t i = 0;
+
+	cJSON_ArrayForEach(item, v->entries) {
+		const cJSON *text = cJSON_GetArrayItem(item, 0), *score = cJSON_GetArrayItem(item, 1);
+
+		if (!cJSON_IsString(text) || !cJSON_IsNumber(score))
+			return dpo_fail(err, DPO_FORMAT, "tokenizer.json: entry %zu is not a piece and its score", i);
+		if (i == v->rows)
+			return dpo_fail(err, DPO_FORMAT, "token \"%.60s\" has an id beyond the %zu embeddings", text->valuestring, v->rows);
+		v->tokens[i] = (struct token){ .text = text->valuestring, .score = (float)score->valuedouble,
+			.type = cJSON_IsNumber(unknown) && unknown->valuedouble == (double)i ? UNKNOWN : NORMAL };
+		i++;
+	}
+	return DPO_OK;
+}
+
+/* SentencePiece's types are llama.cpp's. */
+static enum dpo_status
+read_pieces(struct vocabulary *v, struct dpo_error *err)
+{
+	if (v->pieces.count > v->rows)
+		return dpo_fail(err, DPO_FORMAT, "tokenizer.model has %zu pieces, more than the %zu embeddings", v->pieces.count, v->rows);
+	for (size_t i = 0; i < v->pieces.count; i++)
+		v->tokens[i] = (struct token){ .text = dpo_sentencepiece_text(&v->pieces, i), .type = v->pieces.list[i].type,
+			.score = v->pieces.list[i].score };
+	return DPO_OK;
+}
+
 static enum dpo_status
 read_tokens(struct vocabulary *v, struct dpo_error *err)
 {
-	const char *unknown = v->json ? text_of(dpo_json_get(v->json, "model"), "unk_token") : "";
+	const char *unknown = v->json ? dpo_ggufsplit_text(dpo_json_get(v->json, "model"), "unk_token") : "";
 	enum dpo_status status = DPO_OK;
 	const cJSON *item;
 
-	cJSON_ArrayForEach(item, v->entries)
-		if (status == DPO_OK)
-			status = put_token(v, item->string, item, v->scored && is_byte(item->string) ? BYTE : NORMAL, err);
+	if (cJSON_IsArray(v->entries))
+		status = read_scored(v, err);
+	else
+		cJSON_ArrayForEach(item, v->entries)
+			if (status == DPO_OK)
+				status = put_token(v, item->string, item, v->scored && is_byte(item->string) ? BYTE : NORMAL, err);
+	/* Added runs of "\u2581" stand for spaces that the normalizer has yet to make so: merges find them. */
 	cJSON_ArrayForEach(item, v->added) {
-		const char *content = text_of(item, "content");
+		const char *content = dpo_ggufsplit_text(item, "content");
 		bool unk = v->scored && (strcmp(content, "<unk>") == 0 || (*unknown && strcmp(content, unknown) == 0));
+
+		bool spaces = v->scored && strstr(content, "\u2581");
 
 		if (status == DPO_OK)
 			status = put_token(v, content, dpo_json_get(item, "id"), unk ? UNKNOWN :
-			    is_true(item, "special", false) ? CONTROL : USER_DEFINED, err);
+			    dpo_ggufsplit_true(item, "special", false) ? CONTROL : spaces ? NORMAL : USER_DEFINED, err);
 	}
 	return status;
 }
@@ -255,58 +198,99 @@ parse(cJSON **tree, const struct dpo_named_file *file, struct dpo_error *err)
 }
 
 static enum dpo_status
+open_json(struct vocabulary *v, const struct dpo_named_file *file, struct dpo_error *err)
+{
+	enum dpo_status status = parse(&v->json, file, err);
+	const cJSON *model = dpo_json_get(v->json, "model");
+	const char *type = dpo_ggufsplit_text(model, "type");
+
+	if (status != DPO_OK)
+		return status;
+	if (*type && strcmp(type, "BPE") != 0 && strcmp(type, "Unigram") != 0)
+		return dpo_fail(err, DPO_UNSUPPORTED, "a tokenizer of type %.60s is not written as GGUF", type);
+	v->entries = dpo_json_get(model, "vocab");
+	v->added = dpo_json_get(v->json, "added_tokens");
+	return read_merges(v, dpo_json_get(model, "merges"), err);
+}
+
+/* What llama.cpp's "llama" and "t5" leave undone is refused. */
+static enum dpo_status
+open_pieces(struct vocabulary *v, const struct dpo_named_file *file, struct dpo_error *err)
+{
+	struct dpo_sentencepiece *pieces = &v->pieces;
+	enum dpo_status status = dpo_sentencepiece_list(pieces, file->bytes, file->n, err);
+
+	if (status != DPO_OK)
+		return dpo_error_prefix(err, "%s", file->name);
+	if (pieces->unigram && pieces->byte_fallback)
+		return dpo_fail(err, DPO_UNSUPPORTED, "%s: llama.cpp has no unigram with byte_fallback", file->name);
+	if (!pieces->unigram && (pieces->charsmap_bytes > 0 || pieces->remove_extra))
+		return dpo_fail(err, DPO_UNSUPPORTED, "%s: llama.cpp has no bpe with %s", file->name,
+		    pieces->remove_extra ? "remove_extra_whitespaces" : "a charsmap");
+	return DPO_OK;
+}
+
+/* tokenizer.json, or what there is without one. */
+static enum dpo_status
 open_files(struct vocabulary *v, const struct dpo_files *files, struct dpo_error *err)
 {
 	const struct dpo_named_file *json = dpo_files_find(files, "tokenizer.json"),
 	    *vocab = dpo_files_find(files, "vocab.json"), *merges = dpo_files_find(files, "merges.txt"),
+	    *pieces = dpo_files_find(files, "tokenizer.model"), *more = dpo_files_find(files, "added_tokens.json"),
 	    *config = dpo_files_find(files, "tokenizer_config.json");
 	enum dpo_status status;
 
 	if (config && (status = parse(&v->config, config, err)) != DPO_OK)
 		return status;
-	if (!json && (!vocab || !merges))
-		return dpo_fail(err, DPO_UNSUPPORTED, "GGUF needs the model's tokenizer.json, or vocab.json and merges.txt");
-	if (!json) {
-		if ((status = parse(&v->separate, vocab, err)) != DPO_OK)
-			return status;
+	if (!json && more && (status = parse(&v->more, more, err)) != DPO_OK)
+		return status;
+	if (json) {
+		status = open_json(v, json, err);
+	} else if (vocab && merges) {
+		status = parse(&v->separate, vocab, err);
 		v->entries = v->separate;
 		read_merge_lines(v, (const char *)merges->bytes, merges->n);
+	} else if (pieces) {
+		status = open_pieces(v, pieces, err);
 	} else {
-		const cJSON *model;
-
-		if ((status = parse(&v->json, json, err)) != DPO_OK)
-			return status;
-		model = dpo_json_get(v->json, "model");
-		if (*text_of(model, "type") && strcmp(text_of(model, "type"), "BPE") != 0)
-			return dpo_fail(err, DPO_UNSUPPORTED, "a tokenizer of type %.60s is not written as GGUF", text_of(model, "type"));
-		v->entries = dpo_json_get(model, "vocab");
-		v->added = dpo_json_get(v->json, "added_tokens");
-		if ((status = read_merges(v, dpo_json_get(model, "merges"), err)) != DPO_OK)
-			return status;
+		return dpo_fail(err, DPO_UNSUPPORTED, "GGUF needs the model's tokenizer.json, vocab.json and merges.txt, or tokenizer.model");
 	}
-	return v->merges.failed ? dpo_fail_memory(err) : DPO_OK;
+	return status == DPO_OK && v->merges.failed ? dpo_fail_memory(err) : status;
 }
 
-/* Without tokenizer.json the added tokens are in tokenizer_config.json, and BOS and EOS perhaps only in vocab.json. */
+static enum dpo_status
+add_token(struct vocabulary *v, uint64_t id, const char *text, uint32_t type, struct dpo_error *err)
+{
+	if (id >= v->rows)
+		return dpo_fail(err, DPO_FORMAT, "token \"%.60s\" has an id beyond the %zu embeddings", text, v->rows);
+	if (v->tokens[id].type != UNKNOWN)
+		v->tokens[id] = (struct token){ .text = text, .type = type };
+	return DPO_OK;
+}
+
+/*
+ * Without tokenizer.json the added tokens are in added_tokens.json and tokenizer_config.json, and BOS and EOS perhaps only among the
+ * others.
+ */
 static enum dpo_status
 read_separate(struct vocabulary *v, const struct dpo_tokenizer *tokenizer, struct dpo_error *err)
 {
 	const int32_t ends[] = { dpo_tokenizer_bos(tokenizer), dpo_tokenizer_eos(tokenizer) };
+	enum dpo_status status = DPO_OK;
 	const cJSON *item;
 
-	cJSON_ArrayForEach(item, dpo_json_get(v->config, "added_tokens_decoder")) {
-		unsigned long id = strtoul(item->string, NULL, 10);
-
-		if (id >= v->rows)
-			return dpo_fail(err, DPO_FORMAT, "token \"%.60s\" has an id beyond the %zu embeddings", text_of(item, "content"),
-			    v->rows);
-		v->tokens[id] = (struct token){ .text = text_of(item, "content"),
-			.type = is_true(item, "special", false) ? CONTROL : USER_DEFINED };
-	}
+	cJSON_ArrayForEach(item, v->more)
+		if (status == DPO_OK)
+			status = add_token(v, cJSON_IsNumber(item) && item->valuedouble >= 0 ? (uint64_t)item->valuedouble : UINT64_MAX,
+			    item->string, USER_DEFINED, err);
+	cJSON_ArrayForEach(item, dpo_json_get(v->config, "added_tokens_decoder"))
+		if (status == DPO_OK)
+			status = add_token(v, strtoul(item->string, NULL, 10), dpo_ggufsplit_text(item, "content"),
+			    dpo_ggufsplit_true(item, "special", false) ? CONTROL : USER_DEFINED, err);
 	for (size_t i = 0; i < 2; i++)
 		if (ends[i] >= 0 && (size_t)ends[i] < v->rows)
 			v->tokens[ends[i]].type = CONTROL;
-	return DPO_OK;
+	return status;
 }
 
 /* ------------------------------------------------------------------ keys */
@@ -348,12 +332,24 @@ static int64_t
 named_token(const struct vocabulary *v, const char *name)
 {
 	const cJSON *value = dpo_json_get(v->config, name);
-	const char *text = cJSON_IsString(value) ? value->valuestring : text_of(value, "content");
+	const char *text = cJSON_IsString(value) ? value->valuestring : dpo_ggufsplit_text(value, "content");
 
 	for (size_t i = 0; i < v->rows && *text; i++)
 		if (v->tokens[i].text && strcmp(v->tokens[i].text, text) == 0)
 			return (int64_t)i;
 	return -1;
+}
+
+/* That of tokenizer_config.json, or the one a scored vocabulary has. */
+static int64_t
+unknown_token(const struct vocabulary *v)
+{
+	int64_t id = named_token(v, "unk_token");
+
+	for (size_t i = 0; i < v->rows && id < 0; i++)
+		if (v->tokens[i].text && v->tokens[i].type == UNKNOWN)
+			id = (int64_t)i;
+	return id;
 }
 
 static void
@@ -394,7 +390,7 @@ put_template(struct dpo_gguf *gguf, const struct dpo_files *files, const cJSON *
 	const cJSON *value = dpo_json_get(config, "chat_template"), *item, *chosen = NULL;
 
 	cJSON_ArrayForEach(item, value)
-		if (strcmp(text_of(item, "name"), "default") == 0)
+		if (strcmp(dpo_ggufsplit_text(item, "name"), "default") == 0)
 			chosen = dpo_json_get(item, "template");
 	if (cJSON_IsString(value))
 		chosen = value;
@@ -410,34 +406,63 @@ put_specials(struct dpo_gguf *gguf, const struct vocabulary *v, const struct dpo
 {
 	put_id(gguf, "tokenizer.ggml.bos_token_id", dpo_tokenizer_bos(tokenizer));
 	put_id(gguf, "tokenizer.ggml.eos_token_id", dpo_tokenizer_eos(tokenizer));
-	put_id(gguf, "tokenizer.ggml.unknown_token_id", named_token(v, "unk_token"));
+	put_id(gguf, "tokenizer.ggml.unknown_token_id", unknown_token(v));
 	put_id(gguf, "tokenizer.ggml.padding_token_id", named_token(v, "pad_token"));
 	put_template(gguf, files, v->config);
 	return put_ends(gguf, tokenizer, err);
+}
+
+/* SentencePiece's own rules, where there is no tokenizer.json that tells them. */
+static void
+put_spaces(struct dpo_gguf *gguf, const struct vocabulary *v, bool prefix)
+{
+	const struct dpo_sentencepiece *pieces = &v->pieces;
+
+	dpo_gguf_bool(gguf, "tokenizer.ggml.add_space_prefix", prefix);
+	if (!pieces->unigram)
+		return;
+	dpo_gguf_bool(gguf, "tokenizer.ggml.remove_extra_whitespaces", pieces->remove_extra);
+	if (pieces->charsmap_bytes > 0) {
+		dpo_gguf_array(gguf, "tokenizer.ggml.precompiled_charsmap", DPO_GGUF_U8, pieces->charsmap_bytes);
+		dpo_gguf_put_bytes(gguf, pieces->charsmap, pieces->charsmap_bytes);
+	}
+}
+
+static enum dpo_status
+find_split(const struct dpo_ggufsplit **split, const struct vocabulary *v, struct dpo_ggufsplit *own, struct dpo_error *err)
+{
+	if (v->pieces.count == 0)
+		return dpo_ggufsplit_find(split, v->json, v->config, err);
+	*own = (struct dpo_ggufsplit){ .model = v->pieces.unigram ? "t5" : "llama", .pre = "default", .prefix = v->pieces.dummy_prefix };
+	*split = own;
+	return DPO_OK;
 }
 
 static enum dpo_status
 add_all(struct dpo_gguf *gguf, struct vocabulary *v, const struct dpo_files *files, const struct dpo_tokenizer *tokenizer,
     struct dpo_error *err)
 {
-	const struct splitter *splitter = NULL;
+	const struct dpo_ggufsplit *split;
+	struct dpo_ggufsplit own;
+	bool bpe;
 	enum dpo_status status;
 
-	if ((status = open_files(v, files, err)) != DPO_OK || (status = find_splitter(&splitter, v, err)) != DPO_OK)
+	if ((status = open_files(v, files, err)) != DPO_OK || (status = find_split(&split, v, &own, err)) != DPO_OK)
 		return status;
-	v->scored = strcmp(splitter->model, "llama") == 0;
+	v->scored = strcmp(split->model, "gpt2") != 0;
+	bpe = v->json && cJSON_IsObject(v->entries);
 	if (!(v->tokens = dpo_alloc(v->rows, sizeof *v->tokens)))
 		return dpo_fail_memory(err);
-	if ((status = read_tokens(v, err)) != DPO_OK ||
-	    (v->separate && (status = read_separate(v, tokenizer, err)) != DPO_OK) ||
-	    (v->scored && (status = score_tokens(v, err)) != DPO_OK))
+	if ((status = v->pieces.count > 0 ? read_pieces(v, err) : read_tokens(v, err)) != DPO_OK ||
+	    (!v->json && (status = read_separate(v, tokenizer, err)) != DPO_OK) ||
+	    (v->scored && bpe && (status = score_tokens(v, err)) != DPO_OK))
 		return status;
-	dpo_gguf_string(gguf, "tokenizer.ggml.model", splitter->model, strlen(splitter->model));
-	dpo_gguf_string(gguf, "tokenizer.ggml.pre", splitter->pre, strlen(splitter->pre));
+	dpo_gguf_string(gguf, "tokenizer.ggml.model", split->model, strlen(split->model));
+	dpo_gguf_string(gguf, "tokenizer.ggml.pre", split->pre, strlen(split->pre));
 	put_tokens(gguf, v);
 	put_order(gguf, v);
 	if (v->scored)
-		dpo_gguf_bool(gguf, "tokenizer.ggml.add_space_prefix", splitter->prefix);
+		put_spaces(gguf, v, split->prefix);
 	return put_specials(gguf, v, files, tokenizer, err);
 }
 
@@ -450,6 +475,8 @@ dpo_ggufvocab_add(struct dpo_gguf *gguf, const struct dpo_files *files, const st
 
 	cJSON_Delete(v.json);
 	cJSON_Delete(v.separate);
+	cJSON_Delete(v.more);
+	dpo_sentencepiece_free(&v.pieces);
 	cJSON_Delete(v.config);
 	dpo_buffer_free(&v.merges);
 	free(v.tokens);

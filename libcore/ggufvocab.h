@@ -1,10 +1,10 @@
 /*
- * ggufvocab - a tokenizer as the keys of GGUF. Layer 9; uses error, size, buffer, json, table, files, tokenizer, gguf.
+ * ggufvocab - a tokenizer as the keys of GGUF. Layer 9; uses error, size, buffer, json, table, files, sentencepiece, ggufsplit,
+ * tokenizer, gguf.
  *
- * llama.cpp splits text by rules of its own, named by "tokenizer.ggml.model" and "tokenizer.ggml.pre"; which ones do what
- * the tokenizer's normalizer and pre-tokenizer do is a table here. A tokenizer that is not in it is DPO_UNSUPPORTED: its
- * tokens would be wrong. Byte-level BPE is written with its merges ("gpt2"), SentencePiece's BPE with scores ("llama"):
- * minus the rank of the first merge that makes the token, so that they are merged in the same order.
+ * Byte-level BPE is written with its merges (tokenizer.ggml.model "gpt2"), SentencePiece's BPE with scores ("llama"): those of
+ * tokenizer.model, or minus the rank of the first merge that makes the token, so that they are merged in the same order. Unigram is
+ * written as "t5", the one that llama.cpp segments so. How text is split comes from ggufsplit.h.
  */
 #ifndef DPO_GGUFVOCAB_H
 #define DPO_GGUFVOCAB_H

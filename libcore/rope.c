@@ -106,6 +106,14 @@ frequency(const struct dpo_rope *rope, float power, size_t i, size_t length)
 	}
 }
 
+float
+dpo_rope_divisor(const struct dpo_rope *rope, size_t i)
+{
+	float power = powf(base_of(rope, 0), (float)(2 * i) / (float)rope->dim);
+
+	return 1.0f / power / frequency(rope, power, i, 0);
+}
+
 void
 dpo_rope_table(float *table, size_t positions, const struct dpo_rope *rope, size_t length)
 {

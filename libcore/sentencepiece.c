@@ -84,13 +84,8 @@ damaged(const char *what, struct dpo_error *err)
 enum type { NORMAL = 1, UNKNOWN, CONTROL, USER_DEFINED, UNUSED, BYTE, TYPES };
 enum { UNIGRAM = 1, BPE };
 
-struct piece {
-	float score;
-	uint8_t type;
-};
-
 struct model {
-	struct piece *pieces;		/* owned; count of them, by id */
+	struct dpo_piece *pieces;	/* owned; count of them, by id */
 	size_t count, capacity;
 	uint64_t model_type;
 	bool has_trainer, has_normalizer;
@@ -103,7 +98,7 @@ struct model {
 static enum dpo_status
 read_piece(struct dpo_tokenparts *parts, struct model *model, struct message message, struct dpo_error *err)
 {
-	struct piece piece = { .type = NORMAL };
+	struct dpo_piece piece = { .type = NORMAL };
 	struct message text = { 0 };
 	void *pieces = model->pieces;
 	struct field field;
@@ -434,14 +429,49 @@ make_parts(struct dpo_tokenparts *parts, const struct model *model, struct dpo_e
 	return dpo_detokenizer_sentencepiece(&parts->detokenizer, model->dummy_prefix, err);
 }
 
+/* What the fields mean that a file lacks. */
+static const struct model usual = { .model_type = UNIGRAM, .dummy_prefix = true, .remove_extra = true, .escape = true };
+
 enum dpo_status
 dpo_sentencepiece_read(struct dpo_tokenparts *parts, const uint8_t *bytes, size_t n, struct dpo_error *err)
 {
-	struct model model = { .model_type = UNIGRAM, .dummy_prefix = true, .remove_extra = true, .escape = true };
+	struct model model = usual;
 	enum dpo_status status = read_message(parts, &model, (struct message){ bytes, n }, err);
 
 	if (status == DPO_OK)
 		status = make_parts(parts, &model, err);
 	free(model.pieces);
 	return status;
+}
+
+enum dpo_status
+dpo_sentencepiece_list(struct dpo_sentencepiece *pieces, const uint8_t *bytes, size_t n, struct dpo_error *err)
+{
+	struct model model = usual;
+	struct dpo_tokenparts parts = { 0 };
+	enum dpo_status status = read_message(&parts, &model, (struct message){ bytes, n }, err);
+
+	if (status == DPO_OK)
+		status = check(&parts, &model, err);
+	*pieces = (struct dpo_sentencepiece){ .vocab = parts.vocab, .list = model.pieces, .count = model.count,
+		.unigram = model.model_type == UNIGRAM, .byte_fallback = model.byte_fallback,
+		.dummy_prefix = model.dummy_prefix, .remove_extra = model.remove_extra, .charsmap = model.charsmap.bytes,
+		.charsmap_bytes = model.charsmap.n };
+	return status;
+}
+
+const char *
+dpo_sentencepiece_text(const struct dpo_sentencepiece *pieces, size_t id)
+{
+	size_t n;
+
+	return dpo_vocab_text(&pieces->vocab, (int64_t)id, &n);
+}
+
+void
+dpo_sentencepiece_free(struct dpo_sentencepiece *pieces)
+{
+	dpo_vocab_free(&pieces->vocab);
+	free(pieces->list);
+	*pieces = (struct dpo_sentencepiece){ 0 };
 }

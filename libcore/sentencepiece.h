@@ -19,4 +19,24 @@
 enum dpo_status dpo_sentencepiece_read(struct dpo_tokenparts *parts, const uint8_t *bytes, size_t n,
 	struct dpo_error *err) DPO_MUST_CHECK;
 
+/* The pieces by themselves, as the file has them. */
+struct dpo_sentencepiece {
+	struct dpo_vocab vocab;
+	struct dpo_piece {
+		float score;
+		uint8_t type;		/* 1 normal, 2 unknown, 3 control, 4 user-defined, 5 unused, 6 byte */
+	} *list;			/* owned; count of them, by id */
+	size_t count;
+	bool unigram;			/* or bpe */
+	bool byte_fallback, dummy_prefix, remove_extra;
+	const uint8_t *charsmap;	/* borrowed from the file */
+	size_t charsmap_bytes;
+};
+
+/* From bytes[0..n); with the refusals of dpo_sentencepiece_read. Freed also after an error. */
+enum dpo_status dpo_sentencepiece_list(struct dpo_sentencepiece *pieces, const uint8_t *bytes, size_t n,
+	struct dpo_error *err) DPO_MUST_CHECK;
+const char *dpo_sentencepiece_text(const struct dpo_sentencepiece *pieces, size_t id);	/* NUL-terminated, borrowed */
+void dpo_sentencepiece_free(struct dpo_sentencepiece *pieces);
+
 #endif

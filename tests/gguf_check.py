@@ -7,6 +7,7 @@ MODEL holds config.json, model.safetensors and a tokenizer. Written from ggml's 
 code; needs no package.
 """
 import json
+import math
 import pathlib
 import struct
 import sys
@@ -96,19 +97,28 @@ def encode(values, dtype):
 
 GPT2 = {"ln_1": "attn_norm", "attn.c_attn": "attn_qkv", "attn.c_proj": "attn_output", "ln_2": "ffn_norm", "mlp.c_fc": "ffn_up",
         "mlp.c_proj": "ffn_down"}
+NEOX = {"input_layernorm": "attn_norm", "attention.query_key_value": "attn_qkv", "attention.dense": "attn_output",
+        "post_attention_layernorm": "ffn_norm", "mlp.dense_h_to_4h": "ffn_up", "mlp.dense_4h_to_h": "ffn_down"}
 LLAMA = {"input_layernorm": "attn_norm", "self_attn.q_proj": "attn_q", "self_attn.k_proj": "attn_k", "self_attn.v_proj": "attn_v",
          "self_attn.o_proj": "attn_output", "post_attention_layernorm": "ffn_norm", "mlp.gate_proj": "ffn_gate",
-         "mlp.up_proj": "ffn_up", "mlp.down_proj": "ffn_down"}
+         "mlp.up_proj": "ffn_up", "mlp.down_proj": "ffn_down", "self_attn.q_norm": "attn_q_norm", "self_attn.k_norm": "attn_k_norm",
+         "self_attn.qkv_proj": "attn_qkv", "mlp.gate_up_proj": "ffn_up"}
+AFTER = LLAMA | {"post_attention_layernorm": "post_attention_norm", "pre_feedforward_layernorm": "ffn_norm",
+                 "post_feedforward_layernorm": "post_ffw_norm"}
+INSIDE = {"gpt2": GPT2, "gpt_neox": NEOX, "gemma2": AFTER, "olmo2": AFTER}
 OUTSIDE = {"transformer.wte": "token_embd", "transformer.wpe": "position_embd", "transformer.ln_f": "output_norm",
-           "model.embed_tokens": "token_embd", "model.norm": "output_norm", "lm_head": "output"}
+           "model.embed_tokens": "token_embd", "model.norm": "output_norm", "lm_head": "output",
+           "gpt_neox.embed_in": "token_embd", "gpt_neox.final_layer_norm": "output_norm", "embed_out": "output"}
+ARCHITECTURES = {"gpt_neox": "gptneox", "mistral": "llama"}
+OWN_HEAD = ("gpt2", "gpt_neox", "olmo2")  # llama.cpp's have one, tied or not
 
 
-def rename(name):
+def rename(name, model_type):
     stem, _, kind = name.rpartition(".")
     if stem in OUTSIDE:
         return f"{OUTSIDE[stem]}.{kind}"
     parts = stem.split(".")
-    return f"blk.{parts[2]}.{(GPT2 | LLAMA)['.'.join(parts[3:])]}.{kind}"
+    return f"blk.{parts[2]}.{INSIDE.get(model_type, LLAMA)['.'.join(parts[3:])]}.{kind}"
 
 
 def columns(values, rows, width):
@@ -127,22 +137,61 @@ def neighbours(values, heads, width):
     return out
 
 
+def by_part(values, heads):
+    """q, k, v of one head after another: all q, then all k, then all v."""
+    size = len(values) // (3 * heads)
+    return [value for part in range(3) for head in range(heads)
+            for value in values[(3 * head + part) * size:(3 * head + part + 1) * size]]
+
+
+def arrange(name, shape, values, config):
+    """The numbers of a tensor as llama.cpp computes with them."""
+    kind = config["model_type"]
+    if any(part in name for part in ("c_attn.w", "c_proj.w", "c_fc.w")):
+        return columns(values, *shape), shape[::-1]
+    if kind in ("llama", "mistral") and (".q_proj" in name or ".k_proj" in name):
+        heads = config["num_attention_heads"]
+        heads = heads if ".q_proj" in name else config.get("num_key_value_heads", heads)
+        return neighbours(values, heads, shape[1] if len(shape) == 2 else 1), shape
+    if "query_key_value" in name:
+        return by_part(values, config["num_attention_heads"]), shape
+    if kind == "gemma2" and "norm" in name:
+        return [struct.unpack("<f", struct.pack("<f", 1 + value))[0] for value in values], shape
+    return values, shape
+
+
+def rope_factors(config):
+    """{tensor: by what it divides the rotary frequencies}."""
+    scaling = config.get("rope_scaling") or {}
+    kind = scaling.get("rope_type", scaling.get("type"))
+    if kind == "longrope":
+        return {f"rope_factors_{which}.weight": scaling[f"{which}_factor"] for which in ("long", "short")}
+    if kind != "llama3":
+        return {}
+    factors, original = [], scaling["original_max_position_embeddings"]
+    for at in range(0, config["head_dim"], 2):
+        turns = original / (2 * math.pi * config["rope_theta"] ** (at / config["head_dim"]))
+        smooth = (turns - scaling["low_freq_factor"]) / (scaling["high_freq_factor"] - scaling["low_freq_factor"])
+        smooth = min(max(smooth, 0), 1)
+        factors.append(1 / ((1 - smooth) / scaling["factor"] + smooth))
+    return {"rope_freqs.weight": factors}
+
+
 def check_tensors(model, config, tensors, dtype):
     wanted = set()
     for name, shape, values in read_safetensors(model / "model.safetensors"):
-        target = rename(name)
+        target = rename(name, config["model_type"])
         wanted.add(target)
-        if any(part in name for part in ("c_attn.w", "c_proj.w", "c_fc.w")):
-            values, shape = columns(values, *shape), shape[::-1]
-        if config["model_type"] == "llama" and (".q_proj" in name or ".k_proj" in name):
-            heads = config["num_attention_heads"]
-            heads = heads if ".q_proj" in name else config.get("num_key_value_heads", heads)
-            values = neighbours(values, heads, shape[1] if len(shape) == 2 else 1)
+        values, shape = arrange(name, shape, values, config)
         narrow = dtype if len(shape) == 2 and target != "position_embd.weight" else "f32"
         assert list(tensors[target][0]) == list(shape) and tensors[target][1] == narrow, (target, tensors[target][:2])
         assert tensors[target][2] == encode(values, narrow), target
-    if config["model_type"] == "gpt2" and "output.weight" not in wanted:
-        # llama.cpp's GPT-2 wants a head of its own.
+    for name, factors in rope_factors(config).items():
+        wanted.add(name)
+        found = struct.unpack(f"<{len(factors)}f", tensors[name][2])
+        assert tensors[name][:2] == ([len(factors)], "f32")
+        assert all(abs(a - b) <= 2e-6 * b for a, b in zip(found, factors)), (name, found, factors)
+    if config["model_type"] in OWN_HEAD and "output.weight" not in wanted:
         assert tensors["output.weight"] == tensors["token_embd.weight"]
         wanted.add("output.weight")
     assert wanted == set(tensors), wanted ^ set(tensors)
@@ -157,6 +206,41 @@ def expect(keys, wanted):
         assert found == value, (key, found, value)
 
 
+def rope_keys(config):
+    """Those of the stretching."""
+    scaling = config.get("rope_scaling") or config.get("rope_parameters") or {}
+    kind = scaling.get("rope_type", scaling.get("type"))
+    original = scaling.get("original_max_position_embeddings", config.get("original_max_position_embeddings"))
+    if kind == "longrope":
+        stretch = config["max_position_embeddings"] / original
+        return {"rope.scaling.type": kind, "rope.scaling.original_context_length": original,
+                "rope.scaling.attn_factor": math.sqrt(1 + math.log(stretch) / math.log(original))}
+    if kind == "yarn":
+        return {"rope.scaling.type": kind, "rope.scaling.factor": scaling["factor"],
+                "rope.scaling.original_context_length": original}
+    return {"rope.scaling.type": kind, "rope.scaling.factor": scaling["factor"]} if kind == "linear" else {}
+
+
+def shared_names(config):
+    """What all but GPT-2 have."""
+    heads, kind = config["num_attention_heads"], config["model_type"]
+    size = config.get("head_dim") or config["hidden_size"] // heads
+    positions, theta = config["max_position_embeddings"], config.get("rotary_emb_base", config.get("rope_theta", 10000.0))
+    stretched = (config.get("rope_scaling") or config.get("rope_parameters") or {})
+    if stretched.get("rope_type", stretched.get("type")) in ("linear", "yarn"):
+        positions = int(max(positions, stretched["factor"] * stretched.get("original_max_position_embeddings", positions)))
+    if config.get("sliding_window") and config.get("use_sliding_window", True) and kind != "gemma2":
+        positions = min(positions, config["sliding_window"])
+    norm = "layer_norm_epsilon" if kind == "gpt_neox" else "layer_norm_rms_epsilon"
+    return {"context_length": positions, "embedding_length": config["hidden_size"],
+            "block_count": config["num_hidden_layers"], "feed_forward_length": config["intermediate_size"],
+            "attention.head_count": heads, "attention.head_count_kv": config.get("num_key_value_heads", heads),
+            "attention.key_length": size, "attention.value_length": size,
+            "rope.dimension_count": int(size * config.get("rotary_pct", config.get("partial_rotary_factor", 1.0))),
+            f"attention.{norm}": config["layer_norm_eps" if kind == "gpt_neox" else "rms_norm_eps"],
+            "rope.freq_base": float((config.get("rope_parameters") or config).get("rope_theta", theta))} | rope_keys(config)
+
+
 def check_architecture(config, keys, dtype):
     kind = config["model_type"]
     if kind == "gpt2":
@@ -164,17 +248,17 @@ def check_architecture(config, keys, dtype):
                  "feed_forward_length": config.get("n_inner") or 4 * config["n_embd"], "attention.head_count": config["n_head"],
                  "attention.layer_norm_epsilon": config.get("layer_norm_epsilon", 1e-5)}
     else:
-        heads = config["num_attention_heads"]
-        size = config.get("head_dim") or config["hidden_size"] // heads
-        names = {"context_length": config["max_position_embeddings"], "embedding_length": config["hidden_size"],
-                 "block_count": config["num_hidden_layers"], "feed_forward_length": config["intermediate_size"],
-                 "attention.head_count": heads, "attention.head_count_kv": config.get("num_key_value_heads", heads),
-                 "attention.key_length": size, "attention.value_length": size, "rope.dimension_count": size,
-                 "attention.layer_norm_rms_epsilon": config["rms_norm_eps"],
-                 "rope.freq_base": float((config.get("rope_parameters") or config).get("rope_theta", 10000.0))}
+        names = shared_names(config)
+    if kind == "gpt_neox":
+        names["use_parallel_residual"] = config.get("use_parallel_residual", True)
+    if kind == "gemma2":
+        names |= {"attn_logit_softcapping": config["attn_logit_softcapping"], "attention.sliding_window": config["sliding_window"],
+                  "final_logit_softcapping": config["final_logit_softcapping"]}
     names["vocab_size"] = config["vocab_size"]
-    expect(keys, {f"{kind}.{name}": value for name, value in names.items()})
-    expect(keys, {"general.architecture": kind, "general.type": "model", "general.name": kind,
+    architecture = ARCHITECTURES.get(kind, kind)
+    expect(keys, {f"{architecture}.{name}": value for name, value in names.items()})
+    # llama.cpp takes "phi3" in a name for a tokenizer that these models have not.
+    expect(keys, {"general.architecture": architecture, "general.type": "model", "general.name": "phi" if kind == "phi3" else kind,
                   "general.file_type": {"f32": 0, "f16": 1, "bf16": 32}[dtype]})
 
 
@@ -219,6 +303,60 @@ def check_tokens(model, config, keys):
     expect(keys, {"tokenizer.ggml.add_eos_token": False})
     if "chat_template" in settings:
         expect(keys, {"tokenizer.chat_template": settings["chat_template"]})
+
+
+# ---------------------------------------------------------------- tokenizer.model
+
+def fields(data):
+    """(number, value) of each field of a protocol buffer's message: an int, or bytes."""
+    at = 0
+
+    def varint():
+        nonlocal at
+        value = shift = 0
+        while True:
+            byte = data[at]
+            at += 1
+            value |= (byte & 127) << shift
+            shift += 7
+            if byte < 128:
+                return value
+
+    while at < len(data):
+        key = varint()
+        if key & 7 == 0:
+            yield key >> 3, varint()
+            continue
+        size = {1: 8, 5: 4}[key & 7] if key & 7 != 2 else varint()
+        at += size
+        yield key >> 3, data[at - size:at]
+
+
+def read_sentencepiece(path):
+    """The pieces as (text, score, type), and the normalizer's fields."""
+    pieces, normalizer = [], {}
+    for number, value in fields(pathlib.Path(path).read_bytes()):
+        if number == 1:
+            piece = dict(fields(value))
+            pieces.append((piece[1].decode(), struct.unpack("<f", piece.get(2, bytes(4)))[0], piece.get(3, 1)))
+        elif number == 3:
+            normalizer = dict(fields(value))
+    return pieces, normalizer
+
+
+def check_pieces(keys, sentencepiece, rows, model):
+    """What a lone tokenizer.model gives."""
+    pieces, normalizer = sentencepiece
+    padded = pieces + [(f"[PAD{at}]", 0.0, 5) for at in range(len(pieces), rows)]
+    expect(keys, {"tokenizer.ggml.model": model, "tokenizer.ggml.pre": "default",
+                  "tokenizer.ggml.tokens": [text for text, _, _ in padded],
+                  "tokenizer.ggml.scores": [score for _, score, _ in padded],
+                  "tokenizer.ggml.token_type": [kind for _, _, kind in padded],
+                  "tokenizer.ggml.add_space_prefix": bool(normalizer.get(3, 1)), "tokenizer.ggml.unknown_token_id": 0})
+    if model == "t5":
+        charsmap = normalizer.get(2, b"")
+        expect(keys, {"tokenizer.ggml.remove_extra_whitespaces": bool(normalizer.get(4, 1))})
+        assert bytes(keys.pop("tokenizer.ggml.precompiled_charsmap", b"")) == charsmap and charsmap
 
 
 def check(model, keys, tensors, dtype):

@@ -49,6 +49,79 @@ make_gpt2() {
 	done
 }
 
+@test "gguf: every family and rope scaling: names, order of rows, fused maps, norms, keys" {
+	python3 "$root/tests/gguf_models.py" "$story" models
+	for model in models/*; do
+		for dtype in f32 bf16; do
+			"$bin/dpo-export" -q -f gguf --dtype $dtype -o out.gguf "$model"
+			python3 "$root/tests/gguf_check.py" "$model" out.gguf $dtype
+		done
+	done
+}
+
+# refused MODEL KEY VALUE MESSAGE: the model with this key of config.json
+refused() {
+	rm -rf changed
+	cp -r "models/$1" changed
+	python3 - "$2" "$3" <<-'END'
+	import json, sys
+	config = json.load(open("changed/config.json"))
+	config[sys.argv[1]] = json.loads(sys.argv[2])
+	json.dump(config, open("changed/config.json", "w"))
+	END
+	run "$bin/dpo-export" -f gguf -o out.gguf changed
+	echo "$output"
+	[ "$status" -eq 3 ]
+	[[ "$output" == *"$4"* ]]
+	[ ! -e out.gguf ]
+}
+
+@test "gguf: what llama.cpp computes otherwise is refused by name" {
+	python3 "$root/tests/gguf_models.py" "$story" models llama gemma2 qwen2 rope-yarn gpt2
+	refused llama hidden_act '"gelu"' 'llama.cpp computes this family with another activation'
+	refused llama rope_scaling '{"type":"dynamic","factor":2}' 'this rope scaling is not known to llama.cpp for model_type "llama"'
+	refused gemma2 query_pre_attn_scalar 20 'llama.cpp takes 16 for "query_pre_attn_scalar", not 20'
+	refused gemma2 final_logit_softcapping null 'llama.cpp always caps the logits of this family'
+	refused gemma2 layer_types '["full_attention","sliding_attention","full_attention"]' 'a window on every other layer'
+	refused rope-yarn rope_parameters '{"rope_type":"yarn","factor":4,"beta_fast":16,"original_max_position_embeddings":32}' 'yarn with "beta_fast" 32'
+}
+
+@test "gguf: a lone tokenizer.model gives its pieces, scores and types; Unigram is t5 with its charsmap" {
+	PYTHONDONTWRITEBYTECODE=1 PYTHONPATH="$root/tests/peers" python3 - <<-'END'
+	import make_random
+	config = {key: value for key, value in make_random.PLAIN.items() if "token_id" not in key} | {"vocab_size": 1500}
+	make_random.MODELS["lone"] = (config, "lone", "F32", 1)
+	make_random.make("lone", "lone")
+	END
+	for name in bpe unigram; do
+		cp "$root/testdata/tokenizers/$name.model" lone/tokenizer.model
+		echo '{"eos_token":"</s>"}' > lone/tokenizer_config.json
+		"$bin/dpo-export" -q -f gguf -o out.gguf lone
+		python3 - "$root/tests" $name <<-'END'
+		import sys
+		sys.path.insert(0, sys.argv[1])
+		import gguf_check
+		keys, _ = gguf_check.read("out.gguf")
+		pieces = gguf_check.read_sentencepiece("lone/tokenizer.model")
+		gguf_check.check_pieces(keys, pieces, 1500, "t5" if sys.argv[2] == "unigram" else "llama")
+		END
+	done
+	cp "$root/testdata/tokenizers/unigram.model" lone/tokenizer.model
+	python3 - "$root/tests" <<-'END'
+	import sys
+	sys.path.insert(0, sys.argv[1])
+	import tokenizer_shapes
+	pieces = [["<unk>", 0.0, 2], ["<s>", 0.0, 3], ["</s>", 0.0, 3], ["\u2581", -1.0, 1], ["a", -2.0, 1]]
+	entries = {"tokenizer.ggml.tokens": [p[0] for p in pieces], "tokenizer.ggml.scores": [p[1] for p in pieces],
+	           "tokenizer.ggml.token_type": [p[2] for p in pieces]}
+	open("lone/tokenizer.model", "wb").write(tokenizer_shapes.sentencepiece(entries, remove_extra=True))
+	END
+	run "$bin/dpo-export" -f gguf -o refused.gguf lone
+	echo "$output"
+	[ "$status" -eq 3 ]
+	[[ "$output" == *'tokenizer.model: llama.cpp has no bpe with remove_extra_whitespaces' ]]
+}
+
 @test "gguf: vocab.json and merges.txt, with CR LF, give the tokens and merges of tokenizer.json" {
 	make_gpt2 1
 	"$bin/dpo-export" -q -f gguf -o wanted.gguf gpt2
