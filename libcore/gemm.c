@@ -21,7 +21,7 @@ enum { TILE_ROWS = 512, TILE_COLUMNS = 768, TILE_LEAST = 192, TILES_WANTED = 8 }
  * Our kernel's bits do not depend on the grid, so the threads may shape it: a few wide tiles each, for
  * every tile packs its rows of A.
  */
-enum { OWN_TILES = 2, OWN_COLUMNS = 384, OWN_LEAST = 64 };
+enum { OWN_TILES = 1, OWN_COLUMNS = 384, OWN_LEAST = 64 };
 
 /* Products below this many multiplications are not worth waking a thread. */
 static const double SMALL = 1e6;

@@ -1,195 +1,120 @@
 #include "kernel.h"
 
+#include "avx512.h"
+
 #include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 
 #if defined(__x86_64__) && defined(__GNUC__)
 
-#include <immintrin.h>
+/* The longest block of the inner index, and the inner steps between looks at what is fetched ahead. */
+enum { BLOCK_INNER = 384, STEPS = 16 };
 
-/*
- * A panel of A is PANEL_ROWS high, one of B two vectors wide: 26 sums, two of B and one of A leave
- * the compiler three of the 32 registers. A panel of A of BLOCK_INNER stays in the first-level cache while the panels of
- * B's block pass it from the second-level one.
- */
-enum { LANES = 16, PANEL_ROWS = 13, PANEL_COLUMNS = 2 * LANES, BLOCK_INNER = 256, BLOCK_COLUMNS = 384 };
+/* ------------------------------------------------------------------ fetching ahead */
 
-#define AVX512 __attribute__((target("avx512f")))
-#define AVX512_INLINE __attribute__((target("avx512f"), always_inline)) static inline
-
-/* The part of the product that is packed: rows of A in panels, and up to BLOCK_COLUMNS of B. */
-struct block {
-	size_t first, inner;		/* of the inner index */
-	size_t column, columns;		/* of B */
-	bool keep;
+/* Memory that is read next, fetched into the second-level cache line by line while panels are multiplied. */
+struct ahead {
+	const float *run;
+	size_t ld, width;	/* floats from run to run, and of a run */
+	size_t at;		/* in this run */
+	size_t lines;		/* left */
+	size_t rate;		/* lines a look */
 };
 
-/* ------------------------------------------------------------------ packing */
-
-AVX512_INLINE __mmask16
-lanes(size_t n)
+DPO_AVX512_INLINE void
+look_ahead(struct ahead *ahead)
 {
-	return (__mmask16)(n >= LANES ? 0xffffu : (1u << n) - 1);
-}
-
-/* to[k][step] <- from[i][k], i < n, k < inner, both at most 16; zeros for further i up to 16. */
-AVX512_INLINE void
-transpose(float *to, size_t step, const float *from, size_t ld, size_t n, size_t inner)
-{
-	__m512 r[LANES], t[LANES];
-	__mmask16 mask = lanes(inner);
-
-#pragma GCC unroll 16
-	for (size_t i = 0; i < LANES; i++)
-		r[i] = i < n ? _mm512_maskz_loadu_ps(mask, from + i * ld) : _mm512_setzero_ps();
-#pragma GCC unroll 8
-	for (size_t i = 0; i < LANES; i += 2) {
-		t[i] = _mm512_unpacklo_ps(r[i], r[i + 1]);
-		t[i + 1] = _mm512_unpackhi_ps(r[i], r[i + 1]);
-	}
-#pragma GCC unroll 8
-	for (size_t i = 0; i < LANES; i += 4)
-#pragma GCC unroll 2
-		for (size_t k = 0; k < 2; k++) {
-			__m512d low = _mm512_castps_pd(t[i + k]), high = _mm512_castps_pd(t[i + 2 + k]);
-
-			r[i + 2 * k] = _mm512_castpd_ps(_mm512_unpacklo_pd(low, high));
-			r[i + 2 * k + 1] = _mm512_castpd_ps(_mm512_unpackhi_pd(low, high));
-		}
-#pragma GCC unroll 4
-	for (size_t i = 0; i < 4; i++)
-#pragma GCC unroll 2
-		for (size_t k = 0; k < 2; k++) {
-			t[8 * k + i] = _mm512_shuffle_f32x4(r[8 * k + i], r[8 * k + 4 + i], 0x88);
-			t[8 * k + 4 + i] = _mm512_shuffle_f32x4(r[8 * k + i], r[8 * k + 4 + i], 0xdd);
-		}
-#pragma GCC unroll 8
-	for (size_t i = 0; i < 8; i++) {
-		r[i] = _mm512_shuffle_f32x4(t[i], t[8 + i], 0x88);
-		r[8 + i] = _mm512_shuffle_f32x4(t[i], t[8 + i], 0xdd);
-	}
-#pragma GCC unroll 16
-	for (size_t k = 0; k < LANES; k++)
-		if (k < inner)
-			_mm512_store_ps(to + k * step, r[k]);
-}
-
-/* to[k][step] <- n <= 16 rows of `inner` floats each, transposed. */
-AVX512 static void
-pack_rows(float *to, size_t step, const float *from, size_t ld, size_t n, size_t inner)
-{
-	for (size_t k = 0; k < inner; k += LANES)
-		transpose(to + k * step, step, from + k, ld, n, inner - k < LANES ? inner - k : LANES);
-}
-
-static size_t
-panels(size_t rows)
-{
-	return (rows + PANEL_ROWS - 1) / PANEL_ROWS;
-}
-
-/* The first row of panel i: panels of nearly equal height. */
-static size_t
-panel_at(const struct dpo_tile *tile, size_t i)
-{
-	return tile->rows * i / panels(tile->rows);
-}
-
-/* packed[panel][inner][16] */
-AVX512 static void
-pack_a(float *packed, const struct dpo_tile *tile, const struct block *block)
-{
-	const struct dpo_operand *a = &tile->a;
-	size_t n = panels(tile->rows), step = block->inner * LANES, row = 0, next;
-
-	for (size_t i = 0; i < n && !a->transposed; i++, row = next) {
-		next = panel_at(tile, i + 1);
-		pack_rows(packed + i * step, LANES, a->data + row * a->ld + block->first, a->ld, next - row, block->inner);
-	}
-	for (size_t k = 0; k < block->inner && a->transposed; k++) {
-		const float *from = a->data + (block->first + k) * a->ld;
-
-		row = 0;
-		for (size_t i = 0; i < n; i++, row = next) {
-			next = panel_at(tile, i + 1);
-			_mm512_store_ps(packed + i * step + k * LANES, _mm512_maskz_loadu_ps(lanes(next - row), from + row));
+	for (size_t n = ahead->rate; n > 0 && ahead->lines > 0; n--, ahead->lines--) {
+		__builtin_prefetch(ahead->run + ahead->at, 0, 2);
+		ahead->at += DPO_LANES;
+		if (ahead->at >= ahead->width) {
+			ahead->at = 0;
+			ahead->run += ahead->ld;
 		}
 	}
-}
-
-/* packed[panel][inner][32], zeros beyond the columns. */
-AVX512 static void
-pack_b(float *packed, const struct dpo_tile *tile, const struct block *block)
-{
-	const struct dpo_operand *b = &tile->b;
-	size_t step = block->inner * PANEL_COLUMNS;
-
-	for (size_t j = 0; j < block->columns && b->transposed; j += LANES)
-		pack_rows(packed + j / PANEL_COLUMNS * step + j % PANEL_COLUMNS, PANEL_COLUMNS,
-		    b->data + (block->column + j) * b->ld + block->first, b->ld,
-		    block->columns - j < LANES ? block->columns - j : LANES, block->inner);
-	for (size_t k = 0; k < block->inner && !b->transposed; k++) {
-		const float *from = b->data + (block->first + k) * b->ld + block->column;
-
-		for (size_t j = 0; j < block->columns; j += LANES)
-			_mm512_store_ps(packed + j / PANEL_COLUMNS * step + k * PANEL_COLUMNS + j % PANEL_COLUMNS,
-			    _mm512_maskz_loadu_ps(lanes(block->columns - j), from + j));
-	}
-	/* An odd number of vectors: the last panel's second one. */
-	if ((block->columns + LANES - 1) / LANES % 2 == 1)
-		for (size_t k = 0; k < block->inner; k++)
-			_mm512_store_ps(packed + block->columns / PANEL_COLUMNS * step + k * PANEL_COLUMNS + LANES,
-			    _mm512_setzero_ps());
 }
 
 /* ------------------------------------------------------------------ multiplying */
 
-/* A panel of `rows` rows, known when compiled, with one of B: c[rows][columns <= 32]. */
-AVX512_INLINE void
-multiply(const size_t rows, size_t inner, const float *a, const float *b, bool keep, const float *scale, float *c,
-    size_t ldc, size_t columns)
+/* A panel of A with one of B: c[rows][columns <= 32] = scale a b, added to c if `keep`. */
+struct panels {
+	size_t inner;
+	const float *a, *b;
+	float scale;
+	bool keep;
+	float *c;
+	size_t ldc, columns;
+};
+
+DPO_AVX512_INLINE void
+store(float *c, __mmask16 mask, bool keep, __m512 scale, __m512 sum)
 {
-	__m512 sum[PANEL_ROWS][2], low, high, each;
-	__mmask16 mask[2] = { lanes(columns), lanes(columns > LANES ? columns - LANES : 0) };
+	__m512 before = keep ? _mm512_maskz_loadu_ps(mask, c) : _mm512_setzero_ps();
 
-#pragma GCC unroll 16
-	for (size_t i = 0; i < rows; i++) {
-		sum[i][0] = sum[i][1] = _mm512_setzero_ps();
-		__builtin_prefetch(c + i * ldc, 1);
-		__builtin_prefetch(c + i * ldc + LANES, 1);
-	}
-	for (size_t k = 0; k < inner; k++, a += LANES, b += PANEL_COLUMNS) {
-		low = _mm512_load_ps(b);
-		high = _mm512_load_ps(b + LANES);
-#pragma GCC unroll 16
-		for (size_t i = 0; i < rows; i++) {
-			each = _mm512_set1_ps(a[i]);
-			sum[i][0] = _mm512_fmadd_ps(each, low, sum[i][0]);
-			sum[i][1] = _mm512_fmadd_ps(each, high, sum[i][1]);
-		}
-	}
-	each = _mm512_set1_ps(*scale);
-#pragma GCC unroll 16
-	for (size_t i = 0; i < rows; i++)
-#pragma GCC unroll 2
-		for (size_t v = 0; v < 2; v++) {
-			float *to = c + i * ldc + v * LANES;
-
-			low = keep ? _mm512_maskz_loadu_ps(mask[v], to) : _mm512_setzero_ps();
-			_mm512_mask_storeu_ps(to, mask[v], _mm512_fmadd_ps(each, sum[i][v], low));
-		}
+	_mm512_mask_storeu_ps(c, mask, _mm512_fmadd_ps(scale, sum, before));
 }
 
-typedef void multiply_panel(size_t inner, const float *a, const float *b, bool keep, const float *scale, float *c,
-	size_t ldc, size_t columns);
+/* Whole panels are stored without masks, which cost a store its speed. */
+DPO_AVX512_INLINE void
+store_row(float *c, size_t columns, bool keep, __m512 scale, const __m512 sum[2])
+{
+	__m512 low = _mm512_setzero_ps(), high = low;
+
+	if (columns < DPO_PANEL_COLUMNS) {
+		store(c, dpo_lanes(columns), keep, scale, sum[0]);
+		store(c + DPO_LANES, dpo_lanes(columns > DPO_LANES ? columns - DPO_LANES : 0), keep, scale, sum[1]);
+		return;
+	}
+	if (keep) {
+		low = _mm512_loadu_ps(c);
+		high = _mm512_loadu_ps(c + DPO_LANES);
+	}
+	_mm512_storeu_ps(c, _mm512_fmadd_ps(scale, sum[0], low));
+	_mm512_storeu_ps(c + DPO_LANES, _mm512_fmadd_ps(scale, sum[1], high));
+}
+
+/* `rows` is known when compiled: 26 sums, two vectors of B and one of A leave three of the 32 registers. */
+DPO_AVX512_INLINE void
+multiply(const size_t rows, const struct panels *p, struct ahead *shared)
+{
+	__m512 sum[DPO_PANEL_ROWS][2], low, high, each;
+	const float *a = p->a, *b = p->b, *c = p->c;
+	struct ahead ahead = *shared;
+
+#pragma GCC unroll 16
+	for (size_t i = 0; i < rows; i++)
+		sum[i][0] = sum[i][1] = _mm512_setzero_ps();
+	for (size_t left = p->inner, steps; left > 0; left -= steps, c += p->ldc) {
+		steps = left < STEPS ? left : STEPS;
+		__builtin_prefetch(c, 1);
+		__builtin_prefetch(c + DPO_LANES, 1);
+		look_ahead(&ahead);
+		for (size_t k = 0; k < steps; k++, a += rows, b += DPO_PANEL_COLUMNS) {
+			low = _mm512_load_ps(b);
+			high = _mm512_load_ps(b + DPO_LANES);
+#pragma GCC unroll 16
+			for (size_t i = 0; i < rows; i++) {
+				each = _mm512_set1_ps(a[i]);
+				sum[i][0] = _mm512_fmadd_ps(each, low, sum[i][0]);
+				sum[i][1] = _mm512_fmadd_ps(each, high, sum[i][1]);
+			}
+		}
+	}
+	*shared = ahead;
+	each = _mm512_set1_ps(p->scale);
+#pragma GCC unroll 16
+	for (size_t i = 0; i < rows; i++)
+		store_row(p->c + i * p->ldc, p->columns, p->keep, each, sum[i]);
+}
+
+typedef void multiply_panels(const struct panels *panels, struct ahead *ahead);
 
 #define MULTIPLY(rows) \
-	AVX512 static void \
-	multiply_##rows(size_t inner, const float *a, const float *b, bool keep, const float *scale, float *c, \
-	    size_t ldc, size_t columns) \
+	DPO_AVX512 static void \
+	multiply_##rows(const struct panels *panels, struct ahead *ahead) \
 	{ \
-		multiply(rows, inner, a, b, keep, scale, c, ldc, columns); \
+		multiply(rows, panels, ahead); \
 	}
 MULTIPLY(1)
 MULTIPLY(2)
@@ -205,43 +130,104 @@ MULTIPLY(11)
 MULTIPLY(12)
 MULTIPLY(13)
 
-static multiply_panel *const multiply_rows[] = { NULL, multiply_1, multiply_2, multiply_3, multiply_4, multiply_5,
+static multiply_panels *const multiply_rows[] = { NULL, multiply_1, multiply_2, multiply_3, multiply_4, multiply_5,
 	multiply_6, multiply_7, multiply_8, multiply_9, multiply_10, multiply_11, multiply_12, multiply_13 };
 
-/* All panels of A with those of B's block. */
-static void
-multiply_block(const struct dpo_tile *tile, const struct block *block, const float *a, const float *b)
+/* ------------------------------------------------------------------ blocks */
+
+static size_t
+least(size_t a, size_t b)
 {
-	for (size_t i = 0, row = 0, next; i < panels(tile->rows); i++, row = next) {
-		next = panel_at(tile, i + 1);
-		for (size_t j = 0; j < block->columns; j += PANEL_COLUMNS)
-			multiply_rows[next - row](block->inner, a + i * block->inner * LANES, b + j * block->inner,
-			    block->keep, &tile->scale, tile->c + row * tile->ldc + block->column + j, tile->ldc,
-			    block->columns - j);
+	return a < b ? a : b;
+}
+
+static size_t
+blocks(const struct dpo_tile *tile)
+{
+	return (tile->inner + BLOCK_INNER - 1) / BLOCK_INNER;
+}
+
+/* Block q of the inner index: blocks of nearly equal length. */
+static struct dpo_stretch
+block(const struct dpo_tile *tile, size_t q)
+{
+	size_t first = tile->inner * q / blocks(tile);
+
+	return (struct dpo_stretch){ first, tile->inner * (q + 1) / blocks(tile) - first };
+}
+
+/* What packing the panel of B at `column` will read; nothing beyond the last. */
+static struct ahead
+panel_ahead(const struct dpo_tile *tile, size_t column, struct dpo_stretch inner)
+{
+	const struct dpo_operand *b = &tile->b;
+	size_t looks = dpo_pack_panels(tile->rows) * (inner.n / STEPS + 1), columns, runs;
+	struct ahead ahead = { .ld = b->ld };
+
+	if (column >= tile->columns)
+		return ahead;
+	columns = least(tile->columns - column, DPO_PANEL_COLUMNS);
+	runs = b->transposed ? columns : inner.n;
+	ahead.run = b->data + (b->transposed ? column * b->ld + inner.first : inner.first * b->ld + column);
+	ahead.width = b->transposed ? inner.n : columns;
+	ahead.lines = runs * ((ahead.width + DPO_LANES - 1) / DPO_LANES);
+	ahead.rate = (ahead.lines + looks - 1) / looks;
+	return ahead;
+}
+
+/* The packed block of A with the packed panel of B at `column`. */
+static void
+multiply_block(const struct dpo_tile *tile, const float *a, const float *b, size_t inner, size_t column, bool keep,
+    struct ahead *ahead)
+{
+	struct panels p = { .inner = inner, .b = b, .scale = tile->scale, .keep = keep, .ldc = tile->ldc,
+	    .columns = tile->columns - column };
+
+	for (size_t i = 0, row = 0, n; i < dpo_pack_panels(tile->rows); i++, row += n) {
+		n = dpo_pack_row(tile->rows, i + 1) - row;
+		p.a = a + row * inner;
+		p.c = tile->c + row * tile->ldc + column;
+		multiply_rows[n](&p, ahead);
 	}
+}
+
+/* Blocks q to end - 1, for which A is packed; each panel of B is packed when its turn comes. */
+static void
+multiply_blocks(const struct dpo_tile *tile, const float *a, size_t q, size_t end)
+{
+	_Alignas(64) float b[DPO_PANEL_COLUMNS * BLOCK_INNER];
+	size_t start = block(tile, q).first;
+
+	for (size_t column = 0; column < tile->columns; column += DPO_PANEL_COLUMNS)
+		for (size_t r = q; r < end; r++) {
+			struct dpo_stretch inner = block(tile, r);
+			struct ahead ahead = r + 1 < end ? panel_ahead(tile, column, block(tile, r + 1)) :
+			    panel_ahead(tile, column + DPO_PANEL_COLUMNS, block(tile, q));
+
+			dpo_pack_b(b, &tile->b, column, least(tile->columns - column, DPO_PANEL_COLUMNS), inner);
+			multiply_block(tile, a + (inner.first - start) * tile->rows, b, inner.n, column,
+			    tile->keep || r > 0, &ahead);
+		}
 }
 
 void
 dpo_kernel_product(const struct dpo_tile *tile)
 {
-	_Alignas(64) float a[DPO_KERNEL_ROWS / PANEL_ROWS * BLOCK_INNER * LANES];
-	_Alignas(64) float b[BLOCK_COLUMNS * BLOCK_INNER];
-	size_t blocks = (tile->inner + BLOCK_INNER - 1) / BLOCK_INNER;
-	struct block block = { .keep = tile->keep };
+	enum { ROOM = DPO_KERNEL_ROWS * BLOCK_INNER };
+	_Alignas(64) float a[ROOM + DPO_PACK_SLACK];
+	struct dpo_stretch inner;
+	size_t used;
 
 	assert(tile->rows <= DPO_KERNEL_ROWS);
 	for (size_t row = 0; row < tile->rows && tile->inner == 0 && !tile->keep; row++)
 		memset(tile->c + row * tile->ldc, 0, tile->columns * sizeof *tile->c);
-	for (size_t q = 0; q < blocks; q++, block.keep = true) {
-		block.first = tile->inner * q / blocks;
-		block.inner = tile->inner * (q + 1) / blocks - block.first;
-		pack_a(a, tile, &block);
-		for (block.column = 0; block.column < tile->columns; block.column += BLOCK_COLUMNS) {
-			block.columns = tile->columns - block.column;
-			block.columns = block.columns < BLOCK_COLUMNS ? block.columns : BLOCK_COLUMNS;
-			pack_b(b, tile, &block);
-			multiply_block(tile, &block, a, b);
+	for (size_t q = 0, end = 0; q < blocks(tile); q = end) {
+		for (used = 0; end < blocks(tile) && used + block(tile, end).n * tile->rows <= ROOM; end++) {
+			inner = block(tile, end);
+			dpo_pack_a(a + used, &tile->a, tile->rows, inner);
+			used += inner.n * tile->rows;
 		}
+		multiply_blocks(tile, a, q, end);
 	}
 }
 
