@@ -89,7 +89,7 @@ fuzz: $(patsubst tests/fuzz/%.c,$(BIN)/fuzz/%,$(wildcard tests/fuzz/*.c)) ## fee
 # With setup among the goals nothing is compiled before the packages are there, whatever -j says.
 
 setup: ## install the Debian packages that are missing (root), or print the line that does
-	@sh pipelines/setup build $(if $(filter test conformance bench asan,$(MAKECMDGOALS)),test)
+	@sh pipelines/setup build $(if $(filter test conformance bench asan,$(MAKECMDGOALS)),test) $(filter conformance,$(MAKECMDGOALS))
 
 ifneq ($(filter setup,$(MAKECMDGOALS)),)
 $(core) $(helpers) $(patsubst cmd/%.c,$(BIN)/obj/%.o,$(wildcard cmd/*.c)) \

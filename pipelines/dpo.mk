@@ -4,6 +4,7 @@
 #	make -f pipelines/dpo.mk ... BETA=0.2 LEARNING_RATE=5e-6	another policy, on the same reference log-probs
 #	make -f pipelines/dpo.mk ... export				as well as a Hugging Face directory
 #	make -f pipelines/dpo.mk ... figure				as well as the curves of the log, OUT/log.svg
+#	make -f pipelines/dpo.mk ... report				as well as a page of all that, OUT/report.html
 #
 # One variable a setting, given to make: an option of dpo-train in capitals, with _ for - (a flag: anything but nothing); what
 # has none goes into EXTRA. What is not set is the program's default. A file is made anew when what it is made from
@@ -24,6 +25,7 @@ HELDOUT_REF ?= $(TOKENS)/heldout.ref
 DPO_BIN ?= bin
 
 THREADS ?= 0
+SHOWN ?= 8
 SAVE_STEPS ?= 500
 EXTRA ?=
 
@@ -44,6 +46,7 @@ TOK ?= $(DPO_BIN)/dpo-tok -m $(TOKENIZER) $(call options,MAX_LENGTH)
 REFLOGP ?= $(DPO_BIN)/dpo-reflogp -m $(MODEL) -j $(THREADS)
 TRAINER ?= $(DPO_BIN)/dpo-train -m $(MODEL) $(loss_options) $(train_options) $(EXTRA)
 EVAL ?= $(DPO_BIN)/dpo-eval $(loss_options) -j $(THREADS)
+GEN ?= $(DPO_BIN)/dpo-gen -j $(THREADS)
 
 # What a MODEL consists of: the files of a directory, those of its tokenizer alone, or one stream.
 tokenizer = $(if $(wildcard $(TOKENIZER)/.),$(wildcard $(TOKENIZER)/*.json $(TOKENIZER)/*.txt $(TOKENIZER)/*.model),$(TOKENIZER))
@@ -52,6 +55,7 @@ model = $(if $(wildcard $(MODEL)/.),$(wildcard $(MODEL)/*.json $(MODEL)/*.txt $(
 all: $(OUT)/before.tsv $(OUT)/after.tsv
 export: $(OUT)/hf
 figure: $(OUT)/log.svg
+report: $(OUT)/report.html
 help:
 	@sed -n '/^#/!q; s/^# \{0,1\}//p' $(firstword $(MAKEFILE_LIST))
 
@@ -79,6 +83,19 @@ $(OUT)/hf: $(OUT)/policy.dpo
 $(OUT)/log.svg: $(OUT)/policy.dpo
 	$(here)plot -o $@ $(OUT)/log.jsonl
 
+# The first SHOWN held-out prompts, continued before and after.
+$(OUT)/shown.ref: $(HELDOUT_REF) $(OUT)/gen.settings
+	$(DPO_BIN)/dpo-cat -z --limit $(SHOWN) -o $@ $<
+
+$(OUT)/before.jsonl: $(OUT)/shown.ref $(model)
+	$(GEN) -m $(MODEL) -o $@ $<
+
+$(OUT)/after.jsonl: $(OUT)/shown.ref $(OUT)/policy.dpo
+	$(GEN) -m $(OUT)/policy.dpo -r $(MODEL) -o $@ $<
+
+$(OUT)/report.html: $(addprefix $(OUT)/,policy.dpo before.tsv after.tsv before.jsonl after.jsonl) $(TRAIN_REF)
+	DPO_BIN=$(DPO_BIN) $(here)report --pairs $(TRAIN_REF) -o $@ $(OUT)
+
 # A settings file changes only when its text does, so that make sees a setting as it sees a file.
 define settings
 $(1): force
@@ -89,8 +106,9 @@ $(eval $(call settings,$(TOKENS)/tok.settings,$(TOK)))
 $(eval $(call settings,$(TOKENS)/ref.settings,$(filter-out -j $(THREADS),$(REFLOGP))))
 $(eval $(call settings,$(OUT)/train.settings,$(TRAINER)))
 $(eval $(call settings,$(OUT)/eval.settings,$(filter-out -j $(THREADS),$(EVAL))))
+$(eval $(call settings,$(OUT)/gen.settings,$(SHOWN) $(filter-out -j $(THREADS),$(GEN))))
 
 force:
-.PHONY: all export figure help force
+.PHONY: all export figure report help force
 .DELETE_ON_ERROR:
 .SECONDARY:

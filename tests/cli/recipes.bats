@@ -36,10 +36,10 @@ calls() { # PROGRAM: how often it was called
 		[[ "$output" == "$(basename "$file") - "* ]]
 		grep -q "$(basename "$file")" "$root/README.md"
 	done
-	for script in best-of-n iterative-dpo constitution win-rate plot; do
+	for script in best-of-n iterative-dpo constitution win-rate plot report; do
 		run "$pipelines/$script" --help
 		[ "$status" -eq 0 ]
-		[[ "$output" == "$script - "* ]]
+		[[ "$output" == *"$script - "* ]]
 		run "$pipelines/$script" --nonsense
 		[ "$status" -eq 2 ]
 		grep -q "$script" "$root/README.md"
