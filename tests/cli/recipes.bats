@@ -36,7 +36,7 @@ calls() { # PROGRAM: how often it was called
 		[[ "$output" == "$(basename "$file") - "* ]]
 		grep -q "$(basename "$file")" "$root/README.md"
 	done
-	for script in best-of-n iterative-dpo constitution win-rate plot report; do
+	for script in best-of-n iterative-dpo constitution win-rate plot report to-tensorboard; do
 		run "$pipelines/$script" --help
 		[ "$status" -eq 0 ]
 		[[ "$output" == *"$script - "* ]]
