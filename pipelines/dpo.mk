@@ -96,19 +96,13 @@ $(OUT)/after.jsonl: $(OUT)/shown.ref $(OUT)/policy.dpo
 $(OUT)/report.html: $(addprefix $(OUT)/,policy.dpo before.tsv after.tsv before.jsonl after.jsonl) $(TRAIN_REF)
 	DPO_BIN=$(DPO_BIN) $(here)report --pairs $(TRAIN_REF) -o $@ $(OUT)
 
-# A settings file changes only when its text does, so that make sees a setting as it sees a file.
-define settings
-$(1): force
-	@mkdir -p $$(@D)
-	@printf '%s\n' '$(subst ','\'',$(strip $(2)))' | cmp -s - $$@ || printf '%s\n' '$(subst ','\'',$(strip $(2)))' > $$@
-endef
+include $(here)settings.mk
 $(eval $(call settings,$(TOKENS)/tok.settings,$(TOK)))
 $(eval $(call settings,$(TOKENS)/ref.settings,$(filter-out -j $(THREADS),$(REFLOGP))))
 $(eval $(call settings,$(OUT)/train.settings,$(TRAINER)))
 $(eval $(call settings,$(OUT)/eval.settings,$(filter-out -j $(THREADS),$(EVAL))))
 $(eval $(call settings,$(OUT)/gen.settings,$(SHOWN) $(filter-out -j $(THREADS),$(GEN))))
 
-force:
-.PHONY: all export figure report help force
+.PHONY: all export figure report help
 .DELETE_ON_ERROR:
 .SECONDARY:

@@ -35,13 +35,14 @@ $(OUT)/%/point.tsv: $(OUT)/%/samples.jsonl
 	@$(DPO_BIN)/dpo-eval -q --samples -m $(if $(filter reference,$*),$(MODEL),$(OUT)/$*/policy.dpo) -r $(MODEL) -j $(threads) --format tsv $< | \
 	awk -F '\t' '{ value[$$1] = $$2 } END { OFS = "\t"; print "", value["eval_kl"], value["eval_kl/error"], value["eval_self_bleu"] }' >> $@
 
-$(OUT)/reference/samples.jsonl: $(HELDOUT)
+$(OUT)/reference/samples.jsonl: $(HELDOUT) $(OUT)/samples.settings
 	@mkdir -p $(@D)
-	@$(generate) -m $(MODEL) $(HELDOUT) | $(REWARD) > $@
+	@$(generate) -m $(MODEL) $(HELDOUT) | $(REWARD) > $@.new && mv $@.new $@
 
-$(OUT)/%/samples.jsonl: $(OUT)/%/after.tsv
-	@$(generate) -m $(OUT)/$*/policy.dpo $(HELDOUT) | $(REWARD) > $@
+$(OUT)/%/samples.jsonl: $(OUT)/%/after.tsv $(OUT)/samples.settings
+	@$(generate) -m $(OUT)/$*/policy.dpo $(HELDOUT) | $(REWARD) > $@.new && mv $@.new $@
 
 generate = $(DPO_BIN)/dpo-gen -q -n $(SAMPLES) --max-new-tokens $(MAX_NEW_TOKENS) -j $(threads)
 
 include $(here)beta-sweep.mk
+$(eval $(call settings,$(OUT)/samples.settings,$(SAMPLES) $(MAX_NEW_TOKENS) $(REWARD)))

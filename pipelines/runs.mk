@@ -2,6 +2,8 @@
 #
 # The runs are make's own jobs (-j); each gets its share of the processors, at least one. RUN makes the files of one by dpo.mk.
 
+include $(here)settings.mk
+
 jobs = $(or $(patsubst -j%,%,$(filter -j%,$(MAKEFLAGS))),1)
 threads = $(shell n=$$(( $$(nproc) / $(jobs) )); echo $$(( n > 0 ? n : 1 )))
 RUN ?= $(MAKE) --no-print-directory -f $(here)dpo.mk TOKENS=$(OUT)/tokens

@@ -30,13 +30,13 @@ calls() { # PROGRAM: how often it was called
 
 @test "every recipe has its help, and is in the README" {
 	for file in "$pipelines"/*.mk; do
-		case $file in */dpo.mk | */runs.mk) continue ;; esac
+		case $file in */dpo.mk | */runs.mk | */settings.mk) continue ;; esac
 		run make -s -f "$file" help
 		[ "$status" -eq 0 ]
 		[[ "$output" == "$(basename "$file") - "* ]]
 		grep -q "$(basename "$file")" "$root/README.md"
 	done
-	for script in best-of-n iterative-dpo constitution win-rate plot report to-tensorboard; do
+	for script in best-of-n win-rate plot report to-tensorboard; do
 		run "$pipelines/$script" --help
 		[ "$status" -eq 0 ]
 		[[ "$output" == *"$script - "* ]]
@@ -88,6 +88,8 @@ rows = [json.loads(line) for line in open("out/0.5/samples.jsonl")]
 mean = sum(row["reward"] for row in rows) / len(rows)
 point = open("out/0.5/point.tsv").read().split("\t")
 assert len(rows) == 6 and abs(mean - float(point[1])) < 1e-5'
+	recipe frontier.mk BETAS='0.1 0.5' MAX_NEW_TOKENS=24 SAMPLES=2 > shown
+	[ "$(calls dpo-reflogp) $(calls dpo-train) $(wc -l < out/0.1/samples.jsonl)" = "2 2 12" ]
 	rm out/*/samples.jsonl
 	run recipe frontier.mk BETAS='0.1 0.5' MAX_NEW_TOKENS=0
 	[ "$status" -ne 0 ]
@@ -138,16 +140,21 @@ for i, row in enumerate(best):
 	[ "$status" -ne 0 ]
 }
 
-@test "iterative-dpo: the word-list reward rises in each of 3 rounds; what is there is not done again" {
+rounds() { # OUT [SETTING=VALUE...]
+	make -s -f "$pipelines/iterative-dpo.mk" DPO_BIN="${programs:-$bin}" MODEL="$story" PROMPTS=prompts.jsonl OUT="$1" LEARNING_RATE=2e-4 \
+		NUM_TRAIN_EPOCHS=1 "${@:2}"
+}
+
+@test "iterative-dpo: the word-list reward rises in each of 3 rounds; a run killed at any instant goes on to the same bytes" {
 	head -60 "$story/heldout.jsonl" > prompts.jsonl
-	"$pipelines/iterative-dpo" -m "$story" -o rounds -n 4 prompts.jsonl --learning-rate 2e-4 --num-train-epochs 1 > told
+	rounds whole > told
 	cat told
-	grep -oE '[-0-9.]+$' told > means
+	sed 1d whole/rounds.tsv | cut -f2 > means
 	[ "$(wc -l < means)" -eq 4 ]
 	sort -g means | cmp - means
 	python3 -c 'import json
-rows = [json.loads(line) for line in open("rounds/2/samples.jsonl")]
-pairs = {row["id"]: row for row in map(json.loads, open("rounds/2/pairs.jsonl"))}
+rows = [json.loads(line) for line in open("whole/2/samples.jsonl")]
+pairs = {row["id"]: row for row in map(json.loads, open("whole/2/pairs.jsonl"))}
 for i in range(0, len(rows), 4):
 	four = rows[i:i + 4]
 	rewards = [row["reward"] for row in four]
@@ -157,19 +164,53 @@ for i in range(0, len(rows), 4):
 		assert pair["chosen"] == four[rewards.index(max(rewards))]["completion"]
 		assert pair["rejected"] == four[rewards.index(min(rewards))]["completion"]
 		assert pair["prompt"] == four[0]["prompt"] and abs(pair["margin"] - (max(rewards) - min(rewards))) < 1e-4
-assert not pairs'
-	"$bin/dpo-cat" --header rounds/3/policy.dpo | grep -o '"stage":"dpo-train"' | wc -l | grep -qx 3
-	sum=$(cksum rounds/3/policy.dpo)
-	PATH=/nowhere:$PATH "$pipelines/iterative-dpo" -m "$story" -o rounds -n 4 prompts.jsonl --learning-rate 2e-4 | cmp - told
-	[ "$(cksum rounds/3/policy.dpo)" = "$sum" ]
+assert not pairs
+mean = sum(json.loads(line)["reward"] for line in open("whole/4/samples.jsonl")) / len(rows)
+assert abs(mean - float(open("means").readlines()[3])) < 1e-3'
+	"$bin/dpo-cat" --header whole/3/policy.dpo | grep -o '"stage":"dpo-train"' | wc -l | grep -qx 3
+	for instant in 0.3 1 2.5; do
+		setsid make -s -f "$pipelines/iterative-dpo.mk" DPO_BIN="$bin" MODEL="$story" PROMPTS=prompts.jsonl OUT=killed LEARNING_RATE=2e-4 \
+			NUM_TRAIN_EPOCHS=1 SAVE_STEPS=1 > /dev/null 2>&1 3>&- &
+		sleep $instant
+		kill -KILL -- -$! || :
+		wait $! || :
+	done
+	rounds killed SAVE_STEPS=1
+	cmp whole/3/policy.dpo killed/3/policy.dpo
+	cmp whole/rounds.tsv killed/rounds.tsv
 }
 
-@test "constitution: label_prob is the judge's verdict probability" {
+@test "iterative-dpo: what is there is not done again; a round more is one training; another number of samples redoes all" {
+	head -6 "$story/heldout.jsonl" > prompts.jsonl
+	programs=counting
+	rounds out ROUNDS=1 MAX_NEW_TOKENS=16
+	[ "$(calls dpo-train)" = 1 ]
+	rounds out ROUNDS=1 MAX_NEW_TOKENS=16
+	rounds out ROUNDS=2 MAX_NEW_TOKENS=16
+	[ "$(calls dpo-reflogp) $(calls dpo-train)" = "2 2" ]
+	rounds out ROUNDS=2 MAX_NEW_TOKENS=16 SAMPLES=5
+	[ "$(calls dpo-train)" = 4 ]
+	run rounds out ROUNDS=1 MAX_NEW_TOKENS=16 LABELLER=false
+	[ "$status" -ne 0 ]
+}
+
+@test "constitution: label_prob is the judge's verdict probability; cached; the policy follows" {
 	printf 'Stories "end" well.\nNobody cries.\n' > principles.txt
-	"$pipelines/constitution" -m "$story" -J "$story" -p principles.txt heldout.jsonl --max-new-tokens 16 > pairs.jsonl
-	[ "$(wc -l < pairs.jsonl)" -ge 5 ]
+	constitution() {
+		make -s -f "$pipelines/constitution.mk" DPO_BIN="$PWD/counting" MODEL="$story" JUDGE="$story" PRINCIPLES=principles.txt \
+			PROMPTS=heldout.jsonl OUT=out MAX_NEW_TOKENS=16 MAX_STEPS=1 "$@"
+	}
+	constitution
+	[ "$(wc -l < out/pairs.jsonl)" -ge 5 ]
 	python3 -c 'import json
-for line in open("pairs.jsonl"):
+samples = [json.loads(line) for line in open("out/samples.jsonl")]
+pairs = {row["id"]: row for row in map(json.loads, open("out/pairs.jsonl"))}
+for first, second in zip(samples[::2], samples[1::2]):
+	pair = pairs.pop(first["id"], None)
+	assert (pair is None) == (first["completion"] == second["completion"])
+	assert pair is None or [pair["prompt"], pair["chosen"], pair["rejected"]] == [first["prompt"], first["completion"], second["completion"]]
+assert not pairs
+for line in open("out/pairs.jsonl"):
 	row = json.loads(line)
 	text = ("Stories \"end\" well.\nNobody cries.\n\nQuestion: " + row["prompt"] + "\n\nAnswer A:" + row["chosen"] + "\n\nAnswer B:" +
 		row["rejected"] + "\n\nThe better answer is")
@@ -178,11 +219,20 @@ for line in open("pairs.jsonl"):
 	"$bin/dpo-tok" -q -m "$story" --max-length 0 verdicts.jsonl | "$bin/dpo-reflogp" -q -m "$story" | "$bin/dpo-cat" | sed '1d;$d' > logps
 	python3 -c 'import json, math
 p = [math.exp(json.loads(line)["ref_chosen_logps"][0]) for line in open("logps")]
-for i, line in enumerate(open("pairs.jsonl")):
+for i, line in enumerate(open("out/pairs.jsonl")):
 	assert abs(json.loads(line)["label_prob"] - p[2 * i] / (p[2 * i] + p[2 * i + 1])) < 1e-6'
-	"$bin/dpo-tok" -q -m "$story" pairs.jsonl | "$bin/dpo-reflogp" -q -m "$story" |
-		"$bin/dpo-train" -q -m "$story" --max-steps 1 -o policy.dpo
-	[ -s policy.dpo ]
+	constitution policy
+	[ -s out/policy.dpo ]
+	[ "$(calls dpo-reflogp) $(calls dpo-train)" = "2 1" ] # the judge, the reference
+	constitution policy
+	[ "$(calls dpo-reflogp) $(calls dpo-train)" = "2 1" ]
+	echo 'Be kind.' >> principles.txt # other verdicts on the same samples
+	cp out/samples.jsonl samples.jsonl
+	cp out/pairs.jsonl before.jsonl
+	constitution policy
+	[ "$(calls dpo-reflogp) $(calls dpo-train)" = "4 2" ]
+	cmp samples.jsonl out/samples.jsonl
+	[ -n "$(cmp before.jsonl out/pairs.jsonl)" ]
 }
 
 @test "modpo: one reference for all weights; the second objective is traded for the preference" {

@@ -1,0 +1,12 @@
+# settings.mk - settings as files, so that make sees a setting as it sees a file: it changes only when its text does.
+#
+#	$(eval $(call settings,FILE,TEXT))
+
+define settings
+$(1): force
+	@mkdir -p $$(@D)
+	@printf '%s\n' '$(subst ','\'',$(strip $(2)))' | cmp -s - $$@ || printf '%s\n' '$(subst ','\'',$(strip $(2)))' > $$@
+endef
+
+force:
+.PHONY: force
