@@ -56,10 +56,41 @@ calls() { # PROGRAM: how often it was called
 	[ "$(calls dpo-reflogp) $(calls dpo-train)" = "2 3" ]
 	best=$(sed 1d out/table.tsv | sort -t "$(printf '\t')" -k2,2g | head -1 | cut -f1)
 	grep -qx "best by held-out loss: beta $best" third
-	# An interrupted one goes on: what is there stays.
+}
+
+@test "beta-sweep: killed at any instant it goes on to the same table; the policies that are there are not trained again" {
+	recipe beta-sweep.mk OUT=whole BETAS='0.1 0.5' NUM_TRAIN_EPOCHS=4 MAX_STEPS=-1 > /dev/null
+	: > calls
+	export -f recipe
+	export pipelines story
+	for instant in 0.2 0.5 1; do
+		setsid bash -c 'recipe beta-sweep.mk BETAS="0.1 0.5" NUM_TRAIN_EPOCHS=4 MAX_STEPS=-1 SAVE_STEPS=1' > /dev/null 2>&1 3>&- &
+		sleep $instant
+		kill -KILL -- -$! || :
+		wait $! || :
+	done
+	recipe beta-sweep.mk BETAS='0.1 0.5' NUM_TRAIN_EPOCHS=4 MAX_STEPS=-1 SAVE_STEPS=1
+	cmp whole/table.tsv out/table.tsv
+	for beta in 0.1 0.5; do cmp whole/$beta/policy.dpo out/$beta/policy.dpo; done
+	finished=$(calls dpo-train)
 	rm out/0.5/after.tsv out/0.5/policy.dpo
-	recipe beta-sweep.mk BETAS='0.1 0.5 1.0'
-	[ "$(calls dpo-reflogp) $(calls dpo-train)" = "2 4" ]
+	recipe beta-sweep.mk BETAS='0.1 0.5' NUM_TRAIN_EPOCHS=4 MAX_STEPS=-1 SAVE_STEPS=1
+	[ "$(calls dpo-train)" -eq $((finished + 1)) ]
+	cmp whole/0.5/policy.dpo out/0.5/policy.dpo
+}
+
+@test "beta-sweep: with make -j the runs share the processors out, at least one each" {
+	mkdir many
+	printf '#!/bin/sh\necho 4\n' > many/nproc
+	chmod +x many/nproc
+	printf '#!/bin/sh\necho "$*" | grep -oE -- "-j [0-9]+" >> "%s/threads"\nexec "%s/dpo-train" "$@"\n' "$PWD" "$bin" > counting/dpo-train
+	for jobs in 1 2 8; do
+		rm -rf out threads
+		PATH="$PWD/many:$PATH" recipe beta-sweep.mk -j$jobs BETAS='0.1 0.5'
+		echo "$jobs: $(cat threads)"
+		[ "$(sort -u threads)" = "-j $((4 / jobs > 1 ? 4 / jobs : 1))" ]
+		[ "$(wc -l < threads)" -eq 2 ]
+	done
 }
 
 @test "beta-sweep: a smaller beta goes further from the reference; the sweep is drawn" {

@@ -1,10 +1,11 @@
 #!/usr/bin/env bats
 # Two programs beside each other cost about what they cost one after the other: their threads do not fight for the cores.
 # Compared are seconds of CPU, which a busy machine spoils less than those of the clock; the best of some tries counts.
+# Of a sweep those of the clock are compared too, each with its own best: what else runs can only add to them.
 
 setup_file() {
-	root="$BATS_TEST_DIRNAME/../.."
-	export bin=${DPO_BIN:-$root/bin} model="$root/testdata/story"
+	root=$(cd "$BATS_TEST_DIRNAME/../.." && pwd)
+	export root bin=${DPO_BIN:-$root/bin} model="$root/testdata/story"
 	cd "$BATS_FILE_TMPDIR"
 	"$bin/dpo-tok" -q -m "$model" -o pairs.tok "$model/heldout.jsonl"
 	"$bin/dpo-reflogp" -q -m "$model" -o pairs.ref pairs.tok
@@ -34,8 +35,27 @@ one_by_one() {
 	make -s -j1 -f together.mk
 }
 
+sweep() { # JOBS
+	rm -rf sweep
+	make -s "-j$1" -f "$root/pipelines/beta-sweep.mk" DPO_BIN="$bin" MODEL="$model" TRAIN="$model/train.jsonl" HELDOUT="$model/heldout.jsonl" \
+		OUT=sweep BETAS='0.1 0.5' MAX_STEPS=24 2> /dev/null
+}
+
+parallel_sweep() {
+	sweep 2
+}
+
+serial_sweep() {
+	sweep 1
+}
+
 spinning() {
 	OMP_WAIT_POLICY=active make -s -j2 -f together.mk
+}
+
+clock() { # seconds until a command has ended
+	TIMEFORMAT=%R
+	{ time "$@" > /dev/null; } 2>&1
 }
 
 costs() { # FACTOR TOGETHER APART: together at most FACTOR times apart, in one of $tries
@@ -56,6 +76,23 @@ costs() { # FACTOR TOGETHER APART: together at most FACTOR times apart, in one o
 	cd "$BATS_FILE_TMPDIR"
 	by_make
 	costs 1.2 by_make one_by_one
+}
+
+@test "beta-sweep.mk with make -j2 costs at most 1.2 times the serial run: CPU" {
+	cd "$BATS_FILE_TMPDIR"
+	costs 1.2 parallel_sweep serial_sweep
+}
+
+@test "beta-sweep.mk with make -j2 takes at most 1.2 times the serial run: clock" {
+	cd "$BATS_FILE_TMPDIR"
+	together=1e9 apart=1e9
+	for try in 1 2 3 4 5 6; do
+		together=$(printf '%s\n' "$together" "$(clock parallel_sweep)" | sort -g | head -1)
+		apart=$(printf '%s\n' "$apart" "$(clock serial_sweep)" | sort -g | head -1)
+		echo "-j2 $together s, -j1 $apart s"
+		awk -v t="$together" -v a="$apart" 'BEGIN { exit !(t <= 1.2 * a) }' && return
+	done
+	return 1
 }
 
 @test "threads that spin are seen by these tests" {
