@@ -1,19 +1,22 @@
 /*
  * attention - causal attention of a packed sequence, forward and backward, and of one row against a
- * cache. Layer 5; uses cache, gemm, pack, parallel, vector.
+ * cache. Layer 6; uses cache, exponential, family,
+ * lanes, mask, pack, parallel, strip, vector.
  *
  *	o_i = sum_j p_ij v_j,  p_ij = exp(s_ij - L_i),  s_ij = q_i . k_j / sqrt(head_dim),
  *	L_i = log sum_j exp(s_ij),
  *
- * j over the rows that row i sees (struct dpo_segment), those within the window. Computed in blocks of rows and keys with a
- * running maximum (Dao et al. 2022, arXiv:2205.14135, algorithm 1), so no matrix of scores is
- * kept: the backward pass computes p again from L. Query head h reads key head h / (heads /
- * kv_heads) (Ainslie et al. 2023, arXiv:2305.13245). Bits do not depend on the thread count.
+ * j over the rows that row i sees (mask.h). Computed in blocks of keys with a running maximum (Dao et
+ * al. 2022, arXiv:2205.14135, algorithm 1), so no matrix of scores is kept: the backward pass
+ * computes p again from L. Query head h reads key head h / (heads / kv_heads) (Ainslie et al. 2023,
+ * arXiv:2305.13245). Bits do not depend on the thread count. The packed passes take up to 0.6 MB of
+ * the stack.
  */
 #ifndef DPO_ATTENTION_H
 #define DPO_ATTENTION_H
 
 #include "cache.h"
+#include "family.h"
 #include "pack.h"
 
 /*
@@ -34,6 +37,14 @@ struct dpo_attention {
 struct dpo_attention dpo_attention_of(const struct dpo_sequence *sequence, size_t heads,
 	size_t kv_heads, size_t head_dim, bool by_head);
 
+/* The columns at which a query head's query, and the key and value that it reads, begin. */
+size_t dpo_attention_query(const struct dpo_attention *attention, size_t head);
+size_t dpo_attention_key(const struct dpo_attention *attention, size_t head);
+size_t dpo_attention_value(const struct dpo_attention *attention, size_t head);
+
+/* How many keys a block has: fewer with a large head_dim. */
+size_t dpo_attention_block(const struct dpo_attention *attention);
+
 /* out[rows][heads head_dim] and log_sums[heads][rows] (L above) from qkv; of rows before `first` whatever it may be. */
 void dpo_attention_forward(int threads, const struct dpo_attention *attention, const float *qkv,
 	float *out, float *log_sums);
@@ -46,11 +57,14 @@ void dpo_attention_forward(int threads, const struct dpo_attention *attention, c
 void dpo_attention_step(int threads, const struct dpo_attention *attention, size_t layer, size_t rows,
 	const float *qkv, struct dpo_cache *const *caches, float *out);
 
+/* Floats of scratch for each row that the backward pass needs. */
+size_t dpo_attention_scratch(size_t heads, size_t kv_heads, size_t head_dim);
+
 /*
  * d_qkv, shaped as qkv, from d_out, with qkv, out and log_sums of the forward pass. d_out of rows before `first` is not
  * read: it counts as 0.
  */
 void dpo_attention_backward(int threads, const struct dpo_attention *attention, const float *qkv,
-	const float *out, const float *log_sums, const float *d_out, float *d_qkv);
+	const float *out, const float *log_sums, const float *d_out, float *d_qkv, float *scratch);
 
 #endif

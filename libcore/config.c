@@ -174,6 +174,8 @@ finish_heads(struct dpo_config *config, struct dpo_error *err)
 	if (config->head_dim > DPO_SIZE_LIMIT / config->heads)
 		return dpo_fail(err, DPO_LIMIT, "%zu heads of %zu are more than %zu", config->heads,
 		    config->head_dim, DPO_SIZE_LIMIT);
+	if (config->head_dim > DPO_HEAD_DIM_LIMIT)
+		return dpo_fail(err, DPO_LIMIT, "heads of %zu are larger than %zu", config->head_dim, DPO_HEAD_DIM_LIMIT);
 	if (!(config->query_scalar > 0))
 		config->query_scalar = (double)config->head_dim;
 	return DPO_OK;

@@ -47,6 +47,8 @@ struct dpo_rope {
 	float short_factors[DPO_ROPE_FACTORS], long_factors[DPO_ROPE_FACTORS];	/* longrope */
 };
 
+#define DPO_HEAD_DIM_LIMIT ((size_t)16384)
+
 struct dpo_config {
 	const struct dpo_family *family;	/* a row of the table; static */
 	size_t vocab_size;
@@ -54,7 +56,7 @@ struct dpo_config {
 	size_t layers;
 	size_t heads;			/* query heads */
 	size_t kv_heads;		/* heads % kv_heads == 0 */
-	size_t head_dim;
+	size_t head_dim;		/* at most DPO_HEAD_DIM_LIMIT */
 	size_t intermediate_size;
 	size_t max_positions;
 	enum dpo_activation activation;

@@ -65,6 +65,8 @@ carve_backward(struct dpo_layers *l, size_t rows, struct dpo_arena *arena)
 		partial = more > partial ? more : partial;
 	}
 	l->partial = dpo_arena_take(arena, partial, 1);
+	l->d_scores = dpo_arena_take(arena, rows, dpo_attention_scratch(l->config->heads, l->config->kv_heads,
+	    l->config->head_dim));
 }
 
 void
@@ -524,7 +526,7 @@ backward_attention(const struct dpo_layers *l, size_t layer, const struct dpo_ke
 	backward_map_weight(l, &at->o, weights, gradients, rows, rows_of(wanted.attended, l->query),
 	    rows_of(dy, l->hidden));
 	dpo_attention_backward(l->threads, &attention, k->qkv, k->attended, k->log_sums,
-	    l->d_attended, l->d_qkv);
+	    l->d_attended, l->d_qkv, l->d_scores);
 	rotate(l, &attention, l->d_qkv, -1.0f);
 	backward_qkv(l, layer, k, s->rows, weights, gradients);
 	norm_gradient(l, &at->norm1, s->rows, weights, gradients, k->x, l->dx);

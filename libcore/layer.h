@@ -48,6 +48,7 @@ struct dpo_layers {
 	/* backward only */
 	float *dx;			/* [hidden], the gradient that goes from layer to layer */
 	float *d_branch, *d_normed, *d_attended, *d_qkv, *d_raw, *d_up, *d_activated, *partial;
+	float *d_scores;		/* scratch of attention */
 };
 
 /* The widths, of config and places (borrowed). */

@@ -1,7 +1,9 @@
 #include "vector.h"
 
 #include "exponential.h"
+#include "lanes.h"
 
+#include <float.h>
 #include <math.h>
 #include <stdint.h>
 #include <string.h>
@@ -11,7 +13,7 @@
 #endif
 #include <sleef.h>
 
-enum { RUN = 256, LANES = 8, MOST_LANES = 16 };
+enum { RUN = 256, MOST_LANES = 16 };
 
 /* y = f(x) for n a multiple of MOST_LANES. */
 typedef void map(float *y, const float *x, size_t n);
@@ -188,37 +190,25 @@ dpo_vector_widen(float *y, const void *x, enum dpo_dtype dtype, size_t n)
 		(dtype == DPO_DTYPE_BF16 ? widen_bf16 : widen_f16)(y, x, n);
 }
 
-typedef float lanes __attribute__((vector_size(4 * LANES)));
-typedef int32_t mask __attribute__((vector_size(4 * LANES)));
-
 DPO_WIDE static float
 max_lanes(const float *x, size_t n)
 {
-	lanes here, best;
-	mask more;
-	float each[LANES], most;
-
-	memcpy(&best, x, sizeof best);
-	for (size_t i = LANES; i + LANES <= n; i += LANES) {
-		memcpy(&here, x + i, sizeof here);
-		more = (here > best) | (best != best);
-		best = (lanes)(((mask)here & more) | ((mask)best & ~more));
-	}
-	memcpy(each, &best, sizeof each);
-	most = each[0];
-	for (size_t i = 1; i < LANES; i++)
-		most = each[i] > most || most != most ? each[i] : most;
-	return most;
+	return dpo_lanes_max(x, n, -INFINITY);
 }
 
 float
 dpo_vector_max(const float *x, size_t n)
 {
-	float most = n >= LANES ? max_lanes(x, n) : x[0];
+	size_t whole = n - n % DPO_LANES;
+	float most = max_lanes(x, whole);
 
-	for (size_t i = n - n % LANES; i < n; i++)
-		most = x[i] > most || most != most ? x[i] : most;
-	return most;
+	for (size_t i = whole; i < n; i++)
+		most = x[i] > most ? x[i] : most;
+	/* Nothing above: -infinity alone, or NaN alone, or both. */
+	for (size_t i = 0; i < n && most < -FLT_MAX; i++)
+		if (x[i] <= most)
+			return most;
+	return most < -FLT_MAX ? NAN : most;
 }
 
 DPO_WIDE static float

@@ -1,6 +1,6 @@
 /*
  * vector - elementwise passes and reductions over runs of floats. Layer 2; uses dtype, exponential,
- * SLEEF.
+ * lanes, SLEEF.
  *
  * Each function is built for the baseline, AVX2 and AVX-512, and the processor's best is taken
  * at run time. So the order of a sum depends on the processor, and on nothing else but n. Runs may

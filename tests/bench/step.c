@@ -183,7 +183,7 @@ struct layer {			/* of one layer, and the blocks its parts work on */
 	struct dpo_norm norm;
 	struct dpo_attention attention;
 	struct dpo_linear bias;
-	float *wide, *d_wide, *narrow, *d_narrow, *stats, *sums, *partial;
+	float *wide, *d_wide, *narrow, *d_narrow, *stats, *sums, *partial, *scratch;
 };
 
 static void
@@ -235,7 +235,8 @@ attention_backward(void *data)
 {
 	const struct layer *l = data;
 
-	dpo_attention_backward(l->trial->bench->threads, &l->attention, l->wide, l->narrow, l->sums, l->d_narrow, l->d_wide);
+	dpo_attention_backward(l->trial->bench->threads, &l->attention, l->wide, l->narrow, l->sums, l->d_narrow,
+	    l->d_wide, l->scratch);
 }
 
 static void
@@ -264,10 +265,11 @@ bench_layers(struct trial *t)
 	const struct dpo_config *c = &t->bench->config;
 	size_t rows = t->sequence.rows, hidden = c->hidden_size, inner = c->intermediate_size;
 	double layers = (double)c->layers, flop = attention_flop(&t->sequence, c);
-	struct layer l = { .trial = t, .attention = { &t->sequence, c->heads, c->kv_heads, c->head_dim, 0 },
+	struct layer l = { .trial = t, .attention = dpo_attention_of(&t->sequence, c->heads, c->kv_heads, c->head_dim, false),
 	    .wide = fill(rows * inner), .d_wide = fill(2 * rows * inner), .narrow = fill(rows * hidden),
 	    .d_narrow = fill(rows * hidden), .stats = fill(rows * 2), .sums = fill(rows * c->heads),
-	    .partial = fill(dpo_norm_partial(rows, hidden)) };
+	    .partial = fill(dpo_norm_partial(rows, hidden)),
+	    .scratch = fill(rows * dpo_attention_scratch(c->heads, c->kv_heads, c->head_dim)) };
 	float *weight = fill(6 * inner);
 
 	l.norm = (struct dpo_norm){ DPO_NORM_LAYER, hidden, 1e-5f, weight, weight + hidden, weight + 2 * hidden,
@@ -288,6 +290,7 @@ bench_layers(struct trial *t)
 	free(l.stats);
 	free(l.sums);
 	free(l.partial);
+	free(l.scratch);
 	free(weight);
 }
 

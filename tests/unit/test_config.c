@@ -387,6 +387,8 @@ sizes_are_bounded(void **unused)
 	size_gives("vocab_size", "null", DPO_FORMAT);
 	size_gives("num_hidden_layers", "4097", DPO_LIMIT);
 	size_gives("head_dim", "16777216", DPO_LIMIT);
+	size_gives("head_dim", "16386", DPO_LIMIT);
+	size_gives("head_dim", "16384", DPO_OK);
 	size_gives("head_dim", "3", DPO_FORMAT);
 	size_gives("num_attention_heads", "3", DPO_FORMAT);	/* not a multiple of the key-value heads */
 	size_gives("hidden_size", "6", DPO_FORMAT);		/* not a multiple of the heads */

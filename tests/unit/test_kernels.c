@@ -7,6 +7,7 @@
 #include "naive.h"
 #include "norm.h"
 #include "rope.h"
+#include "strip.h"
 #include "vector.h"
 
 #include <math.h>
@@ -652,6 +653,51 @@ test_rope_stretched(void **state)
 
 /* ------------------------------------------------------------------ attention */
 
+/* A strip's products against plain loops, with operands either way round; what lies beside C stays as it was. */
+static void
+check_strip(size_t rows, size_t columns, size_t inner, bool transposed, bool keep)
+{
+	enum { LD = 150 };
+	struct dpo_operand a = { noise(LD * LD), LD, transposed };
+	float *b = noise(LD * LD), *c = noise(LD * LD), *before = copy(c, LD * LD);
+
+	dpo_strip_best()->product(rows, columns, inner, a, b, LD, keep, c, LD);
+	for (size_t i = 0; i < LD; i++)
+		for (size_t j = 0; j < LD; j++) {
+			bool inside = i < rows && j < columns;
+			double wanted = keep || !inside ? (double)before[i * LD + j] : 0.0;
+
+			for (size_t k = 0; k < inner && inside; k++)
+				wanted += (double)a.data[transposed ? k * LD + i : i * LD + k] * (double)b[k * LD + j];
+			near((double)c[i * LD + j], wanted, inside ? 1e-5 : 0.0);
+		}
+	free(before);
+	free(c);
+	free(b);
+	free((void *)(uintptr_t)a.data);
+}
+
+static void
+test_strip(void **state)
+{
+	float *from = noise(40 * 70), *to = noise(70 * 40);
+
+	(void)state;
+	for (size_t n = 1; n < 140; n = n * 2 + 1) {
+		check_strip(12, n, 64, false, false);
+		check_strip(n, 64, 130, false, true);
+		check_strip(11, 70, n, true, true);
+	}
+	for (size_t rows = 1; rows <= 40; rows += 13) {
+		dpo_strip_best()->transpose(to, 40, from, 70, rows, 70, 0.5f);
+		for (size_t i = 0; i < rows; i++)
+			for (size_t k = 0; k < 70; k++)
+				near((double)to[k * 40 + i], 0.5 * (double)from[i * 70 + k], 0.0);
+	}
+	free(from);
+	free(to);
+}
+
 enum { HEADS = 4, KV = 2, DIM = 6, LD_OUT = HEADS * DIM };
 
 /* Does row i see row j, within the window? */
@@ -733,6 +779,26 @@ naive_attention(const struct dpo_attention *a, const float *qkv, const float *d_
 	free(dp);
 }
 
+/* More threads give the same bits, however rows are shared out among them. */
+static void
+check_attention_threads(const struct dpo_attention *a, const float *qkv, const float *out, const float *sums,
+    const float *d_out, const float *d_qkv, float *scratch)
+{
+	size_t rows = a->sequence->rows, n = rows * (HEADS + 2 * a->kv_heads) * DIM, first = a->first * LD_OUT;
+	float *out_again = noise(rows * LD_OUT), *sums_again = noise(rows * HEADS), *d_again = noise(n);
+
+	dpo_attention_forward(7, a, qkv, out_again, sums_again);
+	dpo_attention_backward(7, a, qkv, out, sums, d_out, d_again, scratch);
+	assert_memory_equal(out + first, out_again + first, (rows * LD_OUT - first) * sizeof *out);
+	assert_memory_equal(d_qkv, d_again, n * sizeof *d_qkv);
+	for (size_t h = 0; h < HEADS; h++)
+		assert_memory_equal(sums + h * rows + a->first, sums_again + h * rows + a->first,
+		    (rows - a->first) * sizeof *sums);
+	free(out_again);
+	free(sums_again);
+	free(d_again);
+}
+
 static void
 check_attention_of(size_t prompt, size_t a, size_t b, size_t first, bool by_head, size_t window, float cap)
 {
@@ -741,7 +807,7 @@ check_attention_of(size_t prompt, size_t a, size_t b, size_t first, bool by_head
 	int32_t tokens[512] = { 0 };
 	struct dpo_example example = { tokens, prompt, 2, { tokens, tokens }, { a, b } };
 	struct dpo_attention attention = dpo_attention_of(&s, HEADS, kv, DIM, by_head);
-	float *qkv, *out, *sums, *d_out, *d_qkv;
+	float *qkv, *out, *sums, *d_out, *d_qkv, *scratch;
 	double *out_wanted, *d_wanted;
 
 	assert_int_equal(dpo_pack(&s, &example, 1, 512, NULL), DPO_OK);
@@ -750,6 +816,7 @@ check_attention_of(size_t prompt, size_t a, size_t b, size_t first, bool by_head
 	sums = noise(s.rows * HEADS);
 	d_out = noise(s.rows * LD_OUT);
 	d_qkv = noise(s.rows * LD);
+	scratch = noise(s.rows * dpo_attention_scratch(HEADS, kv, DIM));
 	out_wanted = dpo_alloc(s.rows * LD_OUT, sizeof *out_wanted);
 	d_wanted = dpo_alloc(s.rows * LD, sizeof *d_wanted);
 	assert_true(out_wanted && d_wanted);
@@ -763,9 +830,10 @@ check_attention_of(size_t prompt, size_t a, size_t b, size_t first, bool by_head
 	for (size_t i = 0; i < first * LD_OUT; i++)
 		d_out[i] = NAN;		/* not to be read */
 	dpo_attention_forward(threads, &attention, qkv, out, sums);
-	dpo_attention_backward(threads, &attention, qkv, out, sums, d_out, d_qkv);
+	dpo_attention_backward(threads, &attention, qkv, out, sums, d_out, d_qkv, scratch);
 	for (size_t i = first * LD_OUT; i < s.rows * LD_OUT; i++)
 		near((double)out[i], out_wanted[i], 1e-5);
+	check_attention_threads(&attention, qkv, out, sums, d_out, d_qkv, scratch);
 	for (size_t i = 0; i < s.rows * LD; i++)
 		near((double)d_qkv[i], d_wanted[i], 2e-5 * (1.0 + fabs(d_wanted[i])));
 	free(qkv);
@@ -773,6 +841,7 @@ check_attention_of(size_t prompt, size_t a, size_t b, size_t first, bool by_head
 	free(sums);
 	free(d_out);
 	free(d_qkv);
+	free(scratch);
 	free(out_wanted);
 	free(d_wanted);
 	dpo_sequence_free(&s);
@@ -986,6 +1055,7 @@ main(void)
 		cmocka_unit_test(test_rope),
 		cmocka_unit_test(test_rope_in_part),
 		cmocka_unit_test(test_rope_stretched),
+		cmocka_unit_test(test_strip),
 		cmocka_unit_test(test_attention),
 		cmocka_unit_test(test_attention_variants),
 		cmocka_unit_test(test_head),

@@ -1,0 +1,61 @@
+/*
+ * lanes - the maximum and the sum of whole vectors, for functions that are compiled for several sets of instructions. Layer 1;
+ * uses nothing.
+ *
+ * What the compiler makes of a reduction ends in a loop over the lanes, which is longer than a short row; this ends in a tree.
+ * n is a multiple of DPO_LANES.
+ */
+#ifndef DPO_LANES_H
+#define DPO_LANES_H
+
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+enum { DPO_LANES = 16 };
+
+typedef float dpo_lanes __attribute__((vector_size(4 * DPO_LANES)));
+typedef int32_t dpo_lanes_mask __attribute__((vector_size(4 * DPO_LANES)));
+
+/* The largest of x[n] and `least`. NaN are passed over. */
+__attribute__((always_inline)) static inline float
+dpo_lanes_max(const float *x, size_t n, float least)
+{
+	dpo_lanes best = least + (dpo_lanes){ 0 }, here;
+	dpo_lanes_mask more;
+	float each[DPO_LANES];
+
+	for (size_t i = 0; i < n; i += DPO_LANES) {
+		memcpy(&here, x + i, sizeof here);
+		more = here > best;
+		best = (dpo_lanes)(((dpo_lanes_mask)here & more) | ((dpo_lanes_mask)best & ~more));
+	}
+	memcpy(each, &best, sizeof each);
+#pragma GCC unroll 4
+	for (size_t half = DPO_LANES / 2; half > 0; half /= 2)
+#pragma GCC unroll 8
+		for (size_t i = 0; i < half; i++)
+			each[i] = each[i + half] > each[i] ? each[i + half] : each[i];
+	return each[0];
+}
+
+__attribute__((always_inline)) static inline float
+dpo_lanes_sum(const float *x, size_t n)
+{
+	dpo_lanes sum = { 0 }, here;
+	float each[DPO_LANES];
+
+	for (size_t i = 0; i < n; i += DPO_LANES) {
+		memcpy(&here, x + i, sizeof here);
+		sum += here;
+	}
+	memcpy(each, &sum, sizeof each);
+#pragma GCC unroll 4
+	for (size_t half = DPO_LANES / 2; half > 0; half /= 2)
+#pragma GCC unroll 8
+		for (size_t i = 0; i < half; i++)
+			each[i] += each[i + half];
+	return each[0];
+}
+
+#endif
