@@ -17,6 +17,12 @@ enum { DPO_LANES = 16 };
 typedef float dpo_lanes __attribute__((vector_size(4 * DPO_LANES)));
 typedef int32_t dpo_lanes_mask __attribute__((vector_size(4 * DPO_LANES)));
 
+__attribute__((always_inline)) static inline void
+dpo_lanes_load(dpo_lanes *v, const float *x)
+{
+	memcpy(v, x, sizeof *v);
+}
+
 /* The largest of x[n] and `least`. NaN are passed over. */
 __attribute__((always_inline)) static inline float
 dpo_lanes_max(const float *x, size_t n, float least)
@@ -26,7 +32,7 @@ dpo_lanes_max(const float *x, size_t n, float least)
 	float each[DPO_LANES];
 
 	for (size_t i = 0; i < n; i += DPO_LANES) {
-		memcpy(&here, x + i, sizeof here);
+		dpo_lanes_load(&here, x + i);
 		more = here > best;
 		best = (dpo_lanes)(((dpo_lanes_mask)here & more) | ((dpo_lanes_mask)best & ~more));
 	}
@@ -39,23 +45,31 @@ dpo_lanes_max(const float *x, size_t n, float least)
 	return each[0];
 }
 
+/* The sum of v's numbers. */
 __attribute__((always_inline)) static inline float
-dpo_lanes_sum(const float *x, size_t n)
+dpo_lanes_total(const dpo_lanes *v)
 {
-	dpo_lanes sum = { 0 }, here;
 	float each[DPO_LANES];
 
-	for (size_t i = 0; i < n; i += DPO_LANES) {
-		memcpy(&here, x + i, sizeof here);
-		sum += here;
-	}
-	memcpy(each, &sum, sizeof each);
+	memcpy(each, v, sizeof each);
 #pragma GCC unroll 4
 	for (size_t half = DPO_LANES / 2; half > 0; half /= 2)
 #pragma GCC unroll 8
 		for (size_t i = 0; i < half; i++)
 			each[i] += each[i + half];
 	return each[0];
+}
+
+__attribute__((always_inline)) static inline float
+dpo_lanes_sum(const float *x, size_t n)
+{
+	dpo_lanes sum = { 0 }, here;
+
+	for (size_t i = 0; i < n; i += DPO_LANES) {
+		dpo_lanes_load(&here, x + i);
+		sum += here;
+	}
+	return dpo_lanes_total(&sum);
 }
 
 #endif

@@ -39,6 +39,14 @@ normalize(float *y, const float *x, float mean, float rstd, const float *weight,
 		y[i] = (x[i] - mean) * rstd * (offset + weight[i]);
 }
 
+DPO_WIDE static void
+normalize_biased(float *y, const float *x, float mean, float rstd, const float *weight, const float *bias, size_t n)
+{
+#pragma omp simd
+	for (size_t i = 0; i < n; i++)
+		y[i] = (x[i] - mean) * rstd * weight[i] + bias[i];
+}
+
 static void
 forward_rows(void *context, size_t item)
 {
@@ -54,9 +62,10 @@ forward_rows(void *context, size_t item)
 		    n) / (double)n) : 0.0f;
 		rstd = (float)(1.0 / sqrt(dpo_vector_spread(x, mean,
 		    n) / (double)n + (double)norm->epsilon));
-		normalize(w->y + row * n, x, mean, rstd, norm->weight, offset_of(norm), n);
 		if (norm->kind == DPO_NORM_LAYER)
-			dpo_vector_add(w->y + row * n, norm->bias, n);
+			normalize_biased(w->y + row * n, x, mean, rstd, norm->weight, norm->bias, n);
+		else
+			normalize(w->y + row * n, x, mean, rstd, norm->weight, offset_of(norm), n);
 		w->new_stats[2 * row] = mean;
 		w->new_stats[2 * row + 1] = rstd;
 	}

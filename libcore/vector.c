@@ -13,7 +13,7 @@
 #endif
 #include <sleef.h>
 
-enum { RUN = 256, MOST_LANES = 16 };
+enum { RUN = 256, MOST_LANES = 16, AHEAD = 1024 };
 
 /* y = f(x) for n a multiple of MOST_LANES. */
 typedef void map(float *y, const float *x, size_t n);
@@ -214,10 +214,10 @@ dpo_vector_max(const float *x, size_t n)
 DPO_WIDE static float
 sum_run(const float *x, size_t n)
 {
-	float sum = 0.0f;
+	size_t whole = n - n % DPO_LANES;
+	float sum = dpo_lanes_sum(x, whole);
 
-#pragma omp simd reduction(+ : sum)
-	for (size_t i = 0; i < n; i++)
+	for (size_t i = whole; i < n; i++)
 		sum += x[i];
 	return sum;
 }
@@ -225,10 +225,17 @@ sum_run(const float *x, size_t n)
 DPO_WIDE static float
 dot_run(const float *x, const float *y, size_t n)
 {
-	float sum = 0.0f;
+	size_t whole = n - n % DPO_LANES;
+	dpo_lanes sums = { 0 }, here, other;
+	float sum;
 
-#pragma omp simd reduction(+ : sum)
-	for (size_t i = 0; i < n; i++)
+	for (size_t i = 0; i < whole; i += DPO_LANES) {
+		dpo_lanes_load(&here, x + i);
+		dpo_lanes_load(&other, y + i);
+		sums += here * other;
+	}
+	sum = dpo_lanes_total(&sums);
+	for (size_t i = whole; i < n; i++)
 		sum += x[i] * y[i];
 	return sum;
 }
@@ -236,10 +243,16 @@ dot_run(const float *x, const float *y, size_t n)
 DPO_WIDE static float
 spread_run(const float *x, float mean, size_t n)
 {
-	float sum = 0.0f;
+	size_t whole = n - n % DPO_LANES;
+	dpo_lanes sums = { 0 }, here;
+	float sum;
 
-#pragma omp simd reduction(+ : sum)
-	for (size_t i = 0; i < n; i++)
+	for (size_t i = 0; i < whole; i += DPO_LANES) {
+		dpo_lanes_load(&here, x + i);
+		sums += (here - mean) * (here - mean);
+	}
+	sum = dpo_lanes_total(&sums);
+	for (size_t i = whole; i < n; i++)
 		sum += (x[i] - mean) * (x[i] - mean);
 	return sum;
 }
@@ -280,21 +293,24 @@ dpo_vector_spread(const float *x, float mean, size_t n)
 	return sum;
 }
 
-DPO_WIDE static double
-squares(const float *x, size_t n)
-{
-	double sum = 0.0;
-
-#pragma omp simd reduction(+ : sum)
-	for (size_t i = 0; i < n; i++)
-		sum += (double)x[i] * (double)x[i];
-	return sum;
-}
-
-double
+/* Gradients come from memory: the next are asked for early, and the sums do not wait for each other. */
+DPO_WIDE double
 dpo_vector_squares(const float *x, size_t n)
 {
-	return squares(x, n);
+	size_t whole = n - n % DPO_LANES;
+	double sums[DPO_LANES] = { 0 }, sum = 0.0;
+
+	for (size_t i = 0; i < whole; i += DPO_LANES) {
+		__builtin_prefetch(x + i + AHEAD);
+#pragma omp simd
+		for (size_t lane = 0; lane < DPO_LANES; lane++)
+			sums[lane] += (double)x[i + lane] * (double)x[i + lane];
+	}
+	for (size_t lane = 0; lane < DPO_LANES; lane++)
+		sum += sums[lane];
+	for (size_t i = whole; i < n; i++)
+		sum += (double)x[i] * (double)x[i];
+	return sum;
 }
 
 DPO_WIDE static void
