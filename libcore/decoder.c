@@ -4,6 +4,7 @@
 #include "gemm.h"
 #include "layer.h"
 #include "mixed.h"
+#include "packs.h"
 #include "parallel.h"
 #include "rope.h"
 #include "vector.h"
@@ -16,6 +17,7 @@
 struct dpo_decoder {
 	const struct dpo_config *config;
 	struct dpo_places places;
+	struct dpo_packs packs;		/* in bf16 only */
 	bool train;
 	struct dpo_layers layers;	/* its memory is in the arena */
 	struct dpo_arena arena;
@@ -81,6 +83,7 @@ dpo_decoder_free(struct dpo_decoder *decoder)
 	if (!decoder)
 		return;
 	dpo_places_free(&decoder->places);
+	dpo_packs_free(&decoder->packs);
 	dpo_arena_free(&decoder->arena);
 	dpo_sequence_free(&decoder->rows);
 	free(decoder->rope);
@@ -91,6 +94,8 @@ dpo_decoder_free(struct dpo_decoder *decoder)
 void
 dpo_decoder_adapt(struct dpo_decoder *decoder, const struct dpo_lora *lora)
 {
+	decoder->places.lora = NULL;	/* another adapter may keep other weights of its own */
+	dpo_decoder_changed(decoder);
 	decoder->places.lora = lora;
 }
 
@@ -107,11 +112,17 @@ dpo_decoder_bf16(struct dpo_decoder *decoder, bool bf16)
 	decoder->layers.bf16 = bf16;
 }
 
+void
+dpo_decoder_changed(struct dpo_decoder *decoder)
+{
+	dpo_packs_stale(&decoder->packs, &decoder->places);
+}
+
 struct dpo_linear
 dpo_decoder_head(const struct dpo_decoder *decoder, const float *weights, float *gradients)
 {
 	struct dpo_place head = { .weight = decoder->places.head, .in = decoder->layers.hidden,
-	    .out = decoder->config->vocab_size };
+	    .out = decoder->config->vocab_size, .pack = decoder->places.head_pack };
 	struct dpo_linear linear = dpo_places_linear(&decoder->places, &head, weights, gradients);
 
 	linear.layout = DPO_LAYOUT_OUT_IN;
@@ -184,6 +195,8 @@ prepare(struct dpo_decoder *d, const struct dpo_sequence *s)
 {
 	enum dpo_arena_result result;
 
+	if (d->layers.bf16 && !d->packs.list && !dpo_packs_init(&d->packs, &d->places, d->train))
+		return false;
 	do {
 		carve(d, s);
 		result = dpo_arena_end(&d->arena);

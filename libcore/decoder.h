@@ -40,6 +40,8 @@ void dpo_decoder_dropout(struct dpo_decoder *decoder, const struct dpo_dropout_k
  * (linear.h), or not, as at first. Only where dpo_bf16_kernel names a kernel.
  */
 void dpo_decoder_bf16(struct dpo_decoder *decoder, bool bf16);
+/* What is trained has other numbers now: the packed copies that bf16 keeps (packs.h) are stale. */
+void dpo_decoder_changed(struct dpo_decoder *decoder);
 
 /*
  * The normed hidden states of the sequence's head rows: *h is [head_rows][hidden_size], the

@@ -66,7 +66,7 @@ as_linear(const struct dpo_head *head, const float *weight, float *d_weight)
 {
 	return (struct dpo_linear){ .in = head->hidden, .out = head->vocab,
 	    .layout = DPO_LAYOUT_OUT_IN, .dtype = head->dtype, .weight = weight, .d_weight = d_weight,
-	    .bf16 = head->bf16, .scratch = head->scratch };
+	    .bf16 = head->bf16, .pack = head->pack, .scratch = head->scratch };
 }
 
 static struct dpo_rows

@@ -36,7 +36,8 @@ struct dpo_head {
 	float *logits;			/* in the arena: kept rows, then a chunk if needed */
 	enum dpo_dtype dtype;		/* of the matrix; F32 after carving */
 	bool bf16;			/* products in bf16 (linear.h) */
-	float *scratch;			/* as of struct dpo_linear; NULL after carving */
+	struct dpo_linear_pack *pack;	/* these as of struct dpo_linear; NULL after carving */
+	float *scratch;
 };
 
 /*

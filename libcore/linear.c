@@ -7,11 +7,24 @@
 
 #include <string.h>
 
+/* The packed weight, the product's B; NULL if it is not kept. */
+static const struct dpo_bf16_packed *
+packed(int threads, struct dpo_linear_pack *pack, const struct dpo_product *product)
+{
+	if (!pack || !pack->data)
+		return NULL;
+	if (!pack->fresh)
+		pack->packed = dpo_mixed_pack(threads, product, pack->data);
+	pack->fresh = true;
+	return &pack->packed;
+}
+
+/* pack: of the weight, if that is the product's B; or NULL. */
 static void
-multiply(int threads, const struct dpo_linear *linear, const struct dpo_product *product)
+multiply(int threads, const struct dpo_linear *linear, struct dpo_linear_pack *pack, const struct dpo_product *product)
 {
 	if (linear->bf16)
-		dpo_mixed_product(threads, product, NULL);
+		dpo_mixed_product(threads, product, packed(threads, pack, product));
 	else
 		dpo_gemm(threads, product);
 }
@@ -22,7 +35,7 @@ dpo_linear_forward(int threads, const struct dpo_linear *linear, size_t rows, st
 {
 	bool out_in = linear->layout == DPO_LAYOUT_OUT_IN;
 
-	multiply(threads, linear, &(struct dpo_product){
+	multiply(threads, linear, linear->pack, &(struct dpo_product){
 	    .rows = rows, .columns = linear->out, .inner = linear->in,
 	    .a = { x.data, x.ld, false },
 	    .b = { linear->weight, out_in ? linear->in : linear->out, out_in },
@@ -37,7 +50,7 @@ dpo_linear_backward_input(int threads, const struct dpo_linear *linear, size_t r
 {
 	bool out_in = linear->layout == DPO_LAYOUT_OUT_IN;
 
-	multiply(threads, linear, &(struct dpo_product){
+	multiply(threads, linear, linear->pack ? &linear->pack[1] : NULL, &(struct dpo_product){
 	    .rows = rows, .columns = linear->in, .inner = linear->out,
 	    .a = { dy.data, dy.ld, false },
 	    .b = { linear->weight, out_in ? linear->in : linear->out, !out_in },
@@ -81,7 +94,7 @@ dpo_linear_backward_weight(int threads, const struct dpo_linear *linear, size_t 
 	struct column_sums sums = { rows, linear->out, dy, linear->d_bias };
 
 	if (linear->d_weight)
-		multiply(threads, linear, &(struct dpo_product){
+		multiply(threads, linear, NULL, &(struct dpo_product){
 		    .rows = out_in ? linear->out : linear->in,
 		    .columns = out_in ? linear->in : linear->out, .inner = rows,
 		    .a = left, .b = right, .scratch = linear->scratch,

@@ -1,6 +1,6 @@
 /*
  * linear - the linear map of both weight layouts, forward and backward. Layer 5; uses dtype, family,
- * gemm, mixed, parallel, vector.
+ * gemm, bf16, mixed, parallel, vector.
  *
  *	y = x W^T + b, W (out,in) as Linear stores it; y = x W + b,
 	W (in,out) as GPT-2's Conv1D stores it.
@@ -13,8 +13,19 @@
 #ifndef DPO_LINEAR_H
 #define DPO_LINEAR_H
 
+#include "bf16.h"
 #include "dtype.h"
 #include "family.h"
+
+/*
+ * Room for the weight packed for products in bf16, forward [0] and for the input's gradient [1], which saves packing it for
+ * every example: filled when first needed. Whoever changes the weight says so by fresh = false.
+ */
+struct dpo_linear_pack {
+	uint16_t *data;		/* dpo_mixed_packed_size numbers; NULL: not kept packed */
+	struct dpo_bf16_packed packed;
+	bool fresh;
+};
 
 struct dpo_linear {
 	size_t in, out;
@@ -25,6 +36,7 @@ struct dpo_linear {
 	float *d_weight;	/* gradients, added to; NULL for what is not trained or not there */
 	float *d_bias;
 	bool bf16;		/* only where dpo_bf16_kernel names a kernel */
+	struct dpo_linear_pack *pack;	/* [2], or NULL */
 	float *scratch;		/* dpo_gemm_scratch floats, unused with F32; or DPO_MIXED_SCRATCH */
 };
 

@@ -151,13 +151,19 @@ multiply(int threads, struct work *w, const struct side *shared, const struct si
 		}
 }
 
+static struct side
+right_of(const struct dpo_product *p)
+{
+	return (struct side){ .raw = { p->b.data, p->b_dtype, p->b.ld, !p->b.transposed, p->columns, p->inner },
+	    .pack = dpo_bf16_pack_b };
+}
+
 void
 dpo_mixed_product(int threads, const struct dpo_product *p, const struct dpo_bf16_packed *b)
 {
 	struct side left = { .raw = { p->a.data, DPO_DTYPE_F32, p->a.ld, p->a.transposed, p->rows, p->inner },
 	    .pack = dpo_bf16_pack_a };
-	struct side right = { .raw = { p->b.data, p->b_dtype, p->b.ld, !p->b.transposed, p->columns, p->inner },
-	    .pack = dpo_bf16_pack_b };
+	struct side right = right_of(p);
 	struct work w = { .product = p, .a_is_shared = p->rows <= p->columns, .to = (uint16_t *)(void *)p->scratch };
 
 	if (p->rows == 0 || p->columns == 0)
@@ -181,9 +187,9 @@ dpo_mixed_packed_size(size_t columns, size_t inner)
 }
 
 struct dpo_bf16_packed
-dpo_mixed_pack(int threads, const struct dpo_bf16_side *b, uint16_t *to)
+dpo_mixed_pack(int threads, const struct dpo_product *product, uint16_t *to)
 {
-	struct side side = { .raw = *b, .pack = dpo_bf16_pack_b };
+	struct side side = right_of(product);
 
 	pack_all(threads, &side, to);
 	return side.packed;

@@ -21,8 +21,8 @@
  */
 void dpo_mixed_product(int threads, const struct dpo_product *product, const struct dpo_bf16_packed *b);
 
-/* uint16_t numbers of a packed B, SIZE_MAX if they overflow; and B packed to `to`, 64 byte aligned. */
+/* uint16_t numbers of a packed B, SIZE_MAX if they overflow; and the product's B packed to `to`, 64 byte aligned. */
 size_t dpo_mixed_packed_size(size_t columns, size_t inner);
-struct dpo_bf16_packed dpo_mixed_pack(int threads, const struct dpo_bf16_side *b, uint16_t *to);
+struct dpo_bf16_packed dpo_mixed_pack(int threads, const struct dpo_product *product, uint16_t *to);
 
 #endif

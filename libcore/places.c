@@ -203,7 +203,7 @@ dpo_places_linear(const struct dpo_places *places, const struct dpo_place *place
 	struct dpo_home bias = dpo_places_home(places, place->bias, weights, gradients);
 
 	return (struct dpo_linear){ .in = place->in, .out = place->out,
-	    .layout = places->config->family->layout, .dtype = weight.dtype,
+	    .layout = places->config->family->layout, .dtype = weight.dtype, .pack = place->pack,
 	    .weight = weight.data, .bias = bias.data, .d_weight = weight.gradients, .d_bias = bias.gradients };
 }
 

@@ -18,6 +18,7 @@
 struct dpo_place {
 	const struct dpo_tensor *weight, *bias;
 	size_t in, out;			/* of a linear map; of a norm both are its width */
+	struct dpo_linear_pack *pack;	/* of a linear map (packs.h), or NULL */
 };
 
 struct dpo_layer_places {
@@ -36,6 +37,7 @@ struct dpo_places {
 	size_t n_qkv, n_up;
 	const struct dpo_tensor *tokens, *positions;	/* embeddings */
 	const struct dpo_tensor *head;	/* `tokens` when tied */
+	struct dpo_linear_pack *head_pack;
 	struct dpo_place norm;		/* the last */
 	struct dpo_layer_places *layers;	/* owned */
 };

@@ -115,6 +115,7 @@ dpo_reference_sync(struct dpo_reference *reference, uint64_t step)
 	for (size_t k = 0; k < 2; k++)
 		forget(&reference->kept[k]);
 	reference->moved = true;
+	dpo_scorer_changed(reference->scorer);
 }
 
 /* ------------------------------------------------------------------ log-probs of a row */

@@ -78,6 +78,12 @@ dpo_scorer_bf16(struct dpo_scorer *scorer, bool bf16)
 }
 
 void
+dpo_scorer_changed(struct dpo_scorer *scorer)
+{
+	dpo_decoder_changed(scorer->decoder);
+}
+
+void
 dpo_scorer_dropout(struct dpo_scorer *scorer, const struct dpo_dropout_key *key)
 {
 	dpo_decoder_dropout(scorer->decoder, key);
@@ -94,6 +100,7 @@ carve(struct dpo_scorer *s)
 	    (float)s->config->logit_cap, DPO_HEAD_CHUNK, s->train ? DPO_HEAD_KEPT : 0, &s->arena);
 	s->head.dtype = linear.dtype;
 	s->head.bf16 = linear.bf16;
+	s->head.pack = linear.pack;
 	if (linear.bf16)
 		s->head.scratch = dpo_arena_take(&s->arena, DPO_MIXED_SCRATCH, 1);
 	else if (linear.dtype != DPO_DTYPE_F32)

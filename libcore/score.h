@@ -56,6 +56,8 @@ void dpo_scorer_adapt(struct dpo_scorer *scorer, const struct dpo_lora *lora);
  * a kernel.
  */
 void dpo_scorer_bf16(struct dpo_scorer *scorer, bool bf16);
+/* What is trained has other numbers now: what bf16 keeps of them is to be made anew. */
+void dpo_scorer_changed(struct dpo_scorer *scorer);
 /* Whether the adapter's dropout is at work (NULL: no, as at first), and the key of the example to come. */
 void dpo_scorer_dropout(struct dpo_scorer *scorer, const struct dpo_dropout_key *key);
 

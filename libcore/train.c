@@ -306,6 +306,7 @@ update(struct dpo_train *train, struct batch *batch, struct dpo_error *err)
 	train->done++;
 	dpo_optim_step(&train->optim, train->trained.block, train->gradients[0], train->done, lr,
 	    dpo_optim_clip(norm, recipe->max_grad_norm));
+	dpo_scorer_changed(train->scorer);
 	if (train->reference)
 		dpo_reference_sync(train->reference, train->done);
 	dpo_metrics_mean(&batch->metrics, &recipe->objective, &values);

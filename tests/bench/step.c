@@ -395,6 +395,7 @@ take_step(void *data)
 	keep_least(&s->norm, machine_wall() - start);
 	start = machine_wall();
 	dpo_optim_step(&s->optim, b->weights, b->gradients, ++s->t, 1e-7, dpo_optim_clip(norm, 1.0));
+	dpo_scorer_changed(s->scorer);
 	keep_least(&s->update, machine_wall() - start);
 }
 

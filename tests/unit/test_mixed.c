@@ -136,7 +136,6 @@ check_company(void)
 	float *a = noise(ROWS * INNER), *b = noise(INNER * COLUMNS), *all = noise(ROWS * COLUMNS), *part = noise(FEW * FEW);
 	float *scratch = noise(DPO_MIXED_SCRATCH);
 	uint16_t *packed = dpo_alloc_aligned(dpo_mixed_packed_size(COLUMNS, INNER), sizeof *packed);
-	struct dpo_bf16_side side = { b, DPO_DTYPE_F32, COLUMNS, true, COLUMNS, INNER };
 	struct dpo_product p = { .rows = ROWS, .columns = COLUMNS, .inner = INNER, .a = { a, INNER, false },
 	    .b = { b, COLUMNS, false }, .c = all, .ldc = COLUMNS, .scratch = scratch }, few = p;
 	struct dpo_bf16_packed whole;
@@ -151,7 +150,7 @@ check_company(void)
 	for (size_t i = 0; i < FEW; i++)
 		assert_memory_equal(part + i * FEW, all + (OFF + i) * COLUMNS + OFF, FEW * sizeof *part);
 
-	whole = dpo_mixed_pack(2, &side, packed);
+	whole = dpo_mixed_pack(2, &p, packed);
 	p.c = noise(ROWS * COLUMNS);
 	dpo_mixed_product(2, &p, &whole);
 	assert_memory_equal(p.c, all, ROWS * COLUMNS * sizeof *all);
