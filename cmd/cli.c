@@ -8,6 +8,7 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -22,12 +23,15 @@ static struct {
 	size_t n_inputs;
 	char **models;			/* paths found; kept until exit */
 	size_t n_models;
+	struct mapped { uintptr_t begin, end; char *line; size_t length; } *maps;	/* kept until exit */
+	size_t n_maps;
 } state;
 
 /* Names of unfinished files, for the handler: fixed memory, set before the pointer's flag. */
 static char guarded[2][4200];
 static volatile sig_atomic_t is_guarded[2];
 static volatile sig_atomic_t deferred, noted;
+static atomic_flag told = ATOMIC_FLAG_INIT;
 
 /*
  * libgomp's threads spin while they wait, unless the environment says otherwise before the library starts: two of our
@@ -207,6 +211,22 @@ cli_model(const char *name)
 	return path;
 }
 
+void
+cli_mapped(const char *path, const void *data, size_t bytes)
+{
+	static const char fact[] = "became shorter while it was read";
+	size_t room = strlen(state.program->name) + strlen(path) + sizeof fact + 5;
+	struct mapped *maps = realloc(state.maps, (state.n_maps + 1) * sizeof *maps);
+	char *line = malloc(room);
+
+	if (maps)
+		state.maps = maps;
+	if (!maps || !line)
+		cli_out_of_memory();
+	maps[state.n_maps++] = (struct mapped){ (uintptr_t)data, (uintptr_t)data + bytes, line,
+		(size_t)snprintf(line, room, "%s: %s: %s\n", state.program->name, path, fact) };
+}
+
 int
 cli_input(const char *path)
 {
@@ -346,6 +366,24 @@ on_signal(int number)
 	raise(number);
 }
 
+/* A read beyond the end of a mapped file; its line was made ready by cli_mapped. */
+static void
+on_bus_error(int number, siginfo_t *info, void *context)
+{
+	uintptr_t at = (uintptr_t)info->si_addr;
+
+	(void)context;
+	for (size_t i = 0; i < state.n_maps; i++)
+		if (at >= state.maps[i].begin && at < state.maps[i].end) {
+			while (atomic_flag_test_and_set(&told))	/* by another thread */
+				pause();
+			remove_unfinished();
+			(void)!write(STDERR_FILENO, state.maps[i].line, state.maps[i].length);
+			_exit(1);
+		}
+	signal(number, SIG_DFL);	/* and the same again, to die of it */
+}
+
 void
 cli_signals_defer(void)
 {
@@ -380,7 +418,7 @@ void
 cli_start(const struct cli_program *program)
 {
 	static const int numbers[] = { SIGINT, SIGTERM, SIGHUP, SIGXCPU };
-	struct sigaction action = { .sa_handler = on_signal }, before;
+	struct sigaction action = { .sa_handler = on_signal }, bus = { .sa_sigaction = on_bus_error, .sa_flags = SA_SIGINFO }, before;
 
 	state.program = program;
 	occupy_standard_descriptors();
@@ -388,6 +426,8 @@ cli_start(const struct cli_program *program)
 	for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++)
 		if (sigaction(numbers[i], NULL, &before) == 0 && before.sa_handler != SIG_IGN)
 			sigaction(numbers[i], &action, NULL);
+	sigemptyset(&bus.sa_mask);
+	sigaction(SIGBUS, &bus, NULL);
 }
 
 void

@@ -127,6 +127,8 @@ int cli_input(const char *path);
 const char *cli_model(const char *name);
 /* Remember a further file that is read (a model), so that -o may not name it. A path that does not exist is ignored. */
 void cli_reads(const char *path);
+/* Remember a file that is mapped into memory: if it becomes shorter while it is read, the program says so and exits 1. */
+void cli_mapped(const char *path, const void *data, size_t bytes);
 /* Whether path is one of the inputs so far: for a second output, which -o does not cover. */
 bool cli_is_input(const char *path);
 /*

@@ -13,6 +13,7 @@
 #include "export.h"
 #include "exportgguf.h"
 #include "merge.h"
+#include "policy.h"
 
 #include <signal.h>
 #include <stdlib.h>
@@ -226,16 +227,16 @@ open_model(struct dpo_model *model, const struct options *options, const char *p
 		cli_check(dpo_adapter_open_alone(model, policy, &err), &err);
 		return;
 	}
-	policy = cli_model(policy);
-	check_outputs(options, policy);
-	cli_check((options->adapter && !options->merge ? dpo_model_open_frozen : dpo_model_open)(model, policy, threads, &err),
-	    &err);
-	if (!options->adapter)
+	check_outputs(options, cli_model(policy));
+	if (options->adapter && !options->merge) {
+		policy_open(model, policy, options->adapter, threads);
+		return;
+	}
+	cli_check(dpo_model_open(model, cli_model(policy), threads, &err), &err);
+	if (!options->merge)
 		return;
 	cli_reads(options->adapter);
 	cli_check(dpo_adapter_open(model, options->adapter, &err), &err);
-	if (!options->merge)
-		return;
 	if (dpo_merge(model, &check, threads, &err) != DPO_OK)
 		cli_fail_at(&err, options->adapter);
 	cli_note("merged: log-probs of %zu tokens are within %.2g nats of the adapter's", check.tokens, check.worst);

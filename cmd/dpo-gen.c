@@ -103,7 +103,7 @@ open_reference(struct job *job, const struct options *options)
 {
 	struct dpo_error err;
 
-	cli_check(dpo_model_open_frozen(&job->reference, cli_model(options->reference), (int)options->common.threads, &err), &err);
+	policy_open(&job->reference, options->reference, NULL, (int)options->common.threads);
 	if (strcmp(job->reference.tokenizer_id, job->model.tokenizer_id) != 0) {
 		(void)dpo_fail(&err, DPO_MISMATCH, "its tokenizer is %.16s, the policy's %.16s", job->reference.tokenizer_id,
 		    job->model.tokenizer_id);

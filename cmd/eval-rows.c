@@ -144,7 +144,7 @@ open_scorer(struct dpo_scorer **scorer, struct dpo_model *model, const char *pat
 {
 	struct dpo_error err;
 
-	cli_check(dpo_model_open_frozen(model, cli_model(path), threads, &err), &err);
+	policy_open(model, path, NULL, threads);
 	if (strcmp(model->tokenizer_id, job->model.tokenizer_id) != 0 ||
 	    model->config.vocab_size != job->model.config.vocab_size) {
 		(void)dpo_fail(&err, DPO_MISMATCH, "its tokenizer is not the policy's");

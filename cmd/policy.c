@@ -15,6 +15,8 @@ policy_open(struct dpo_model *model, const char *name, const char *adapter, int 
 	struct dpo_error err;
 
 	cli_check(dpo_model_open_frozen(model, cli_model(name), threads, &err), &err);
+	for (size_t i = 0; i < model->maps.count; i++)
+		cli_mapped(model->maps.list[i].path, model->maps.list[i].data, model->maps.list[i].bytes);
 	if (!adapter)
 		return;
 	cli_reads(adapter);

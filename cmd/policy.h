@@ -7,7 +7,10 @@
 
 #include "model.h"
 
-/* Open the model (dpo_model_open_frozen), and its adapter unless that is NULL. Both are remembered for cli_output. */
+/*
+ * Open the model (dpo_model_open_frozen), and its adapter unless that is NULL. Both are remembered for cli_output, and files
+ * that the model lies in for the message if one becomes shorter.
+ */
 void policy_open(struct dpo_model *model, const char *name, const char *adapter, int threads);
 
 /* What --dtype says; exits where this processor cannot. */

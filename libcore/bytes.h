@@ -6,9 +6,17 @@
 #ifndef DPO_BYTES_H
 #define DPO_BYTES_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <string.h>
+
+/* Whether the host's byte order is that of files. */
+static inline bool
+dpo_bytes_little_endian(void)
+{
+	return __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__;
+}
 
 static inline uint32_t
 dpo_bytes_load32(const uint8_t *p)

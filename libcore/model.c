@@ -54,7 +54,7 @@ no_stages(struct dpo_model *model, struct dpo_error *err)
 /* ------------------------------------------------------------------ a directory */
 
 static enum dpo_status
-open_directory(struct dpo_model *model, const char *path, bool keep, int threads, struct dpo_error *err)
+open_directory(struct dpo_model *model, const char *path, struct dpo_maps *maps, int threads, struct dpo_error *err)
 {
 	char *place = dpo_file_join(path, "config.json");
 	enum dpo_status status;
@@ -65,7 +65,7 @@ open_directory(struct dpo_model *model, const char *path, bool keep, int threads
 	    (status = configure_from_files(model, place, err)) == DPO_OK &&
 	    (status = no_stages(model, err)) == DPO_OK)
 		status = dpo_weights_read(&model->weights, model->id, &model->config,
-		    &model->params, path, keep, threads, err);
+		    &model->params, path, maps, threads, err);
 	free(place);
 	return status;
 }
@@ -105,7 +105,7 @@ open_stream(struct dpo_model *model, const char *path, int threads, struct dpo_e
 /* ------------------------------------------------------------------ opening */
 
 static enum dpo_status
-open_any(struct dpo_model *model, const char *path, bool keep, int threads, struct dpo_error *err)
+open_any(struct dpo_model *model, const char *path, bool frozen, int threads, struct dpo_error *err)
 {
 	enum dpo_status status;
 	struct stat about;
@@ -114,7 +114,7 @@ open_any(struct dpo_model *model, const char *path, bool keep, int threads, stru
 	if (strcmp(path, "-") != 0 && stat(path, &about) != 0)
 		return dpo_fail_errno(err, "%s", path);
 	if (strcmp(path, "-") != 0 && S_ISDIR(about.st_mode))
-		status = open_directory(model, path, keep, threads, err);
+		status = open_directory(model, path, frozen ? &model->maps : NULL, threads, err);
 	else
 		status = open_stream(model, path, threads, err);
 	if (status != DPO_OK)
@@ -157,6 +157,7 @@ dpo_model_free(struct dpo_model *model)
 	dpo_lora_free(model->lora);
 	free(model->lora);
 	free(model->weights);
+	dpo_maps_free(&model->maps);
 	dpo_params_free(&model->params);
 	dpo_files_free(&model->files);
 	cJSON_Delete(model->stages);

@@ -1,9 +1,10 @@
 /*
  * model - any MODEL opened: a Hugging Face directory or a model stream. Layer 9; uses error, size,
- * file, files, content, header, stream, config, params, lora, weights, tensors.
+ * file, files, content, header, stream, config, params, lora, maps, weights,
+ * tensors.
  *
  * After opening, all weights are in one block, in the order of the table params.h makes for the
- * configuration: as float, or, of a model that is only read, matrices as they are stored.
+ * configuration, as float. Of a model that is only read matrices are as they are stored, and what can stay in its file does.
  */
 #ifndef DPO_MODEL_H
 #define DPO_MODEL_H
@@ -14,12 +15,14 @@
 #include "files.h"
 #include "header.h"
 #include "lora.h"
+#include "maps.h"
 #include "params.h"
 
 struct dpo_model {
 	struct dpo_config config;
 	struct dpo_params params;	/* names, shapes and offsets of every tensor in `weights` */
 	float *weights;			/* owned; params.total floats, 64 byte aligned */
+	struct dpo_maps maps;		/* owned; files that tensors lie in (params.h); of dpo_model_open_frozen alone */
 	struct dpo_lora *lora;		/* owned; an adapter (adapter.h), or NULL: none */
 	struct dpo_files files;
 	cJSON *stages;			/* owned; the stream's chain, for a directory [] */
@@ -46,7 +49,8 @@ enum dpo_status dpo_model_open(struct dpo_model *model, const char *path, int th
 
 /*
  * As dpo_model_open, for a model that is only read: matrices in F16 or BF16 stay so in memory (params tells which), and
- * log-probs are the same bits. Not for training all weights, writing or identifying.
+ * log-probs are the same bits; what is stored as it is needed is mapped, so that programs share it. A file that becomes
+ * shorter while the model is in use is SIGBUS (maps.h). Not for training all weights, writing or identifying.
  */
 enum dpo_status dpo_model_open_frozen(struct dpo_model *model, const char *path, int threads,
 	struct dpo_error *err) DPO_MUST_CHECK;

@@ -23,6 +23,8 @@ place(struct dpo_params *params, struct dpo_tensor *tensor)
 	size_t room = tensor->dtype == DPO_DTYPE_F32 ? tensor->count : tensor->count / 2 + tensor->count % 2;
 
 	tensor->offset = params->total;
+	if (tensor->mapped)
+		return true;
 	return dpo_size_add(room, ALIGN - 1, &room) &&
 	    dpo_size_add(params->total, room / ALIGN * ALIGN, &params->total);
 }
@@ -164,6 +166,12 @@ dpo_params_init(struct dpo_params *params, const struct dpo_config *config, stru
 	dpo_params_free(params);
 	return b.failed == DPO_NOMEM ? dpo_fail_memory(err) : dpo_fail(err, DPO_LIMIT,
 	    "the model has too many parameters");
+}
+
+const float *
+dpo_params_data(const struct dpo_tensor *tensor, const float *block)
+{
+	return tensor->mapped ? tensor->mapped : block + tensor->offset;
 }
 
 const struct dpo_tensor *

@@ -4,7 +4,8 @@
  * One table drives loading, allocation, checkpoints, export, weight decay, initialisation, the
  * gradient check and the parameter count. Tensor data lie in one block of `total` floats, each
  * tensor at its offset, in table order, names as in the model's safetensors file. In a block that
- * is only read a matrix may lie as F16 or BF16, in half the room; what is trained is all float.
+ * is only read a matrix may lie as F16 or BF16, in half the room, and a tensor may lie elsewhere; what is trained is all
+ * float, in the block.
  */
 #ifndef DPO_PARAMS_H
 #define DPO_PARAMS_H
@@ -23,7 +24,8 @@ struct dpo_tensor {
 	size_t rank;
 	size_t count;		/* elements */
 	size_t offset;		/* floats from the start of the block; a multiple of 16 */
-	enum dpo_dtype dtype;	/* as it lies in the block */
+	const void *mapped;	/* borrowed; where it lies instead, in a file that is mapped (weights.h); NULL: in the block */
+	enum dpo_dtype dtype;	/* as it lies there */
 	enum dpo_init init;
 	bool decay;		/* weight decay applies: not to biases and norm weights */
 	bool linear;		/* the matrix of a linear map of a layer, which an adapter can be for */
@@ -58,6 +60,8 @@ struct dpo_widths {
 };
 struct dpo_widths dpo_params_widths(const struct dpo_config *config);
 
+/* Where the tensor's numbers lie, of its dtype. */
+const float *dpo_params_data(const struct dpo_tensor *tensor, const float *block);
 /* The tensor of that name, or NULL. */
 const struct dpo_tensor *dpo_params_find(const struct dpo_params *params, const char *name);
 void dpo_params_free(struct dpo_params *params);

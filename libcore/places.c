@@ -140,7 +140,7 @@ dpo_places_home(const struct dpo_places *places, const struct dpo_tensor *tensor
 	if (saved)
 		return (struct dpo_home){ places->lora->block + saved->offset, DPO_DTYPE_F32,
 		    gradients ? gradients + saved->offset : NULL };
-	return (struct dpo_home){ weights + tensor->offset, tensor->dtype,
+	return (struct dpo_home){ dpo_params_data(tensor, weights), tensor->dtype,
 	    gradients && !places->lora ? gradients + tensor->offset : NULL };
 }
 

@@ -1,6 +1,7 @@
 #include "weights.h"
 
 #include "bytes.h"
+#include "hashes.h"
 #include "identity.h"
 #include "parallel.h"
 #include "safetensors.h"
@@ -11,9 +12,12 @@
 #include <string.h>
 
 /* ------------------------------------------------------------------ leaves
- * The work of reading and hashing is one list of leaves over all tensors; a leaf writes its hash,
- * its status and its part of the block, nothing else.
+ * The work of reading and hashing is one list of leaves over all tensors, taken in groups whose hashes go side by side
+ * (hashes.h). A leaf is read in pieces, which stay in the cache: each is hashed, looked at for numbers that are none, and
+ * put into its part of the block.
  */
+enum { LANES = DPO_HASHES_LANES, PIECE = 1 << 16 };
+
 struct leaf {
 	size_t tensor;		/* index into params */
 	size_t offset;		/* bytes from the start of the tensor as stored */
@@ -27,14 +31,25 @@ struct work {
 	const struct dpo_safetensors *set;	/* NULL: the floats in memory are hashed */
 	const struct dpo_safetensors_entry **entries;	/* one a tensor; NULL with set */
 	float *block;				/* written if there is a set */
-	struct leaf *leaves;
+	struct leaf *leaves;			/* in the order of the tensors */
 	size_t count, capacity;
+	struct leaf **order;			/* the long ones first: a group's are of one length, mostly */
 };
 
 static size_t
 stored_bytes(const struct work *work, size_t tensor)
 {
 	return work->set ? work->entries[tensor]->bytes : 4 * work->params->list[tensor].count;
+}
+
+static int
+longer_first(const void *a, const void *b)
+{
+	const struct leaf *x = *(struct leaf *const *)a, *y = *(struct leaf *const *)b;
+
+	if (x->bytes != y->bytes)
+		return x->bytes > y->bytes ? -1 : 1;
+	return x < y ? -1 : x > y;
 }
 
 static bool
@@ -59,16 +74,52 @@ plan(struct work *work)
 			    .bytes = n };
 		}
 	}
+	if (!(work->order = dpo_alloc(work->count, sizeof(struct leaf *))))
+		return false;
+	for (size_t i = 0; i < work->count; i++)
+		work->order[i] = &work->leaves[i];
+	qsort(work->order, work->count, sizeof *work->order, longer_first);
 	return true;
 }
 
+enum { RUN = 256 };
+
+/* Whether the exponent, given by its bits, is all ones in any of the numbers: infinity, or none at all. */
 static bool
-all_finite(const float *x, size_t n)
+any_word(const uint32_t words[RUN], uint32_t exponent)
 {
-	for (size_t i = 0; i < n; i++)
-		if (!isfinite(x[i]))
-			return false;
-	return true;
+	uint32_t any = 0;
+
+	for (size_t i = 0; i < RUN; i++)
+		any |= (words[i] & exponent) == exponent;
+	return any;
+}
+
+static bool
+any_half(const uint16_t halves[RUN], uint16_t exponent)
+{
+	uint16_t any = 0;
+
+	for (size_t i = 0; i < RUN; i++)
+		any |= (halves[i] & exponent) == exponent;
+	return any;
+}
+
+static bool
+all_finite(const uint8_t *stored, size_t n, enum dpo_dtype dtype)
+{
+	union { uint32_t words[RUN]; uint16_t halves[RUN]; } run = { { 0 } };
+	size_t each = dpo_dtype_size(dtype);
+	bool bad = false;
+
+	/* What an earlier run left behind a short one was finite. */
+	for (size_t i = 0, some; i < n && !bad; i += some) {
+		some = n - i < RUN ? n - i : RUN;
+		dpo_bytes_swap_copy(&run, stored + i * each, some, each);
+		bad = dtype == DPO_DTYPE_F32 ? any_word(run.words, 0x7f800000) :
+		    any_half(run.halves, dtype == DPO_DTYPE_BF16 ? 0x7f80 : 0x7c00);
+	}
+	return !bad;
 }
 
 /* The file an entry lies in, for messages. */
@@ -78,83 +129,119 @@ file_of(const struct dpo_safetensors *set, const struct dpo_safetensors_entry *e
 	return set->shards[entry->shard].path;
 }
 
-/* n stored numbers into the block from element `first` of a tensor on; false if one is not finite. */
-static bool
+/* n stored numbers into the block, from element `first` of a tensor on. */
+static void
 store(float *block, const struct dpo_tensor *tensor, size_t first, const uint8_t *stored, size_t n, enum dpo_dtype dtype)
 {
-	enum { RUN = 1024 };
-	float run[RUN], *to = block + tensor->offset;
-	bool finite = true;
+	float *to = block + tensor->offset;
 
-	if (tensor->dtype == DPO_DTYPE_F32) {
+	if (tensor->dtype == DPO_DTYPE_F32)
 		dpo_dtype_to_float(to + first, stored, n, dtype);
-		return all_finite(to + first, n);
-	}
-	dpo_bytes_swap_copy((uint16_t *)(void *)to + first, stored, n, 2);
-	for (size_t i = 0, some; i < n; i += some) {
-		some = n - i < RUN ? n - i : RUN;
-		dpo_dtype_to_float(run, stored + 2 * i, some, dtype);
-		finite = all_finite(run, some) && finite;
-	}
-	return finite;
+	else
+		dpo_bytes_swap_copy((uint16_t *)(void *)to + first, stored, n, 2);
 }
 
-/* Read, hash and convert one leaf; stored holds its bytes. */
+/* n bytes of a leaf from `at` on, as they are or would be stored, into `stored`; and into the block what belongs there. */
 static enum dpo_status
-read_leaf(const struct work *work, struct leaf *leaf, uint8_t *stored, struct dpo_error *err)
+take(const struct work *work, const struct leaf *leaf, size_t at, uint8_t *stored, size_t n, struct dpo_error *err)
 {
 	const struct dpo_tensor *tensor = &work->params->list[leaf->tensor];
-	const struct dpo_safetensors_entry *entry = work->entries[leaf->tensor];
-	size_t each = dpo_dtype_size(entry->dtype);
-	enum dpo_status status = dpo_safetensors_read(work->set, entry, leaf->offset, stored,
-	    leaf->bytes, err);
+	const struct dpo_safetensors_entry *entry;
+	enum dpo_status status;
+	size_t each;
 
-	if (status != DPO_OK)
+	if (!work->set) {
+		dpo_bytes_swap_copy(stored, work->block + tensor->offset + (leaf->offset + at) / 4, n / 4, 4);
+		return DPO_OK;
+	}
+	entry = work->entries[leaf->tensor];
+	each = dpo_dtype_size(entry->dtype);
+	if ((status = dpo_safetensors_read(work->set, entry, leaf->offset + at, stored, n, err)) != DPO_OK)
 		return status;
-	dpo_hash(leaf->hash, stored, leaf->bytes);
-	return store(work->block, tensor, leaf->offset / each, stored, leaf->bytes / each, entry->dtype) ? DPO_OK :
-	    dpo_fail(err, DPO_NONFINITE, "%s: tensor \"%s\" holds a NaN or infinity",
-	    file_of(work->set, entry), tensor->name);
+	if (!all_finite(stored, n / each, entry->dtype))
+		return dpo_fail(err, DPO_NONFINITE, "%s: tensor \"%s\" holds a NaN or infinity", file_of(work->set, entry),
+		    tensor->name);
+	if (!tensor->mapped)
+		store(work->block, tensor, (leaf->offset + at) / each, stored, n / each, entry->dtype);
+	return DPO_OK;
 }
 
-static enum dpo_status
-do_leaf(const struct work *work, struct leaf *leaf, struct dpo_error *err)
+static size_t
+piece(const struct leaf *leaf, size_t at)
 {
-	uint8_t *stored = malloc(leaf->bytes);
-	const float *from;
+	return leaf->bytes < at ? 0 : leaf->bytes - at < PIECE ? leaf->bytes - at : PIECE;
+}
 
-	if (!stored) {
-		leaf->status = dpo_fail_memory(err);
-	} else if (work->set) {
-		leaf->status = read_leaf(work, leaf, stored, err);
-	} else {
-		from = work->block + work->params->list[leaf->tensor].offset + leaf->offset / 4;
-		dpo_bytes_swap_copy(stored, from, leaf->bytes / 4, 4);
-		dpo_hash(leaf->hash, stored, leaf->bytes);
-		leaf->status = DPO_OK;
+/* Read and hash up to LANES leaves; stored has room for a piece of each. A leaf that fails has a status, and no hash. */
+static void
+take_group(const struct work *work, struct leaf *const *leaves, size_t n, uint8_t *stored)
+{
+	struct dpo_hashes hashes;
+	const uint8_t *runs[LANES] = { 0 };
+	uint8_t *hash[LANES] = { 0 };
+	size_t bytes[LANES] = { 0 };
+
+	for (size_t i = 0; i < n; i++) {
+		runs[i] = stored + i * PIECE;
+		hash[i] = leaves[i]->hash;
+		bytes[i] = leaves[i]->bytes;
 	}
-	free(stored);
-	return leaf->status;
+	dpo_hashes_begin(&hashes, bytes);
+	for (size_t at = 0; at < leaves[0]->bytes; at += PIECE) {
+		for (size_t i = 0; i < n; i++)
+			if (piece(leaves[i], at) && leaves[i]->status == DPO_OK)
+				leaves[i]->status = take(work, leaves[i], at, stored + i * PIECE, piece(leaves[i], at), NULL);
+		dpo_hashes_add(&hashes, runs, PIECE);
+	}
+	dpo_hashes_end(&hashes, hash);
 }
 
 static void
-leaf_item(void *context, size_t item)
+group_item(void *context, size_t item)
 {
 	struct work *work = context;
+	size_t first = item * LANES, n = work->count - first < LANES ? work->count - first : LANES;
+	uint8_t *stored = dpo_alloc(LANES, PIECE);
 
-	(void)do_leaf(work, &work->leaves[item], NULL);
+	for (size_t i = first; !stored && i < first + n; i++)
+		work->order[i]->status = DPO_NOMEM;
+	if (stored)
+		take_group(work, work->order + first, n, stored);
+	free(stored);
 }
 
-/* All leaves; a leaf that failed is done once more by itself, for its message. */
+/* A leaf that failed once more by itself, for its message. */
+static enum dpo_status
+take_again(const struct work *work, const struct leaf *leaf, struct dpo_error *err)
+{
+	uint8_t *stored = dpo_alloc(1, PIECE);
+	enum dpo_status status = stored ? DPO_OK : dpo_fail_memory(err);
+
+	for (size_t at = 0; piece(leaf, at) && status == DPO_OK; at += PIECE)
+		status = take(work, leaf, at, stored, piece(leaf, at), err);
+	free(stored);
+	return status;
+}
+
+/* All leaves; the first that failed is told. */
 static enum dpo_status
 run(struct work *work, int threads, struct dpo_error *err)
 {
-	dpo_parallel_for(threads, work->count, leaf_item, work);
+	enum dpo_status status;
+
+	dpo_parallel_for(threads, (work->count + LANES - 1) / LANES, group_item, work);
 	for (size_t i = 0; i < work->count; i++)
-		if (work->leaves[i].status != DPO_OK &&
-		    do_leaf(work, &work->leaves[i], err) != DPO_OK)
-			return work->leaves[i].status;
+		if (work->leaves[i].status != DPO_OK)
+			return (status = take_again(work, &work->leaves[i], err)) != DPO_OK ? status : dpo_fail_memory(err);
 	return DPO_OK;
+}
+
+static void
+free_work(struct work *work)
+{
+	free(work->leaves);
+	free(work->order);
+	free(work->entries);
 }
 
 /* ------------------------------------------------------------------ the id */
@@ -211,11 +298,10 @@ dpo_weights_identify(char id[2 * DPO_HASH_BYTES + 1], const struct dpo_config *c
 	struct work work = { .params = params, .block = block.out };
 	enum dpo_status status;
 
-	if (!plan(&work))
-		return dpo_fail_memory(err);
-	if ((status = run(&work, threads, err)) == DPO_OK)
+	status = plan(&work) ? run(&work, threads, err) : dpo_fail_memory(err);
+	if (status == DPO_OK)
 		status = fold(id, &work, config, err);
-	free(work.leaves);
+	free_work(&work);
 	return status;
 }
 
@@ -353,14 +439,42 @@ match_entries(struct work *work, const struct dpo_config *config, const char *di
 	return status != DPO_OK ? status : check_rest(work, config, err);
 }
 
-/* Lay params out so that the matrices stay as they are stored. */
-static bool
-keep_dtypes(struct dpo_params *params, const struct dpo_safetensors_entry *const *entries)
+/*
+ * Where the tensor lies in its file, mapped, if that is where it can stay: numbers in the host's byte order, on their own
+ * boundary. shards[i] is where shard i lies; NULL: not mapped yet.
+ */
+static const void *
+map(struct dpo_maps *maps, const uint8_t **shards, const struct dpo_safetensors *set, const struct dpo_safetensors_entry *entry)
 {
-	for (size_t t = 0; t < params->count; t++)
-		if (params->list[t].rank >= 2)
-			params->list[t].dtype = entries[t]->dtype;
-	return dpo_params_lay_out(params);
+	const struct dpo_safetensors_shard *shard = &set->shards[entry->shard];
+	size_t at = shard->data + entry->begin;
+
+	if (!dpo_bytes_little_endian() || at % dpo_dtype_size(entry->dtype) != 0)
+		return NULL;
+	if (!shards[entry->shard])
+		shards[entry->shard] = dpo_maps_add(maps, shard->fd, shard->path);
+	return shards[entry->shard] ? shards[entry->shard] + at : NULL;
+}
+
+/* Matrices stay as they are stored, and what needs no conversion where it is. */
+static enum dpo_status
+keep(struct dpo_params *params, struct dpo_maps *maps, const struct work *work, const char *directory, struct dpo_error *err)
+{
+	const uint8_t **shards = dpo_alloc(work->set->n_shards, sizeof *shards);
+
+	if (!shards)
+		return dpo_fail_memory(err);
+	for (size_t t = 0; t < params->count; t++) {
+		struct dpo_tensor *tensor = &params->list[t];
+		const struct dpo_safetensors_entry *entry = work->entries[t];
+
+		if (tensor->rank >= 2)
+			tensor->dtype = entry->dtype;
+		if (tensor->dtype == entry->dtype)
+			tensor->mapped = map(maps, shards, work->set, entry);
+	}
+	free(shards);
+	return dpo_params_lay_out(params) ? DPO_OK : dpo_fail(err, DPO_LIMIT, "%s: too many parameters", directory);
 }
 
 /*
@@ -369,16 +483,15 @@ keep_dtypes(struct dpo_params *params, const struct dpo_safetensors_entry *const
  */
 static enum dpo_status
 read_set(struct work *work, char id[2 * DPO_HASH_BYTES + 1], const struct dpo_config *config,
-    struct dpo_params *params, const char *directory, bool keep, int threads, struct dpo_error *err)
+    struct dpo_params *params, const char *directory, struct dpo_maps *maps, int threads, struct dpo_error *err)
 {
 	enum dpo_status status;
 
 	if (!(work->entries = dpo_alloc(work->params->count, sizeof *work->entries)))
 		return dpo_fail_memory(err);
-	if ((status = match_entries(work, config, directory, err)) != DPO_OK)
+	if ((status = match_entries(work, config, directory, err)) != DPO_OK ||
+	    (maps && (status = keep(params, maps, work, directory, err)) != DPO_OK))
 		return status;
-	if (keep && !keep_dtypes(params, work->entries))
-		return dpo_fail(err, DPO_LIMIT, "%s: too many parameters", directory);
 	if (!(work->block = dpo_alloc_aligned(work->params->total, sizeof *work->block)) ||
 	    !plan(work))
 		return dpo_fail_memory(err);
@@ -389,7 +502,7 @@ read_set(struct work *work, char id[2 * DPO_HASH_BYTES + 1], const struct dpo_co
 
 enum dpo_status
 dpo_weights_read(float **weights, char id[2 * DPO_HASH_BYTES + 1], const struct dpo_config *config,
-    struct dpo_params *params, const char *directory, bool keep, int threads, struct dpo_error *err)
+    struct dpo_params *params, const char *directory, struct dpo_maps *maps, int threads, struct dpo_error *err)
 {
 	struct dpo_safetensors set;
 	struct work work = { .params = params, .set = &set };
@@ -398,13 +511,12 @@ dpo_weights_read(float **weights, char id[2 * DPO_HASH_BYTES + 1], const struct 
 	*weights = NULL;
 	if ((status = dpo_shards_open(&set, directory, err)) != DPO_OK)
 		return status;
-	status = read_set(&work, id, config, params, directory, keep, threads, err);
+	status = read_set(&work, id, config, params, directory, maps, threads, err);
 	if (status == DPO_OK)
 		*weights = work.block;
 	else
 		free(work.block);
-	free(work.entries);
-	free(work.leaves);
+	free_work(&work);
 	dpo_safetensors_close(&set);
 	return status;
 }

@@ -1,13 +1,14 @@
 /*
  * weights - the block of a model's floats: read from its files, hashed into the model id.
- * Layer 7; uses error, size, buffer, bytes, random, parallel, json, identity, safetensors, shards,
- * config, params.
+ * Layer 7; uses error, size, buffer, bytes, random, hashes, maps, parallel, json, identity, safetensors,
+ * shards, config, params.
  */
 #ifndef DPO_WEIGHTS_H
 #define DPO_WEIGHTS_H
 
 #include "config.h"
 #include "error.h"
+#include "maps.h"
 #include "params.h"
 #include "random.h"
 
@@ -15,8 +16,10 @@
  * Read the tensors of a model directory into *weights (params->total floats, 64 byte aligned,
  * padding 0; the caller frees) and give the model id, over the bytes as stored.
  *
- * F32, F16 and BF16 become float exactly; with `keep` matrices in F16 and BF16 stay so, in host byte order, and params
- * is laid out for it. Names may lack the prefix "transformer." or "model.", as
+ * F32, F16 and BF16 become float exactly. For a model that is only read there are maps ({0}): matrices in F16 and BF16 stay
+ * so, in host byte order, and a tensor that is stored as it is needed (little-endian, on a boundary of its numbers) stays in
+ * its file, which is mapped; params is laid out for it. The caller frees the maps after the weights are of no more use, after
+ * an error too. Data are checked and hashed by reading, not through the map. Names may lack the prefix "transformer." or "model.", as
  * files of the bare model do. Ignored are the buffers that older files carry (attn.bias,
  * attn.masked_bias, rotary_emb.inv_freq) and the copy of a tied head, which must equal the
  * embedding. Any other missing or superfluous tensor or wrong shape is DPO_FORMAT, another dtype
@@ -24,7 +27,7 @@
  * NULL. On at most `threads` threads; the result does not depend on them.
  */
 enum dpo_status dpo_weights_read(float **weights, char id[2 * DPO_HASH_BYTES + 1],
-	const struct dpo_config *config, struct dpo_params *params, const char *directory, bool keep,
+	const struct dpo_config *config, struct dpo_params *params, const char *directory, struct dpo_maps *maps,
 	int threads, struct dpo_error *err) DPO_MUST_CHECK;
 
 /* The model id of float weights in memory: that of an F32 directory of the same tensors. */

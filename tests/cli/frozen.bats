@@ -2,10 +2,31 @@
 # A model that is only read keeps its matrices as they are stored: the bits of the same weights as float, in half the room.
 
 setup_file() {
-	root="$BATS_TEST_DIRNAME/../.."
+	export root="$BATS_TEST_DIRNAME/../.."
 	export bin=${DPO_BIN:-$root/bin} golden="$root/testdata/golden/torch" check="$root/tests/golden_gradients.py"
 	export PYTHONDONTWRITEBYTECODE=1 PYTHONPATH="$root/tests/peers"
 	python3 "$root/tests/peers/make_random.py" "$BATS_FILE_TMPDIR" llama-bf16 llama-f16
+	python3 - "$BATS_FILE_TMPDIR/big" <<-'END'
+	import array, json, math, pathlib, struct, sys
+	import make_random, tensors
+	config = make_random.LLAMA | {"tie_word_embeddings": False, "vocab_size": 4096, "hidden_size": 1024, "intermediate_size": 3072,
+	    "num_hidden_layers": 4, "num_attention_heads": 8, "num_key_value_heads": 2}
+	out = pathlib.Path(sys.argv[1])
+	out.mkdir()
+	(out / "config.json").write_text(json.dumps(config))
+	some = tensors.encode("BF16", make_random.noise("big", 1 << 16, 0.02))
+	plan, header, at = list(make_random.llama_plan(config)), {}, 0
+	for name, shape, _ in plan:
+	    end = at + 2 * math.prod(shape)
+	    header[name] = {"dtype": "BF16", "shape": shape, "data_offsets": [at, end]}
+	    at = end
+	text = json.dumps(header).encode()
+	text += b" " * (-len(text) % 8)
+	with open(out / "model.safetensors", "wb") as file:
+	    file.write(struct.pack("<Q", len(text)) + text)
+	    for left in range(at, 0, -len(some)):
+	        file.write(some[:left])
+	END
 }
 
 as_float() { # NAME: the same weights in F32, as NAME-f32
@@ -44,26 +65,7 @@ same_bits() { # NAME
 
 @test "a BF16 model of 100 MB takes 100 MB in memory, not 200" {
 	cd "$BATS_TEST_TMPDIR"
-	python3 - big <<-'END'
-	import array, json, math, pathlib, struct, sys
-	import make_random, tensors
-	config = make_random.LLAMA | {"tie_word_embeddings": False, "vocab_size": 4096, "hidden_size": 1024, "intermediate_size": 3072,
-	    "num_hidden_layers": 4, "num_attention_heads": 8, "num_key_value_heads": 2}
-	out = pathlib.Path(sys.argv[1])
-	out.mkdir()
-	(out / "config.json").write_text(json.dumps(config))
-	some = tensors.encode("BF16", make_random.noise("big", 1 << 16, 0.02))
-	plan, header, at = list(make_random.llama_plan(config)), {}, 0
-	for name, shape, _ in plan:
-	    end = at + 2 * math.prod(shape)
-	    header[name] = {"dtype": "BF16", "shape": shape, "data_offsets": [at, end]}
-	    at = end
-	text = json.dumps(header).encode()
-	with open(out / "model.safetensors", "wb") as file:
-	    file.write(struct.pack("<Q", len(text)) + text)
-	    for left in range(at, 0, -len(some)):
-	        file.write(some[:left])
-	END
+	ln -s "$BATS_FILE_TMPDIR/big" big
 	size=$(stat -c %s big/model.safetensors)
 	[ "$size" -gt 98000000 ]
 	python3 "$check" stream "$golden/llama.json" | "$bin/dpo-cat" -q -z > pairs.dpo
@@ -83,4 +85,68 @@ same_bits() { # NAME
 	print(f"peak {peak / 1e6:.0f} MB of which the model {size / 1e6:.0f}")
 	sys.exit(peak > 1.2 * size + 60e6)
 	END
+}
+
+# The rows come through a FIFO whose last byte is held back: the program has scored them and is still there.
+held_open() { # NAME MODEL: $pid is it
+	mkfifo "$1.fifo"
+	"$bin/dpo-reflogp" -q -j 1 -m "$2" -o "$1.ref" "$1.fifo" 2> "$1.err" 3>&- &
+	pid=$!
+	{ head -c -1 pairs.dpo; until_true [ -e "$1.go" ]; tail -c 1 pairs.dpo; } > "$1.fifo" 3>&- &
+}
+
+until_true() { # COMMAND...: within 20 seconds
+	for _ in $(seq 400); do
+		"$@" && return
+		sleep 0.05
+	done
+	return 1
+}
+
+shared() { # PID BYTES: so many bytes of the model are in its memory, and in another's too
+	awk -v least="$2" '/^[0-9a-f]+-/ { model = /model.safetensors/ }
+		model && /^Shared_(Clean|Dirty):/ { shared += 1024 * $2 }
+		END { exit !(shared > least) }' "/proc/$1/smaps"
+}
+
+@test "two programs that read one model share its pages" {
+	cd "$BATS_TEST_TMPDIR"
+	python3 "$check" stream "$golden/llama.json" | "$bin/dpo-cat" -q -z > pairs.dpo
+	size=$(stat -c %s "$BATS_FILE_TMPDIR/big/model.safetensors")
+	held_open a "$BATS_FILE_TMPDIR/big"
+	a=$pid
+	held_open b "$BATS_FILE_TMPDIR/big"
+	b=$pid
+	# all but the rows of the embedding that no token asks for
+	until_true shared "$a" $((size * 8 / 10))
+	until_true shared "$b" $((size * 8 / 10))
+	anonymous=$(awk '/^RssAnon:/ { print 1024 * $2 }' "/proc/$a/status")
+	echo "$anonymous bytes of its own"
+	[ "$anonymous" -lt 40000000 ]
+	touch a.go b.go
+	wait "$a"
+	wait "$b"
+	cmp a.ref b.ref
+}
+
+@test "a model's file that becomes shorter is one line and exit 1, and leaves nothing" {
+	cd "$BATS_TEST_TMPDIR"
+	cp -r "$root/testdata/story" shrinking
+	"$bin/dpo-tok" -q -m shrinking -o pairs.dpo shrinking/heldout.jsonl
+	mkfifo pairs.fifo
+	"$bin/dpo-reflogp" -q -j 2 -m shrinking -o out.ref pairs.fifo 2> err 3>&- &
+	pid=$!
+	exec 4> pairs.fifo
+	head -c 4000 pairs.dpo >&4
+	until_true grep -q shrinking/model.safetensors "/proc/$pid/maps"
+	until_true [ -n "$(ls .out.ref* out.ref?* 2> /dev/null)" ]
+	truncate -s 8192 shrinking/model.safetensors
+	tail -c +4001 pairs.dpo >&4 || true
+	exec 4>&-
+	status=0
+	wait "$pid" || status=$?
+	[ "$status" -eq 1 ]
+	cat err
+	[ "$(cat err)" = "dpo-reflogp: shrinking/model.safetensors: became shorter while it was read" ]
+	[ -z "$(ls -A | grep ref)" ]
 }

@@ -1,8 +1,9 @@
-/* The lowest layers: sizes, buffers, tables, bytes, random numbers, UTF-8, files, the parallel loop. */
+/* The lowest layers: sizes, buffers, tables, bytes, random numbers, hashes, UTF-8, files, the parallel loop. */
 #include "buffer.h"
 #include "bytes.h"
 #include "error.h"
 #include "file.h"
+#include "hashes.h"
 #include "parallel.h"
 #include "random.h"
 #include "table.h"
@@ -245,6 +246,52 @@ errors_are_one_line_with_their_place(void **unused)
 	assert_int_equal(dpo_fail(NULL, DPO_IO, "no one listens"), DPO_IO);
 }
 
+/* Eight runs of these lengths, 256 bytes at a time, against libsodium's hash of each by itself. */
+static void
+check_hashes(const size_t bytes[DPO_HASHES_LANES])
+{
+	static uint8_t data[DPO_HASHES_LANES][1536];
+	uint8_t hash[DPO_HASHES_LANES][DPO_HASH_BYTES], expected[DPO_HASH_BYTES], *hashes_at[DPO_HASHES_LANES];
+	const uint8_t *runs[DPO_HASHES_LANES];
+	struct dpo_hashes hashes;
+
+	dpo_random_bytes(data, sizeof data, "test", 1, bytes[0]);
+	for (size_t i = 0; i < DPO_HASHES_LANES; i++) {
+		runs[i] = bytes[i] ? data[i] : NULL;
+		hashes_at[i] = bytes[i] ? hash[i] : NULL;
+	}
+	dpo_hashes_begin(&hashes, bytes);
+	for (size_t at = 0; at < sizeof data[0]; at += 256) {
+		dpo_hashes_add(&hashes, runs, 256);
+		for (size_t i = 0; i < DPO_HASHES_LANES; i++)
+			runs[i] = bytes[i] > at + 256 ? runs[i] + 256 : NULL;
+	}
+	dpo_hashes_end(&hashes, hashes_at);
+	for (size_t i = 0; i < DPO_HASHES_LANES; i++) {
+		if (bytes[i] == 0)
+			continue;
+		dpo_hash(expected, data[i], bytes[i]);
+		assert_memory_equal(hash[i], expected, sizeof expected);
+	}
+}
+
+static void
+hashes_at_once_are_those_of_each(void **unused)
+{
+	static const size_t some[][DPO_HASHES_LANES] = {
+		{ 1, 127, 128, 129, 255, 256, 257, 1536 }, { 1000, 0, 1, 0, 384, 511, 512, 513 }, { 0, 0, 0, 0, 0, 0, 0, 640 },
+		{ 1280, 1280, 1280, 1280, 1280, 1280, 1280, 1280 },
+	};
+
+	(void)unused;
+	for (size_t i = 0; i < sizeof some / sizeof *some; i++)
+		check_hashes(some[i]);
+	setenv("DPO_KERNEL", "blas", 1);	/* one after the other */
+	for (size_t i = 0; i < sizeof some / sizeof *some; i++)
+		check_hashes(some[i]);
+	unsetenv("DPO_KERNEL");
+}
+
 int
 main(void)
 {
@@ -257,6 +304,7 @@ main(void)
 		cmocka_unit_test(orders_are_permutations_of_their_key),
 		cmocka_unit_test(orders_are_uniform),
 		cmocka_unit_test(normals_have_their_moments),
+		cmocka_unit_test(hashes_at_once_are_those_of_each),
 		cmocka_unit_test(utf8_is_strict),
 		cmocka_unit_test(outputs_are_complete_or_absent),
 		cmocka_unit_test(parallel_loops_do_each_item_once),

@@ -353,9 +353,9 @@ to_half(float x)
 	return (uint16_t)((bits >> 16 & 0x8000) | (((bits >> 23 & 0xff) - 127 + 15) << 10) | (bits >> 13 & 0x3ff));
 }
 
-/* The model's tensors as one file of F16 or BF16. */
+/* The model's tensors as one file of F16 or BF16, its data at an odd place if `odd`. */
 static void
-put_halves(const struct dpo_model *model, const char *at, bool brain)
+put_halves(const struct dpo_model *model, const char *at, bool brain, bool odd)
 {
 	struct dpo_buffer header = { 0 }, file = { 0 };
 	size_t begin = 0;
@@ -372,6 +372,8 @@ put_halves(const struct dpo_model *model, const char *at, bool brain)
 		begin += 2 * tensor->count;
 	}
 	dpo_buffer_byte(&header, '}');
+	while (header.len % 2 != odd)
+		dpo_buffer_byte(&header, ' ');
 	dpo_bytes_store64(dpo_buffer_room(&file, 8), header.len);
 	dpo_buffer_append(&file, header.data, header.len);
 	for (size_t t = 0; t < model->params.count; t++)
@@ -402,10 +404,10 @@ sixteen_bit_models_are_read_exactly(void **unused)
 		model.weights[i] = coarse(model.weights[i]);
 	assert_int_equal(dpo_model_identify(&model, 2, &err), DPO_OK);
 	make_directory(path, "half", &model);
-	put_halves(&model, path, false);
+	put_halves(&model, path, false, false);
 	open_good(&half, path, 2);
 	make_directory(path, "brain", &model);
-	put_halves(&model, path, true);
+	put_halves(&model, path, true, true);
 	open_good(&brain, path, 2);
 	assert_memory_equal(half.weights, model.weights,
 	    model.params.total * sizeof *model.weights);
@@ -419,6 +421,81 @@ sixteen_bit_models_are_read_exactly(void **unused)
 	assert_string_equal(half.id, model.id);
 	dpo_model_free(&half);
 	dpo_model_free(&brain);
+	dpo_model_free(&model);
+}
+
+/* ------------------------------------------------------------------ models that are only read */
+
+static void
+open_frozen(struct dpo_model *model, const char *path)
+{
+	struct dpo_error err;
+
+	if (dpo_model_open_frozen(model, path, 2, &err) != DPO_OK)
+		fail_msg("%s", err.text);
+}
+
+/* The numbers of `model`, wherever they lie; how many tensors are mapped. */
+static size_t
+check_frozen(const struct dpo_model *frozen, const struct dpo_model *model)
+{
+	static float some[1 << 21];
+	size_t mapped = 0;
+
+	for (size_t t = 0; t < model->params.count; t++) {
+		const struct dpo_tensor *tensor = &frozen->params.list[t];
+		const void *data = dpo_params_data(tensor, frozen->weights);
+
+		assert_true(tensor->count <= sizeof some / sizeof *some);
+		dpo_dtype_to_float(some, data, tensor->count, tensor->dtype);
+		assert_memory_equal(some, model->weights + model->params.list[t].offset, tensor->count * sizeof *some);
+		mapped += tensor->mapped != NULL;
+	}
+	return mapped;
+}
+
+static void
+floats_stay_in_their_file(void **unused)
+{
+	struct dpo_model model, frozen;
+	char path[512];
+
+	(void)unused;
+	make(&model, LLAMA);
+	make_directory(path, "shards", &model);
+	put_shards(&model, path);
+	open_frozen(&frozen, path);
+	assert_string_equal(frozen.id, model.id);
+	assert_int_equal(frozen.maps.count, 2);
+	assert_int_equal(check_frozen(&frozen, &model), model.params.count);
+	assert_int_equal(frozen.params.total, 0);
+	dpo_model_free(&frozen);
+	dpo_model_free(&model);
+}
+
+static void
+halves_stay_in_their_file_where_they_lie_on_their_boundary(void **unused)
+{
+	struct dpo_model model, frozen;
+	size_t matrices = 0;
+	char path[512];
+
+	(void)unused;
+	make(&model, LLAMA);
+	for (size_t i = 0; i < model.params.total; i++)
+		model.weights[i] = coarse(model.weights[i]);
+	for (size_t t = 0; t < model.params.count; t++)
+		matrices += model.params.list[t].rank == 2;
+	make_directory(path, "half", &model);
+	put_halves(&model, path, false, false);
+	open_frozen(&frozen, path);
+	assert_int_equal(check_frozen(&frozen, &model), matrices);
+	dpo_model_free(&frozen);
+	make_directory(path, "brain", &model);
+	put_halves(&model, path, true, true);
+	open_frozen(&frozen, path);
+	assert_int_equal(check_frozen(&frozen, &model), 0);
+	dpo_model_free(&frozen);
 	dpo_model_free(&model);
 }
 
@@ -790,6 +867,9 @@ main(void)
 		cmocka_unit_test_setup_teardown(random_weights_follow_the_seed, fixture_set_up, fixture_tear_down),
 		cmocka_unit_test_setup_teardown(the_id_is_as_defined, fixture_set_up, fixture_tear_down),
 		cmocka_unit_test_setup_teardown(sixteen_bit_models_are_read_exactly, fixture_set_up,
+		    fixture_tear_down),
+		cmocka_unit_test_setup_teardown(floats_stay_in_their_file, fixture_set_up, fixture_tear_down),
+		cmocka_unit_test_setup_teardown(halves_stay_in_their_file_where_they_lie_on_their_boundary, fixture_set_up,
 		    fixture_tear_down),
 		cmocka_unit_test_setup_teardown(older_files_are_read, fixture_set_up, fixture_tear_down),
 		cmocka_unit_test_setup_teardown(wrong_tensors_are_refused, fixture_set_up, fixture_tear_down),

@@ -1,0 +1,35 @@
+/*
+ * hashes - BLAKE2b-256 of several runs of bytes at once (RFC 7693). Layer 3; uses bytes, kernel, random, libsodium.
+ *
+ * The hashes are those of dpo_hash. One run alone keeps a processor's vector units half idle, for each step of BLAKE2b waits
+ * for the one before: where the kernel of kernel.h is at work, the runs go side by side, one in each lane of AVX-512; elsewhere
+ * one after the other.
+ */
+#ifndef DPO_HASHES_H
+#define DPO_HASHES_H
+
+#include "random.h"
+
+#include <sodium.h>
+
+#define DPO_HASHES_LANES 8
+#define DPO_HASHES_BLOCK 128	/* bytes */
+
+struct dpo_hashes {
+	size_t bytes[DPO_HASHES_LANES];		/* of each run; 0: no run */
+	size_t at;				/* bytes of each that were taken, or all if it is shorter */
+	uint64_t state[8][DPO_HASHES_LANES];	/* side by side */
+	crypto_generichash_state one[DPO_HASHES_LANES];	/* one after the other */
+};
+
+/* Begin, with the length of each run. */
+void dpo_hashes_begin(struct dpo_hashes *hashes, const size_t bytes[DPO_HASHES_LANES]);
+/*
+ * Take the next n bytes of each run, or what it has left if that is less: runs[lane] is where they lie, and is not looked at
+ * when nothing is left. n is a multiple of DPO_HASHES_BLOCK.
+ */
+void dpo_hashes_add(struct dpo_hashes *hashes, const uint8_t *const runs[DPO_HASHES_LANES], size_t n);
+/* After all bytes of all runs: the hash of each; that of no run is not written. */
+void dpo_hashes_end(struct dpo_hashes *hashes, uint8_t *const hash[DPO_HASHES_LANES]);
+
+#endif
