@@ -63,6 +63,7 @@ static const struct cli_option table[] = {
 	{ "batch-size", 0, CLI_INTEGER, AT(batch_size), "N", "rows per step; memory does not depend on it", 1, HUGE_COUNT, NULL },
 	{ "gradient-accumulation-steps", 0, CLI_INTEGER, AT(accumulation), "N", "multiplies the batch size", 1, 1e6, NULL },
 	{ "grad-slots", 0, CLI_INTEGER, AT(grad_slots), "N", "sum a step's gradient as a tree over N groups of rows", 1, 65536, NULL },
+	{ "gradient-checkpointing", 0, CLI_FLAG, AT(recompute), NULL, "keep less of a row, compute it again: less memory, the same bytes", 0, 0, NULL },
 	{ "lora-r", 0, CLI_INTEGER, AT(lora_r), "RANK", "train a low-rank adapter of this rank; 0: all weights", 0, DPO_LORA_RANK_MAX, NULL },
 	{ "lora-alpha", 0, CLI_NUMBER, AT(lora_alpha), "A", "the adapter is multiplied by A / RANK", -1e6, 1e6, NULL },
 	{ "lora-dropout", 0, CLI_NUMBER, AT(lora_dropout), "P", "share of the adapter's inputs dropped in training", 0, 0.999, NULL },
@@ -214,7 +215,7 @@ make_recipe(const struct training_options *options)
 		.greater_is_better = greater_is_better(options), .patience = (uint64_t)options->patience,
 		.patience_threshold = options->patience_threshold, .load_best = options->load_best,
 		.logging_steps = (uint64_t)options->logging_steps, .eval_steps = (uint64_t)options->eval_steps,
-		.ref_mixup_alpha = options->mixup_alpha, .ref_sync_steps = options->sync_ref ? (uint64_t)options->sync_steps : 0,
+		.recompute = options->recompute, .ref_mixup_alpha = options->mixup_alpha, .ref_sync_steps = options->sync_ref ? (uint64_t)options->sync_steps : 0,
 	};
 }
 

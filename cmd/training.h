@@ -32,7 +32,7 @@ struct training_options {
 	const char *log, *eval, *checkpoint, *best_metric, *greater_is_better;
 	int64_t patience, sync_steps;
 	double patience_threshold, mixup_alpha;
-	bool restart, other_reference, sync_ref, load_best;
+	bool restart, other_reference, sync_ref, load_best, recompute;
 };
 
 /* A stream of rows held in memory. */

@@ -19,6 +19,7 @@ struct dpo_decoder {
 	struct dpo_places places;
 	struct dpo_packs packs;		/* in bf16 only */
 	bool train;
+	bool recompute;			/* of all layers' kept only x is their own */
 	struct dpo_layers layers;	/* its memory is in the arena */
 	struct dpo_arena arena;
 	float *rope;			/* owned; table of rope_positions positions, for rope_choice */
@@ -118,6 +119,12 @@ dpo_decoder_changed(struct dpo_decoder *decoder)
 	dpo_packs_stale(&decoder->packs, &decoder->places);
 }
 
+void
+dpo_decoder_recompute(struct dpo_decoder *decoder, bool recompute)
+{
+	decoder->recompute = recompute;
+}
+
 struct dpo_linear
 dpo_decoder_head(const struct dpo_decoder *decoder, const float *weights, float *gradients)
 {
@@ -137,10 +144,13 @@ carve(struct dpo_decoder *d, const struct dpo_sequence *s)
 
 	dpo_arena_begin(&d->arena);
 	for (size_t layer = 0; layer < d->config->layers; layer++)
-		if (layer == 0 || d->train)
+		if (layer == 0 || (d->train && !d->recompute)) {
 			dpo_kept_carve(&d->kept[layer], &d->layers, rows, &d->arena);
-		else
+		} else {
 			d->kept[layer] = d->kept[0];
+			if (d->train)
+				d->kept[layer].x = dpo_arena_take(&d->arena, rows, hidden);
+		}
 	d->last = d->train ? dpo_arena_take(&d->arena, rows, hidden) : d->kept[0].x;
 	d->h = dpo_arena_take(&d->arena, s->head_rows, hidden);
 	d->h_stats = dpo_arena_take(&d->arena, s->head_rows, 2);
@@ -390,8 +400,11 @@ dpo_decoder_backward(struct dpo_decoder *decoder, const float *weights,
 	memset(d->layers.dx, 0, sequence->rows * d->layers.hidden * sizeof *d->layers.dx);
 	dpo_norm_backward(d->layers.threads, &norm, sequence->head_rows, d->last + first, d->h_stats, dh,
 	    d->layers.dx + first, d->layers.partial);
-	for (size_t layer = d->config->layers; layer-- > 0 && dpo_places_trained(&d->places, layer);)
+	for (size_t layer = d->config->layers; layer-- > 0 && dpo_places_trained(&d->places, layer);) {
+		if (d->recompute && layer + 1 < d->config->layers)	/* the last one's is still there */
+			dpo_layer_again(&d->layers, layer, &d->kept[layer], sequence, weights);
 		dpo_layer_backward(&d->layers, layer, &d->kept[layer], sequence, weights, gradients);
+	}
 	if (!embedding.tokens.gradients && !embedding.positions.gradients)
 		return;
 	dpo_parallel_for(useful_threads(d, sequence->rows),

@@ -7,7 +7,7 @@
  * both parts read the same x. Between the passes the decoder keeps per layer x, qkv, attention
  * output, x after attention, up's output, and what the norms of queries, keys and added parts
  * read; norms and activations are computed again in the backward pass. A decoder that is never to
- * go back keeps one layer's only; its bits are the same.
+ * go back keeps one layer's only; its bits are the same. One that recomputes keeps one layer's and the x of all.
  */
 #ifndef DPO_DECODER_H
 #define DPO_DECODER_H
@@ -34,6 +34,11 @@ void dpo_decoder_free(struct dpo_decoder *decoder);
 void dpo_decoder_adapt(struct dpo_decoder *decoder, const struct dpo_lora *lora);
 /* From the next forward pass on the adapter's dropout is at work, by this key; NULL: it is not, as at first. */
 void dpo_decoder_dropout(struct dpo_decoder *decoder, const struct dpo_dropout_key *key);
+/*
+ * From the next forward pass on: keep less, and compute each layer's part again on the way back (Chen et al. 2016,
+ * arXiv:1604.06174). The bits are the same; a step takes longer by most of a forward pass.
+ */
+void dpo_decoder_recompute(struct dpo_decoder *decoder, bool recompute);
 
 /*
  * From the next forward pass on the products of the maps, not those of attention, norms or an adapter, are in bf16

@@ -44,25 +44,28 @@ has_qk_norm(const struct dpo_layers *l)
 	return l->config->family->qk_norm != DPO_QK_NORM_NONE;
 }
 
+static size_t
+larger(size_t a, size_t b)
+{
+	return a > b ? a : b;
+}
+
 static void
 carve_backward(struct dpo_layers *l, size_t rows, struct dpo_arena *arena)
 {
-	size_t partial = dpo_norm_partial(rows, l->hidden), more;
+	size_t partial = dpo_norm_partial(rows, l->hidden);
 
 	l->dx = dpo_arena_take(arena, rows, l->hidden);
-	l->d_normed = dpo_arena_take(arena, rows, l->hidden);
-	l->d_attended = dpo_arena_take(arena, rows, l->query);
-	l->d_qkv = dpo_arena_take(arena, rows, l->qkv);
-	l->d_up = dpo_arena_take(arena, rows, l->up);
+	/* Before attention goes back the MLP is done, and before the norm what attention gave. */
+	l->d_up = l->d_qkv = dpo_arena_take(arena, rows, larger(l->up, l->qkv));
+	l->d_normed = l->d_attended = dpo_arena_take(arena, rows, larger(l->hidden, l->query));
 	l->d_activated = l->up == l->inner ? l->d_up : dpo_arena_take(arena, rows, l->inner);
 	if (has_post_norm(l) || l->config->parallel_residual)
 		l->d_branch = dpo_arena_take(arena, rows, l->hidden);
 	if (has_qk_norm(l)) {
 		l->d_raw = dpo_arena_take(arena, rows, l->query);
-		more = l->config->family->qk_norm == DPO_QK_NORM_HEAD ?
-		    dpo_norm_partial(rows * l->config->heads, l->config->head_dim) :
-		    dpo_norm_partial(rows, l->query);
-		partial = more > partial ? more : partial;
+		partial = larger(partial, l->config->family->qk_norm == DPO_QK_NORM_HEAD ?
+		    dpo_norm_partial(rows * l->config->heads, l->config->head_dim) : dpo_norm_partial(rows, l->query));
 	}
 	l->partial = dpo_arena_take(arena, partial, 1);
 	l->d_scores = dpo_arena_take(arena, rows, dpo_attention_scratch(l->config->heads, l->config->kv_heads,
@@ -358,8 +361,7 @@ mlp_input(const struct dpo_layers *l, const struct dpo_kept *k)
 }
 
 static void
-forward_mlp(const struct dpo_layers *l, size_t layer, const struct dpo_kept *k, size_t rows, const float *weights,
-    float *out)
+forward_up(const struct dpo_layers *l, size_t layer, const struct dpo_kept *k, size_t rows, const float *weights)
 {
 	const struct dpo_layer_places *at = &l->places->layers[layer];
 	float *in = normed(l, &at->norm2, rows, mlp_input(l, k), weights);
@@ -367,6 +369,14 @@ forward_mlp(const struct dpo_layers *l, size_t layer, const struct dpo_kept *k, 
 	for (size_t i = 0; i < l->places->n_up; i++)
 		forward_map(l, &at->up[i], weights, rows, rows_of(in, l->hidden),
 		    (struct dpo_rows){ 0 }, rows_of(k->up + i * l->inner, l->up));
+}
+
+static void
+forward_down(const struct dpo_layers *l, size_t layer, const struct dpo_kept *k, size_t rows, const float *weights,
+    float *out)
+{
+	const struct dpo_layer_places *at = &l->places->layers[layer];
+
 	dpo_activation_forward(l->threads, l->config->activation, l->config->family->mlp, rows,
 	    l->inner, k->up, l->activated);
 	add_branch(l, &at->down, &at->post2, rows, rows_of(l->activated, l->inner), weights,
@@ -381,7 +391,21 @@ dpo_layer_forward(const struct dpo_layers *l, size_t layer, const struct dpo_kep
 	struct dpo_kept wanted = kept_from(l, k, first);
 
 	forward_attention(l, layer, k, s, weights);
-	forward_mlp(l, layer, &wanted, s->rows - first, weights, out + first * l->hidden);
+	forward_up(l, layer, &wanted, s->rows - first, weights);
+	forward_down(l, layer, &wanted, s->rows - first, weights, out + first * l->hidden);
+}
+
+void
+dpo_layer_again(const struct dpo_layers *l, size_t layer, const struct dpo_kept *k, const struct dpo_sequence *s,
+    const float *weights)
+{
+	size_t first = first_wanted(l, layer, s);
+	struct dpo_kept wanted = kept_from(l, k, first);
+
+	forward_attention(l, layer, k, s, weights);
+	forward_up(l, layer, &wanted, s->rows - first, weights);
+	if (has_post_norm(l))	/* which read what the last product made; its sum goes where the gradient will be */
+		forward_down(l, layer, &wanted, s->rows - first, weights, l->d_normed);
 }
 
 /* ------------------------------------------------------------------ backward */

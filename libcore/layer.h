@@ -64,6 +64,13 @@ void dpo_layers_carve(struct dpo_layers *layers, size_t rows, bool train, struct
 void dpo_layer_forward(const struct dpo_layers *layers, size_t layer, const struct dpo_kept *kept,
 	const struct dpo_sequence *sequence, const float *weights, float *out);
 
+/*
+ * What dpo_layer_forward left in kept, from kept->x anew, the same bits; before dpo_layer_backward where layers share the
+ * memory of all but x.
+ */
+void dpo_layer_again(const struct dpo_layers *layers, size_t layer, const struct dpo_kept *kept,
+	const struct dpo_sequence *sequence, const float *weights);
+
 /* layers->dx: from the gradient of the layer's output to that of its input; gradients are added to. */
 void dpo_layer_backward(const struct dpo_layers *layers, size_t layer, const struct dpo_kept *kept,
 	const struct dpo_sequence *sequence, const float *weights, float *gradients);

@@ -34,9 +34,10 @@ struct dpo_recipe {
 
 	uint64_t logging_steps;
 	uint64_t eval_steps;		/* 0: only after the last step */
+	bool recompute;			/* activations in the backward pass (decoder.h): less memory, the same bits */
 };
 
-/* The settings that shape the policy (all but the last two), as a JSON object; NULL if out of memory. Caller deletes. */
+/* The settings that shape the policy (all but the last three), as a JSON object; NULL if out of memory. Caller deletes. */
 cJSON *dpo_recipe_json(const struct dpo_recipe *recipe);
 
 #endif

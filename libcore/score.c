@@ -89,6 +89,12 @@ dpo_scorer_dropout(struct dpo_scorer *scorer, const struct dpo_dropout_key *key)
 	dpo_decoder_dropout(scorer->decoder, key);
 }
 
+void
+dpo_scorer_recompute(struct dpo_scorer *scorer, bool recompute)
+{
+	dpo_decoder_recompute(scorer->decoder, recompute);
+}
+
 static void
 carve(struct dpo_scorer *s)
 {

@@ -60,6 +60,8 @@ void dpo_scorer_bf16(struct dpo_scorer *scorer, bool bf16);
 void dpo_scorer_changed(struct dpo_scorer *scorer);
 /* Whether the adapter's dropout is at work (NULL: no, as at first), and the key of the example to come. */
 void dpo_scorer_dropout(struct dpo_scorer *scorer, const struct dpo_dropout_key *key);
+/* Whether the backward pass recomputes what the decoder then does not keep (decoder.h): less memory, the same bits. At first no. */
+void dpo_scorer_recompute(struct dpo_scorer *scorer, bool recompute);
 
 /*
  * Log-probs of the answers' tokens, nats, into logps[a][0 .. n_answer[a]); 0 for a first token

@@ -126,6 +126,7 @@ dpo_train_new(struct dpo_train **result, const struct dpo_recipe *recipe, struct
 	if (status == DPO_OK) {
 		dpo_scorer_adapt(train->scorer, model->lora);
 		dpo_scorer_bf16(train->scorer, recipe->bf16);
+		dpo_scorer_recompute(train->scorer, recipe->recompute);
 	}
 	if (status != DPO_OK) {
 		dpo_train_free(train);
@@ -432,6 +433,8 @@ dpo_train_end(struct dpo_train *train, struct dpo_finding found[DPO_WATCH_FINDIN
 	dpo_best_line(&train->best, &train->log, epoch, train->done);
 	if (train->best.weights)
 		memcpy(train->trained.block, train->best.weights, train->trained.params->total * sizeof(float));
+	dpo_scorer_free(train->scorer);		/* makes room for what is to be written */
+	train->scorer = NULL;
 	return train->log.failed ? dpo_fail_memory(err) : DPO_OK;
 }
 
