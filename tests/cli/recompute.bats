@@ -37,6 +37,11 @@ same() { # ARGUMENT...: a run with and without, the same log and policy
 	same -m "$story" -j 1 --learning-rate 1e-4 --max-steps 2 --loss-type aot some.ref
 }
 
+@test "bf16, where this CPU has it" {
+	"$bin/dpo-reflogp" -q --dtype bf16 -m "$story" -o some.bf16 some.tok 2> err || skip "$(cat err)"
+	same -m "$story" --dtype bf16 --learning-rate 1e-4 --max-steps 3 some.bf16
+}
+
 @test "an adapter with dropout, which drops the same again" {
 	same -m "$story" --lora-r 4 --lora-target-modules all-linear --lora-dropout 0.3 --learning-rate 1e-3 --max-steps 4 some.ref
 }
