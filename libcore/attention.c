@@ -67,16 +67,26 @@ dpo_attention_value(const struct dpo_attention *attention, size_t head)
 size_t
 dpo_attention_block(const struct dpo_attention *attention)
 {
+	size_t most = FLOATS / attention->head_dim;
+
 	assert(attention->head_dim <= FLOATS);
-	return FLOATS / attention->head_dim < KEYS ? FLOATS / attention->head_dim : KEYS;
+	most = most < KEYS ? most : KEYS;
+	return most > DPO_LANES ? most / DPO_LANES * DPO_LANES : most;
+}
+
+/* What scores are multiplied by in the softmax: capped ones are already. */
+static float
+softmax_scale(const struct dpo_attention *a)
+{
+	return a->cap > 0.0f ? 1.0f : a->scale;
 }
 
 /*
- * A row's scores become weights relative to its new maximum, through whole vectors, with 0 for keys that it does not see.
+ * A row's scores, which scale is yet to multiply, become weights relative to its new maximum, through whole vectors, with 0 for keys that it does not see.
  * Returned is what was gathered before has to be multiplied by.
  */
 DPO_WIDE static float
-soften(float *p, struct dpo_range all, struct dpo_range seen, float *most, float *sum)
+soften(float *p, float scale, struct dpo_range all, struct dpo_range seen, float *most, float *sum)
 {
 	size_t start = all.from / DPO_LANES * DPO_LANES, n = (all.to - start + DPO_LANES - 1) / DPO_LANES * DPO_LANES;
 	float outside = seen.from == seen.to ? 0.0f : -INFINITY, here, shrink;
@@ -90,8 +100,8 @@ soften(float *p, struct dpo_range all, struct dpo_range seen, float *most, float
 	here = dpo_lanes_max(p + start, n, *most);
 #pragma omp simd
 	for (size_t j = start; j < start + n; j++)
-		p[j] = dpo_exp(p[j] - here);
-	shrink = here > *most ? dpo_exp(*most - here) : 1.0f;
+		p[j] = dpo_exp(scale * (p[j] - here));
+	shrink = here > *most ? dpo_exp(scale * (*most - here)) : 1.0f;
 	*most = here;
 	*sum = *sum * shrink + dpo_lanes_sum(p + start, n);
 	return shrink;
@@ -100,53 +110,49 @@ soften(float *p, struct dpo_range all, struct dpo_range seen, float *most, float
 /* A strip of n rows against the keys that some of them see, which lie packed. */
 static void
 attend_strip(const struct work *w, struct rows *rows, size_t i, size_t n, struct dpo_range all, const struct dpo_range *seen,
-    const float *k, const float *v)
+    struct dpo_strip_operand k, struct dpo_strip_operand v)
 {
 	_Alignas(64) float scores[DPO_STRIP_MOST * KEYS];
-	float shrink;
-	size_t keys = dpo_attention_block(w->a), dim = w->a->head_dim, row = rows->first + i;
+	size_t dim = w->a->head_dim, row = rows->first + i, columns = all.to - all.from;
 	struct dpo_operand q = { w->qkv + row * w->ld + dpo_attention_query(w->a, rows->head), w->ld, false };
-	float *out = w->out + row * w->ld_out + rows->head * dim;
+	float *out = w->out + row * w->ld_out + rows->head * dim, cap = w->a->cap, scale = softmax_scale(w->a);
+	float shrink;
 
-	w->strip->product(n, all.to - all.from, dim, q, k + all.from, keys, false, scores + all.from, KEYS);
-	for (size_t r = 0; r < n && w->a->cap > 0.0f; r++)
-		dpo_vector_cap(scores + r * KEYS + all.from, w->a->cap, all.to - all.from);
+	w->strip->product(n, columns, dim, q, k, 0, all.from, false, scores + all.from, KEYS);
 	for (size_t r = 0; r < n; r++) {
-		shrink = soften(scores + r * KEYS, all, seen[r], &rows->most[i + r], &rows->sum[i + r]);
+		float *p = scores + r * KEYS;
+
+		if (cap > 0.0f) {
+			dpo_vector_scale(p + all.from, w->a->scale, columns);
+			dpo_vector_cap(p + all.from, cap, columns);
+		}
+		shrink = soften(p, scale, all, seen[r], &rows->most[i + r], &rows->sum[i + r]);
 		if (shrink < 1.0f)
 			dpo_vector_scale(out + r * w->ld_out, shrink, dim);
 	}
-	w->strip->product(n, dim, all.to - all.from, (struct dpo_operand){ scores + all.from, KEYS, false },
-	    v + all.from * dim, dim, true, out, w->ld_out);
-}
-
-/* k[head_dim][keys], transposed and scaled, and v[keys][head_dim]. */
-static void
-pack(const struct work *w, size_t head, const struct dpo_keys *keys, float *k, float *v)
-{
-	const float *at = w->qkv + keys->first * w->ld;
-	size_t dim = w->a->head_dim;
-
-	w->strip->transpose(k, dpo_attention_block(w->a), at + dpo_attention_key(w->a, head), w->ld, keys->n, dim, w->a->scale);
-	for (size_t j = 0; j < keys->n; j++)
-		memcpy(v + j * dim, at + j * w->ld + dpo_attention_value(w->a, head), dim * sizeof *v);
+	w->strip->product(n, dim, columns, (struct dpo_operand){ scores + all.from, KEYS, false }, v, all.from, 0, true, out,
+	    w->ld_out);
 }
 
 static void
 attend_keys(const struct work *w, struct rows *rows, const struct dpo_keys *keys)
 {
-	_Alignas(64) float k[FLOATS], v[FLOATS];
+	_Alignas(64) float room[2][FLOATS];
+	const float *at = w->qkv + keys->first * w->ld;
+	struct dpo_operand key = { at + dpo_attention_key(w->a, rows->head), w->ld, true };
+	struct dpo_operand value = { at + dpo_attention_value(w->a, rows->head), w->ld, false };
 	struct dpo_range seen[DPO_STRIP_MOST], all;
-	bool packed = false;
+	struct dpo_strip_operand k = { 0 }, v = { 0 };
 
 	for (size_t i = 0, n; i < rows->n; i += n) {
 		n = rows->n - i < w->strip->rows ? rows->n - i : w->strip->rows;
-		all = dpo_mask_rows(w->a->sequence, w->a->window, keys, rows->first + i, n, seen);
+		all = dpo_mask_rows(w->a->sequence, w->a->window, keys, rows->first + i, n, w->strip->unit, seen);
 		if (all.from == all.to)
 			continue;
-		if (!packed)
-			pack(w, rows->head, keys, k, v);
-		packed = true;
+		if (!k.data) {
+			k = w->strip->lay(room[0], key, keys->n, w->a->head_dim);
+			v = w->strip->lay(room[1], value, w->a->head_dim, keys->n);
+		}
 		attend_strip(w, rows, i, n, all, seen, k, v);
 	}
 }
@@ -165,11 +171,13 @@ begin(const struct work *w, struct rows *rows)
 static void
 finish(const struct work *w, const struct rows *rows)
 {
+	float scale = softmax_scale(w->a);
+
 	for (size_t i = 0; i < rows->n; i++) {
 		size_t row = rows->first + i;
 
 		dpo_vector_scale(w->out + row * w->ld_out + rows->head * w->a->head_dim, 1.0f / rows->sum[i], w->a->head_dim);
-		w->log_sums[rows->head * w->a->sequence->rows + row] = rows->most[i] + logf(rows->sum[i]);
+		w->log_sums[rows->head * w->a->sequence->rows + row] = scale * rows->most[i] + logf(rows->sum[i]);
 	}
 }
 
@@ -193,7 +201,7 @@ dpo_attention_forward(int threads, const struct dpo_attention *attention, const 
     float *out, float *log_sums)
 {
 	const struct dpo_attention *a = attention;
-	struct work w = { .a = a, .strip = dpo_strip_best(), .qkv = qkv, .out = out, .log_sums = log_sums,
+	struct work w = { .a = a, .strip = dpo_strip_best(a->bf16, a->head_dim), .qkv = qkv, .out = out, .log_sums = log_sums,
 		.ld = (a->heads + 2 * a->kv_heads) * a->head_dim, .ld_out = a->heads * a->head_dim, .item_rows = ROWS };
 	size_t rows = a->sequence->rows - a->first;
 

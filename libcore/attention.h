@@ -30,6 +30,7 @@ struct dpo_attention {
 	float scale;		/* of q.k */
 	float cap;		/* scores are cap tanh(s / cap); 0: not capped */
 	size_t window;		/* positions a row sees, its own among them; 0: all */
+	bool bf16;		/* products in bf16 (strip.h) */
 	size_t first;		/* rows before it only serve as keys and values: nothing is wanted of them */
 };
 

@@ -27,10 +27,10 @@ struct blocks {
 	struct dpo_keys keys;
 	size_t first, rows;
 	struct dpo_range seen[KEYS];			/* of each strip of them */
-	_Alignas(64) float k_transposed[FLOATS];	/* scaled */
-	_Alignas(64) float v_transposed[FLOATS];
-	_Alignas(64) float k[FLOATS], d_k[FLOATS], d_v[FLOATS];
-	_Alignas(64) float q[FLOATS], d_out[FLOATS];
+	struct dpo_strip_operand k_transposed, v_transposed, k;
+	struct dpo_strip_operand q, d_out;		/* of the rows */
+	_Alignas(64) float room[5][FLOATS];		/* where they lie */
+	_Alignas(64) float d_k[FLOATS], d_v[FLOATS];
 	_Alignas(64) float p[KEYS * KEYS], d_s[KEYS * KEYS];
 };
 
@@ -40,26 +40,18 @@ least(size_t a, size_t b)
 	return a < b ? a : b;
 }
 
-/* to[n][columns] from rows that are ld apart. */
-static void
-gather(float *to, const float *from, size_t ld, size_t n, size_t columns)
-{
-	for (size_t i = 0; i < n; i++)
-		memcpy(to + i * columns, from + i * ld, columns * sizeof *to);
-}
-
-/* p = exp(s - L), d_s = scale p (d_p - delta) of n keys; p holds s, and d_s holds d_p. */
+/* p = exp(s - L), d_s = scale p (d_p - delta) of n keys; p holds s / scale, and d_s holds d_p. */
 DPO_WIDE static void
 differentiate(float *p, float *d_s, size_t n, float log_sum, float delta, float scale)
 {
 #pragma omp simd
 	for (size_t j = 0; j < n; j++) {
-		p[j] = dpo_exp(p[j] - log_sum);
+		p[j] = dpo_exp(scale * p[j] - log_sum);
 		d_s[j] = scale * p[j] * (d_s[j] - delta);
 	}
 }
 
-/* The same, times the slope of the cap, where p holds capped scores. */
+/* The same, times the slope of the cap, where p holds s, capped. */
 DPO_WIDE static void
 differentiate_capped(float *p, float *d_s, size_t n, float log_sum, float delta, float scale, float cap)
 {
@@ -80,6 +72,7 @@ differentiate_row(const struct work *w, float *p, float *d_s, struct dpo_range s
 	float cap = w->a->cap;
 
 	if (cap > 0.0f) {
+		dpo_vector_scale(p + start, w->a->scale, n);
 		dpo_vector_cap(p + start, cap, n);
 		differentiate_capped(p + start, d_s + start, n, w->log_sums[at], w->delta[at], w->a->scale, cap);
 	} else
@@ -99,21 +92,23 @@ static void
 backward_queries(const struct work *w, struct blocks *b, size_t strip, size_t n)
 {
 	struct dpo_range seen[DPO_STRIP_MOST], all;
-	size_t dim = w->a->head_dim, i = strip * w->strip->rows, row = b->first + i;
+	size_t dim = w->a->head_dim, i = strip * w->strip->rows, row = b->first + i, columns;
+	size_t at_q = row * w->ld + dpo_attention_query(w->a, b->head);
 	float *p = b->p + i * KEYS, *d_s = b->d_s + i * KEYS;
 
-	b->seen[strip] = all = dpo_mask_rows(w->a->sequence, w->a->window, &b->keys, row, n, seen);
-	if (all.from < all.to) {
-		w->strip->product(n, all.to - all.from, dim, (struct dpo_operand){ b->q + i * dim, dim, false },
-		    b->k_transposed + all.from, w->block, false, p + all.from, KEYS);
-		w->strip->product(n, all.to - all.from, dim, (struct dpo_operand){ b->d_out + i * dim, dim, false },
-		    b->v_transposed + all.from, w->block, false, d_s + all.from, KEYS);
+	b->seen[strip] = all = dpo_mask_rows(w->a->sequence, w->a->window, &b->keys, row, n, w->strip->unit, seen);
+	columns = all.to - all.from;
+	if (columns > 0) {
+		w->strip->product(n, columns, dim, (struct dpo_operand){ w->qkv + at_q, w->ld, false }, b->k_transposed, 0, all.from,
+		    false, p + all.from, KEYS);
+		w->strip->product(n, columns, dim, (struct dpo_operand){ w->d_out + row * w->ld_out + b->head * dim, w->ld_out,
+		    false }, b->v_transposed, 0, all.from, false, d_s + all.from, KEYS);
 	}
 	for (size_t r = 0; r < n; r++)
 		differentiate_row(w, p + r * KEYS, d_s + r * KEYS, seen[r], b->keys.n, b->head * w->rows + row + r);
-	if (all.from < all.to)
-		w->strip->product(n, dim, all.to - all.from, (struct dpo_operand){ d_s + all.from, KEYS, false },
-		    b->k + all.from * dim, dim, true, w->d_qkv + row * w->ld + dpo_attention_query(w->a, b->head), w->ld);
+	if (columns > 0)
+		w->strip->product(n, dim, columns, (struct dpo_operand){ d_s + all.from, KEYS, false }, b->k, all.from, 0, true,
+		    w->d_qkv + at_q, w->ld);
 }
 
 /* The rows of the block's strips that see some of keys j .. j+n-1, and those between them. */
@@ -139,10 +134,10 @@ backward_keys(const struct work *w, struct blocks *b, size_t j, size_t n)
 	struct dpo_range rows = who_sees(w, b, j, n);
 	size_t dim = w->a->head_dim, at = rows.from * KEYS + j, inner = rows.to - rows.from;
 
-	w->strip->product(n, dim, inner, (struct dpo_operand){ b->p + at, KEYS, true }, b->d_out + rows.from * dim, dim,
-	    true, b->d_v + j * dim, dim);
-	w->strip->product(n, dim, inner, (struct dpo_operand){ b->d_s + at, KEYS, true }, b->q + rows.from * dim, dim,
-	    true, b->d_k + j * dim, dim);
+	w->strip->product(n, dim, inner, (struct dpo_operand){ b->p + at, KEYS, true }, b->d_out, rows.from, 0, true,
+	    b->d_v + j * dim, dim);
+	w->strip->product(n, dim, inner, (struct dpo_operand){ b->d_s + at, KEYS, true }, b->q, rows.from, 0, true,
+	    b->d_k + j * dim, dim);
 }
 
 /* Each row that sees the keys, a block of rows after the other. */
@@ -154,8 +149,10 @@ backward_rows(const struct work *w, struct blocks *b)
 	b->first = b->keys.first > w->a->first ? b->keys.first : w->a->first;
 	for (; b->first < end; b->first += b->rows) {
 		b->rows = least(end - b->first, w->block);
-		gather(b->q, w->qkv + b->first * w->ld + dpo_attention_query(w->a, b->head), w->ld, b->rows, dim);
-		gather(b->d_out, w->d_out + b->first * w->ld_out + b->head * dim, w->ld_out, b->rows, dim);
+		b->q = w->strip->lay(b->room[3], (struct dpo_operand){ w->qkv + b->first * w->ld + dpo_attention_query(w->a,
+		    b->head), w->ld, false }, dim, b->rows);
+		b->d_out = w->strip->lay(b->room[4], (struct dpo_operand){ w->d_out + b->first * w->ld_out + b->head * dim,
+		    w->ld_out, false }, dim, b->rows);
 		for (size_t i = 0; i < b->rows; i += strip)
 			backward_queries(w, b, i / strip, least(b->rows - i, strip));
 		for (size_t j = 0; j < b->keys.n; j += strip)
@@ -170,9 +167,9 @@ pack(const struct work *w, struct blocks *b)
 	const float *k = at + dpo_attention_key(w->a, b->head), *v = at + dpo_attention_value(w->a, b->head);
 	size_t n = b->keys.n, dim = w->a->head_dim;
 
-	w->strip->transpose(b->k_transposed, w->block, k, w->ld, n, dim, w->a->scale);
-	w->strip->transpose(b->v_transposed, w->block, v, w->ld, n, dim, 1.0f);
-	gather(b->k, k, w->ld, n, dim);
+	b->k_transposed = w->strip->lay(b->room[0], (struct dpo_operand){ k, w->ld, true }, n, dim);
+	b->v_transposed = w->strip->lay(b->room[1], (struct dpo_operand){ v, w->ld, true }, n, dim);
+	b->k = w->strip->lay(b->room[2], (struct dpo_operand){ k, w->ld, false }, dim, n);
 	memset(b->d_k, 0, n * dim * sizeof *b->d_k);
 	memset(b->d_v, 0, n * dim * sizeof *b->d_v);
 }
@@ -260,7 +257,7 @@ dpo_attention_backward(int threads, const struct dpo_attention *attention, const
     const float *out, const float *log_sums, const float *d_out, float *d_qkv, float *scratch)
 {
 	const struct dpo_attention *a = attention;
-	struct work w = { .a = a, .strip = dpo_strip_best(), .rows = a->sequence->rows,
+	struct work w = { .a = a, .strip = dpo_strip_best(a->bf16, a->head_dim), .rows = a->sequence->rows,
 		.ld = (a->heads + 2 * a->kv_heads) * a->head_dim, .ld_out = a->heads * a->head_dim,
 		.block = dpo_attention_block(a), .qkv = qkv, .out = out, .log_sums = log_sums, .d_out = d_out, .d_qkv = d_qkv,
 		.delta = scratch, .shares = a->kv_heads < a->heads ? scratch + a->heads * a->sequence->rows : NULL };

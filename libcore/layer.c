@@ -169,6 +169,7 @@ attention_of(const struct dpo_layers *l, size_t layer, const struct dpo_sequence
 	a.scale = 1.0f / sqrtf((float)c->query_scalar);
 	a.cap = (float)c->attention_cap;
 	a.window = dpo_config_window(c, layer);
+	a.bf16 = l->bf16;
 	a.first = first_wanted(l, layer, s);
 	return a;
 }

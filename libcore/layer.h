@@ -34,7 +34,7 @@ struct dpo_layers {
 	int threads;
 	size_t hidden, query, kv, qkv, inner, up;	/* widths of rows */
 	const float *rope;		/* borrowed; table of rotations, or NULL */
-	bool bf16;			/* the maps' products are in bf16 (linear.h) */
+	bool bf16;			/* the products of the maps (linear.h) and of attention (strip.h) are in bf16 */
 	float *scratch;			/* for products in bf16, or tiles of matrices that are not float */
 	float *lowrank;			/* for adapters */
 	bool dropping;			/* they drop, by this key: */

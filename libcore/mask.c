@@ -54,7 +54,7 @@ seen_by(const struct dpo_segment *at, size_t row, size_t window, const struct dp
 
 struct dpo_range
 dpo_mask_rows(const struct dpo_sequence *sequence, size_t window, const struct dpo_keys *keys, size_t row, size_t n,
-    struct dpo_range *seen)
+    size_t unit, struct dpo_range *seen)
 {
 	const struct dpo_segment *at = sequence->segments;
 	struct dpo_range all = { keys->n, 0 };
@@ -68,5 +68,10 @@ dpo_mask_rows(const struct dpo_sequence *sequence, size_t window, const struct d
 		all.from = seen[i].from < all.from ? seen[i].from : all.from;
 		all.to = seen[i].to > all.to ? seen[i].to : all.to;
 	}
-	return all.from < all.to ? all : (struct dpo_range){ 0 };
+	if (all.from >= all.to)
+		return (struct dpo_range){ 0 };
+	all.from = all.from / unit * unit;
+	all.to = (all.to + unit - 1) / unit * unit;
+	all.to = all.to < keys->n ? all.to : keys->n;
+	return all;
 }

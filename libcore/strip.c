@@ -1,10 +1,14 @@
 #include "strip.h"
 
+#include "bf16.h"
 #include "gemm.h"
+
+#include <stdint.h>
+#include <string.h>
 
 #if defined(__x86_64__) && defined(__GNUC__)
 
-#include <immintrin.h>
+#include "transpose.h"
 
 /* A panel is PANEL_ROWS high and up to VECTORS wide: 24 sums, four of B and one of A leave three of the 32 registers. */
 enum { LANES = 16, PANEL_ROWS = 6, VECTORS = 4 };
@@ -88,15 +92,16 @@ MULTIPLY_ROWS(6)
 static multiply_panel *const panels[PANEL_ROWS][VECTORS] = { NAMES(1), NAMES(2), NAMES(3), NAMES(4), NAMES(5), NAMES(6) };
 
 AVX512 static void
-product(size_t rows, size_t columns, size_t inner, struct dpo_operand a, const float *b, size_t ldb, bool keep, float *c,
-    size_t ldc)
+product(size_t rows, size_t columns, size_t inner, struct dpo_operand a, struct dpo_strip_operand b, size_t first,
+    size_t column, bool keep, float *c, size_t ldc)
 {
 	struct panel p = { .inner = inner, .row_step = a.transposed ? 1 : a.ld, .inner_step = a.transposed ? a.ld : 1,
-		.ldb = ldb, .keep = keep, .ldc = ldc };
+		.ldb = b.step, .keep = keep, .ldc = ldc };
+	const float *from = b.data + first * b.step + column;
 
 	for (size_t j = 0, width, high; j < columns; j += width) {
 		width = columns - j < VECTORS * LANES ? columns - j : VECTORS * LANES;
-		p.b = b + j;
+		p.b = from + j;
 		p.last = lanes((width - 1) % LANES + 1);
 		for (size_t i = 0; i < rows; i += high) {
 			high = rows - i < PANEL_ROWS ? rows - i : PANEL_ROWS;
@@ -107,78 +112,105 @@ product(size_t rows, size_t columns, size_t inner, struct dpo_operand a, const f
 	}
 }
 
-/* A vector's number i and a lane change places where one has the bit `step` and the other has not. */
+/* to[k][i] = from[i][k] for i < n, k < inner, both at most 16. */
 AVX512_INLINE void
-exchange(__m512 r[LANES], const int step, const unsigned log_step)
+transpose_tile(float *to, size_t ld, const float *from, size_t ld_from, size_t n, size_t inner)
 {
-	__m512i lane = _mm512_set_epi32(15, 14, 13, 12, 11, 10, 9, 8, 7, 6, 5, 4, 3, 2, 1, 0), bit = _mm512_set1_epi32(step);
-	__m512i second = _mm512_slli_epi32(_mm512_and_si512(bit, lane), 4 - log_step);
-	__m512i low = _mm512_or_si512(_mm512_andnot_si512(bit, lane), second);
-	__m512i high = _mm512_or_si512(_mm512_or_si512(bit, lane), second);
-
-#pragma GCC unroll 16
-	for (int i = 0; i < LANES; i++)
-		if (!(i & step)) {
-			__m512 one = r[i], other = r[i + step];
-
-			r[i] = _mm512_permutex2var_ps(one, low, other);
-			r[i + step] = _mm512_permutex2var_ps(one, high, other);
-		}
-}
-
-/* to[k][i] = scale from[i][k] for i < n, k < inner, both at most 16. */
-AVX512_INLINE void
-transpose_tile(float *to, size_t ld, const float *from, size_t ld_from, size_t n, size_t inner, float scale)
-{
-	__m512 r[LANES];
+	__m512i r[LANES];
 
 #pragma GCC unroll 16
 	for (size_t i = 0; i < LANES; i++)
-		r[i] = i < n ? _mm512_mul_ps(_mm512_set1_ps(scale), _mm512_maskz_loadu_ps(lanes(inner), from + i * ld_from)) :
-		    _mm512_setzero_ps();
-	exchange(r, 8, 3);
-	exchange(r, 4, 2);
-	exchange(r, 2, 1);
-	exchange(r, 1, 0);
+		r[i] = i < n ? _mm512_maskz_loadu_epi32(lanes(inner), from + i * ld_from) : _mm512_setzero_si512();
+	dpo_transpose16(r);
 #pragma GCC unroll 16
 	for (size_t k = 0; k < LANES; k++)
 		if (k < inner)
-			_mm512_mask_storeu_ps(to + k * ld, lanes(n), r[k]);
+			_mm512_mask_storeu_epi32(to + k * ld, lanes(n), r[k]);
 }
 
 AVX512 static void
-transpose(float *to, size_t ld, const float *from, size_t ld_from, size_t rows, size_t columns, float scale)
+transpose(float *to, const float *from, size_t ld, size_t columns, size_t inner)
 {
-	for (size_t i = 0; i < rows; i += LANES)
-		for (size_t k = 0; k < columns; k += LANES)
-			transpose_tile(to + k * ld + i, ld, from + i * ld_from + k, ld_from, rows - i < LANES ? rows - i : LANES,
-			    columns - k < LANES ? columns - k : LANES, scale);
+	for (size_t j = 0; j < columns; j += LANES)
+		for (size_t k = 0; k < inner; k += LANES)
+			transpose_tile(to + k * columns + j, columns, from + j * ld + k, ld, columns - j < LANES ? columns - j : LANES,
+			    inner - k < LANES ? inner - k : LANES);
 }
 
-static const struct dpo_strip own = { 2 * PANEL_ROWS, product, transpose };
+static struct dpo_strip_operand
+lay(float *to, struct dpo_operand b, size_t columns, size_t inner)
+{
+	if (b.transposed)
+		transpose(to, b.data, b.ld, columns, inner);
+	for (size_t k = 0; k < inner && !b.transposed; k++)
+		memcpy(to + k * columns, b.data + k * b.ld, columns * sizeof *to);
+	return (struct dpo_strip_operand){ to, columns };
+}
+
+static const struct dpo_strip own = { 2 * PANEL_ROWS, 1, SIZE_MAX, lay, product };
 
 #endif
 
 static void
-blas_product(size_t rows, size_t columns, size_t inner, struct dpo_operand a, const float *b, size_t ldb, bool keep, float *c,
-    size_t ldc)
+blas_product(size_t rows, size_t columns, size_t inner, struct dpo_operand a, struct dpo_strip_operand b, size_t first,
+    size_t column, bool keep, float *c, size_t ldc)
 {
-	dpo_gemm_one(rows, columns, inner, 1.0f, a, (struct dpo_operand){ b, ldb, false }, keep ? 1.0f : 0.0f, c, ldc);
+	dpo_gemm_one(rows, columns, inner, 1.0f, a, (struct dpo_operand){ b.data + first * b.step + column, b.step, false },
+	    keep ? 1.0f : 0.0f, c, ldc);
+}
+
+static struct dpo_strip_operand
+plain_lay(float *to, struct dpo_operand b, size_t columns, size_t inner)
+{
+	for (size_t k = 0; k < inner; k++)
+		for (size_t j = 0; j < columns; j++)
+			to[k * columns + j] = b.transposed ? b.data[j * b.ld + k] : b.data[k * b.ld + j];
+	return (struct dpo_strip_operand){ to, columns };
+}
+
+static const struct dpo_strip blas = { DPO_STRIP_MOST, 1, SIZE_MAX, plain_lay, blas_product };
+
+/* ------------------------------------------------------------------ bf16 */
+
+enum { HALF_ROWS = 2 * DPO_BF16_PANEL, HALF_MOST = 256 };
+
+static size_t
+ceiling(size_t n, size_t d)
+{
+	return (n + d - 1) / d;
+}
+
+static struct dpo_strip_operand
+half_lay(float *to, struct dpo_operand b, size_t columns, size_t inner)
+{
+	struct dpo_bf16_side side = { b.data, DPO_DTYPE_F32, b.ld, !b.transposed, columns, inner };
+	size_t step = ceiling(inner, DPO_BF16_INNER) * DPO_BF16_TILE;
+
+	dpo_bf16_pack_b(&side, 0, ceiling(columns, DPO_BF16_PANEL), (uint16_t *)(void *)to, step);
+	return (struct dpo_strip_operand){ to, step };
 }
 
 static void
-plain_transpose(float *to, size_t ld, const float *from, size_t ld_from, size_t rows, size_t columns, float scale)
+half_product(size_t rows, size_t columns, size_t inner, struct dpo_operand a, struct dpo_strip_operand b, size_t first,
+    size_t column, bool keep, float *c, size_t ldc)
 {
-	for (size_t i = 0; i < rows; i++)
-		for (size_t k = 0; k < columns; k++)
-			to[k * ld + i] = scale * from[i * ld_from + k];
+	_Alignas(64) uint16_t packed[HALF_ROWS * HALF_MOST];
+	struct dpo_bf16_side side = { a.data, DPO_DTYPE_F32, a.ld, a.transposed, rows, inner };
+	size_t tiles = ceiling(inner, DPO_BF16_INNER), at = first / DPO_BF16_INNER * DPO_BF16_TILE;
+	const uint16_t *data = (const uint16_t *)(const void *)b.data + column / DPO_BF16_PANEL * b.step + at;
+
+	dpo_bf16_pack_a(&side, 0, ceiling(rows, DPO_BF16_PANEL), packed, tiles * DPO_BF16_TILE);
+	dpo_bf16_multiply(&(struct dpo_bf16_product){ .rows = rows, .columns = columns, .tiles = tiles,
+	    .a = { packed, tiles * DPO_BF16_TILE }, .b = { data, b.step }, .keep = keep, .c = c, .ldc = ldc });
 }
 
-static const struct dpo_strip blas = { DPO_STRIP_MOST, blas_product, plain_transpose };
+static const struct dpo_strip half = { HALF_ROWS, DPO_BF16_INNER, HALF_MOST, half_lay, half_product };
 
 const struct dpo_strip *
-dpo_strip_best(void)
+dpo_strip_best(bool bf16, size_t head_dim)
 {
+	if (bf16 && head_dim <= half.most && dpo_bf16_kernel())
+		return &half;
 #if defined(__x86_64__) && defined(__GNUC__)
 	if (dpo_kernel_here())
 		return &own;

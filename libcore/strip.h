@@ -1,28 +1,41 @@
 /*
- * strip - products of a few rows, and what prepares their operands; on the calling thread. The only products of attention.
- * Layer 4; uses gemm, kernel.
+ * strip - products of a few rows with a second operand that is laid out for them, on the calling thread. The only products of
+ * attention. Layer 4; uses bf16, gemm, kernel, transpose.
  *
- * The operands are meant to lie in the cache already. Where the processor has AVX-512 they are read as they lie, with nothing
- * packed, and an element is one chain of fused multiply-adds over the inner index: its bits depend on its row of A and its
- * column of B alone, and zeros before and behind do not change them. Elsewhere the BLAS multiplies.
+ * The operands are meant to lie in the cache already. In float, where the processor has AVX-512, an element is one chain of
+ * fused multiply-adds over the inner index: its bits depend on its row of A and its column of B alone, and zeros before and
+ * behind do not change them. Elsewhere the BLAS multiplies. In bf16 both operands are rounded (bf16.h); the same holds.
  */
 #ifndef DPO_STRIP_H
 #define DPO_STRIP_H
 
 #include "kernel.h"
 
+#include <stddef.h>
+
 #define DPO_STRIP_MOST ((size_t)48)
+
+/* B, laid out: rows of floats that are `step` apart, or panels of bf16. */
+struct dpo_strip_operand {
+	const float *data;
+	size_t step;
+};
 
 struct dpo_strip {
 	size_t rows;		/* that a strip best has, at most DPO_STRIP_MOST */
-	/* C = A B, added to C if `keep`: A is rows x inner, b[inner][columns] has rows ldb apart, c[rows][columns] ldc. */
-	void (*product)(size_t rows, size_t columns, size_t inner, struct dpo_operand a, const float *b, size_t ldb, bool keep,
-		float *c, size_t ldc);
-	/* to[columns][rows] = scale from[rows][columns], transposed; rows of what lies there are ld and ld_from apart. */
-	void (*transpose)(float *to, size_t ld, const float *from, size_t ld_from, size_t rows, size_t columns, float scale);
+	size_t unit;		/* a part of B begins at multiples of it, and ends at one or at B's end */
+	size_t most;		/* the longest inner index */
+	/* Lay out b, inner x columns, in `to`: columns x inner floats, in bf16 as many as if both were multiples of 32. */
+	struct dpo_strip_operand (*lay)(float *to, struct dpo_operand b, size_t columns, size_t inner);
+	/*
+	 * C = A B, added to C if `keep`: A is rows x inner, C[rows][columns] has rows ldc apart, B is the part of what is laid
+	 * out that begins at inner index `first` and `column`.
+	 */
+	void (*product)(size_t rows, size_t columns, size_t inner, struct dpo_operand a, struct dpo_strip_operand b,
+		size_t first, size_t column, bool keep, float *c, size_t ldc);
 };
 
-/* The best for this processor. */
-const struct dpo_strip *dpo_strip_best(void);
+/* The best for this processor; in bf16 if that is wanted and there is a kernel for heads of `head_dim`. */
+const struct dpo_strip *dpo_strip_best(bool bf16, size_t head_dim);
 
 #endif

@@ -1,6 +1,7 @@
 /* The fast kernels against the plainest loops in double precision, at odd sizes. */
 #include "activation.h"
 #include "attention.h"
+#include "bf16.h"
 #include "bytes.h"
 #include "gemm.h"
 #include "head.h"
@@ -41,6 +42,12 @@ copy(const float *x, size_t n)
 	assert_non_null(y);
 	memcpy(y, x, n * sizeof *y);
 	return y;
+}
+
+static size_t
+least(size_t a, size_t b)
+{
+	return a < b ? a : b;
 }
 
 static void
@@ -653,49 +660,62 @@ test_rope_stretched(void **state)
 
 /* ------------------------------------------------------------------ attention */
 
-/* A strip's products against plain loops, with operands either way round; what lies beside C stays as it was. */
+/* Numbers of eight bits, so that products in bf16 are exact too. */
+static float *
+eighths(size_t n)
+{
+	float *x = noise(n);
+
+	for (size_t i = 0; i < n; i++)
+		x[i] = roundf(x[i] * 64.0f) / 64.0f;
+	return x;
+}
+
+/* Of B's inner x columns numbers the part from `first` and `column` on; what lies beside C stays as it was. */
 static void
-check_strip(size_t rows, size_t columns, size_t inner, bool transposed, bool keep)
+check_strip(const struct dpo_strip *strip, size_t rows, size_t columns, size_t inner, size_t part, bool across, bool keep)
 {
 	enum { LD = 150 };
-	struct dpo_operand a = { noise(LD * LD), LD, transposed };
-	float *b = noise(LD * LD), *c = noise(LD * LD), *before = copy(c, LD * LD);
+	struct dpo_operand a = { eighths(LD * LD), LD, across }, b = { eighths(LD * LD), LD, !across };
+	float *c = noise(LD * LD), *before = copy(c, LD * LD), *room = noise((size_t)160 * 160);
+	size_t first = inner > part ? part : 0, column = columns > part ? part : 0;
+	struct dpo_strip_operand laid = strip->lay(room, b, columns, inner);
 
-	dpo_strip_best()->product(rows, columns, inner, a, b, LD, keep, c, LD);
+	strip->product(rows, columns - column, inner - first, a, laid, first, column, keep, c, LD);
 	for (size_t i = 0; i < LD; i++)
 		for (size_t j = 0; j < LD; j++) {
-			bool inside = i < rows && j < columns;
+			bool inside = i < rows && j < columns - column;
 			double wanted = keep || !inside ? (double)before[i * LD + j] : 0.0;
 
-			for (size_t k = 0; k < inner && inside; k++)
-				wanted += (double)a.data[transposed ? k * LD + i : i * LD + k] * (double)b[k * LD + j];
-			near((double)c[i * LD + j], wanted, inside ? 1e-5 : 0.0);
+			for (size_t k = 0; k < inner - first && inside; k++) {
+				size_t row = first + k, to = column + j;
+
+				wanted += (double)a.data[across ? k * LD + i : i * LD + k] *
+				    (double)b.data[across ? row * LD + to : to * LD + row];
+			}
+			near((double)c[i * LD + j], wanted, inside ? 2e-5 : 0.0);
 		}
+	free(room);
 	free(before);
 	free(c);
-	free(b);
+	free((void *)(uintptr_t)b.data);
 	free((void *)(uintptr_t)a.data);
 }
 
 static void
 test_strip(void **state)
 {
-	float *from = noise(40 * 70), *to = noise(70 * 40);
-
 	(void)state;
-	for (size_t n = 1; n < 140; n = n * 2 + 1) {
-		check_strip(12, n, 64, false, false);
-		check_strip(n, 64, 130, false, true);
-		check_strip(11, 70, n, true, true);
+	for (int bf16 = 0; bf16 < (dpo_bf16_kernel() ? 2 : 1); bf16++) {
+		const struct dpo_strip *strip = dpo_strip_best(bf16, 64);
+
+		for (size_t n = 1; n < 140; n = n * 2 + 1) {
+			check_strip(strip, strip->rows, n, 64, 0, false, false);
+			check_strip(strip, least(n, strip->rows), 64, 130, 32, true, true);
+			check_strip(strip, 11, 70, n, 64, true, true);
+			check_strip(strip, 12, 128, n, 32, false, true);
+		}
 	}
-	for (size_t rows = 1; rows <= 40; rows += 13) {
-		dpo_strip_best()->transpose(to, 40, from, 70, rows, 70, 0.5f);
-		for (size_t i = 0; i < rows; i++)
-			for (size_t k = 0; k < 70; k++)
-				near((double)to[k * 40 + i], 0.5 * (double)from[i * 70 + k], 0.0);
-	}
-	free(from);
-	free(to);
 }
 
 enum { HEADS = 4, KV = 2, DIM = 6, LD_OUT = HEADS * DIM };
@@ -800,8 +820,9 @@ check_attention_threads(const struct dpo_attention *a, const float *qkv, const f
 }
 
 static void
-check_attention_of(size_t prompt, size_t a, size_t b, size_t first, bool by_head, size_t window, float cap)
+check_attention_in(bool bf16, size_t prompt, size_t a, size_t b, size_t first, bool by_head, size_t window, float cap)
 {
+	const double off = bf16 ? 2e-2 : 1e-5;
 	const size_t kv = by_head ? HEADS : KV, LD = (HEADS + 2 * kv) * DIM;
 	struct dpo_sequence s = { 0 };
 	int32_t tokens[512] = { 0 };
@@ -820,8 +841,9 @@ check_attention_of(size_t prompt, size_t a, size_t b, size_t first, bool by_head
 	out_wanted = dpo_alloc(s.rows * LD_OUT, sizeof *out_wanted);
 	d_wanted = dpo_alloc(s.rows * LD, sizeof *d_wanted);
 	assert_true(out_wanted && d_wanted);
-	for (size_t i = 0; i < s.rows * LD; i++)
+	for (size_t i = 0; i < s.rows * LD && !bf16; i++)
 		qkv[i] *= 4.0f;
+	attention.bf16 = bf16;
 	attention.window = window;
 	attention.cap = cap;
 	attention.first = first;
@@ -832,10 +854,10 @@ check_attention_of(size_t prompt, size_t a, size_t b, size_t first, bool by_head
 	dpo_attention_forward(threads, &attention, qkv, out, sums);
 	dpo_attention_backward(threads, &attention, qkv, out, sums, d_out, d_qkv, scratch);
 	for (size_t i = first * LD_OUT; i < s.rows * LD_OUT; i++)
-		near((double)out[i], out_wanted[i], 1e-5);
+		near((double)out[i], out_wanted[i], off);
 	check_attention_threads(&attention, qkv, out, sums, d_out, d_qkv, scratch);
 	for (size_t i = 0; i < s.rows * LD; i++)
-		near((double)d_qkv[i], d_wanted[i], 2e-5 * (1.0 + fabs(d_wanted[i])));
+		near((double)d_qkv[i], d_wanted[i], 2.0 * off * (1.0 + fabs(d_wanted[i])));
 	free(qkv);
 	free(out);
 	free(sums);
@@ -845,6 +867,14 @@ check_attention_of(size_t prompt, size_t a, size_t b, size_t first, bool by_head
 	free(out_wanted);
 	free(d_wanted);
 	dpo_sequence_free(&s);
+}
+
+static void
+check_attention_of(size_t prompt, size_t a, size_t b, size_t first, bool by_head, size_t window, float cap)
+{
+	check_attention_in(false, prompt, a, b, first, by_head, window, cap);
+	if (dpo_bf16_kernel())
+		check_attention_in(true, prompt, a, b, first, by_head, window, cap);
 }
 
 static void
