@@ -5,7 +5,6 @@
 #include "parallel.h"
 #include "vector.h"
 
-#include <string.h>
 
 /* The packed weight, the product's B; NULL if it is not kept. */
 static const struct dpo_bf16_packed *
@@ -71,17 +70,12 @@ static void
 sum_columns(void *context, size_t item)
 {
 	const struct column_sums *s = context;
-	size_t first = item * COLUMNS, end;
+	size_t first = item * COLUMNS;
 	size_t n = s->columns - first < COLUMNS ? s->columns - first : COLUMNS;
-	float part[COLUMNS];
 
-	for (size_t row = 0; row < s->rows; row = end) {
-		end = s->rows - row < ROWS ? s->rows : row + ROWS;
-		memset(part, 0, sizeof part);
-		for (size_t i = row; i < end; i++)
-			dpo_vector_add(part, s->dy.data + i * s->dy.ld + first, n);
-		dpo_vector_add(s->sums + first, part, n);
-	}
+	for (size_t row = 0; row < s->rows; row += ROWS)
+		dpo_vector_add_rows(s->sums + first, s->dy.data + row * s->dy.ld + first, s->dy.ld,
+		    s->rows - row < ROWS ? s->rows - row : ROWS, n);
 }
 
 void

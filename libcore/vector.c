@@ -110,6 +110,44 @@ dpo_vector_add(float *y, const float *x, size_t n)
 		y[i] += x[i];
 }
 
+/* Sums of `vectors` vectors of columns, which the registers hold. */
+__attribute__((always_inline)) static inline void
+add_columns(const size_t vectors, float *y, const float *x, size_t ld, size_t rows)
+{
+	dpo_lanes sums[8] = { 0 }, here;
+
+	for (size_t i = 0; i < rows; i++)
+#pragma GCC unroll 8
+		for (size_t v = 0; v < vectors; v++) {
+			dpo_lanes_load(&here, x + i * ld + v * DPO_LANES);
+			sums[v] += here;
+		}
+#pragma GCC unroll 8
+	for (size_t v = 0; v < vectors; v++) {
+		dpo_lanes_load(&here, y + v * DPO_LANES);
+		sums[v] += here;
+		memcpy(y + v * DPO_LANES, &sums[v], sizeof here);
+	}
+}
+
+DPO_WIDE void
+dpo_vector_add_rows(float *y, const float *x, size_t ld, size_t rows, size_t n)
+{
+	size_t j = 0;
+
+	for (; j + 8 * DPO_LANES <= n; j += 8 * DPO_LANES)
+		add_columns(8, y + j, x + j, ld, rows);
+	for (; j + DPO_LANES <= n; j += DPO_LANES)
+		add_columns(1, y + j, x + j, ld, rows);
+	for (; j < n; j++) {
+		float sum = 0.0f;
+
+		for (size_t i = 0; i < rows; i++)
+			sum += x[i * ld + j];
+		y[j] += sum;
+	}
+}
+
 DPO_WIDE void
 dpo_vector_axpy(float *y, float a, const float *x, size_t n)
 {

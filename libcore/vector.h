@@ -37,6 +37,8 @@ void dpo_vector_cap_slope(float *slope, const float *y, float cap, size_t n);
 
 /* y += x */
 void dpo_vector_add(float *y, const float *x, size_t n);
+/* y[j] += the sum of x[i][j] over rows that are ld apart, in their order */
+void dpo_vector_add_rows(float *y, const float *x, size_t ld, size_t rows, size_t n);
 /* y += a x */
 void dpo_vector_axpy(float *y, float a, const float *x, size_t n);
 /* y *= a */
