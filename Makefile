@@ -29,7 +29,8 @@ endif
 all: $(programs) ## build the programs into bin/
 
 $(BIN)/dpo-train: $(BIN)/obj/training.o $(BIN)/obj/lossopts.o $(BIN)/obj/stepopts.o
-$(BIN)/dpo-eval: $(addprefix $(BIN)/obj/,lossopts.o report.o eval-rows.o eval-data.o eval-samples.o)
+$(BIN)/dpo-cat: $(patsubst cmd/%.c,$(BIN)/obj/%.o,$(wildcard cmd/cat-*.c))
+$(BIN)/dpo-eval: $(patsubst cmd/%.c,$(BIN)/obj/%.o,cmd/lossopts.c cmd/report.c $(wildcard cmd/eval-*.c))
 
 $(BIN)/dpo-%: $(BIN)/obj/dpo-%.o $(cli) $(BIN)/libdpo.a
 	$(call say,LINK)$(CC) $(FLAGS) $(LDFLAGS) -o $@ $(filter %.o,$^) $(BIN)/libdpo.a $(LIBS)

@@ -5,31 +5,18 @@
  * Lines (the default) or as a stream (-z). An end is written only after the end of the last input was verified: what
  * dpo-cat writes is whole, or visibly not. --check, --header, --shard and --explain look at a stream in other ways.
  */
-#include "cli.h"
-#include "buffer.h"
+#include "cat.h"
 #include "bytes.h"
-#include "files.h"
 #include "header.h"
-#include "modelfiles.h"
-#include "record.h"
-#include "source.h"
+#include "size.h"
 #include "stream.h"
 #include "text.h"
-#include "tokenizer.h"
 
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 
-enum { OPERANDS_MAX = 4096, SHARDS_MAX = 1 << 20, TEXT_BYTES = 1 << 16, LAST_IDS = 4 };
-
-struct options {
-	struct cli_common common;
-	bool compress, seal, check, header, data, explain;
-	const char *stage, *shard, *model;
-	int64_t limit;
-};
+enum { OPERANDS_MAX = 4096, SHARDS_MAX = 1 << 20, TEXT_BYTES = 1 << 16 };
 
 static const struct cli_option table[] = {
 	CLI_COMMON(struct options),
@@ -58,98 +45,7 @@ static const struct cli_program program = {
 	.example = "dpo-cat pairs.dpo | head -n 3",
 };
 
-/* ------------------------------------------------------------------ input: all files as one table */
-
-struct input {
-	char **paths;
-	size_t n, at;
-	struct dpo_source *source;
-	struct dpo_value *values;	/* of the record at hand */
-};
-
-static void
-out_of_memory(void)
-{
-	struct dpo_error err;
-
-	dpo_fail_memory(&err);
-	cli_fail(&err);
-}
-
-static const char *
-shown(const char *path)
-{
-	return strcmp(path, "-") == 0 ? "standard input" : path;
-}
-
-static void
-begin_file(struct input *input)
-{
-	const char *path = input->paths[input->at];
-	struct dpo_error err;
-
-	cli_check(dpo_source_open(input->source, cli_input(path), shown(path), &err), &err);
-}
-
-static void
-input_open(struct input *input, char **paths, size_t n, bool waive)
-{
-	*input = (struct input){ .paths = paths, .n = n, .source = dpo_source_new(waive) };
-	if (!input->source)
-		out_of_memory();
-	begin_file(input);
-	input->values = dpo_alloc(dpo_source_header(input->source)->n_columns, sizeof *input->values);
-	if (!input->values)
-		out_of_memory();
-}
-
-/* NaN and infinity have no place in a stream, whoever wrote it. */
-static enum dpo_status
-check_values(const struct input *input, struct dpo_error *err)
-{
-	if (dpo_record_check(dpo_source_header(input->source), input->values, err) == DPO_OK)
-		return DPO_OK;
-	err->status = DPO_FORMAT;
-	return dpo_error_prefix(err, "%.200s: record %llu", shown(input->paths[input->at]),
-	    (unsigned long long)dpo_source_records(input->source));
-}
-
-/* The next record of all files; false after the verified end of the last. */
-static bool
-input_next(struct input *input)
-{
-	enum dpo_status status;
-	struct dpo_error err;
-
-	while ((status = dpo_source_next(input->source, input->values, &err)) == DPO_END) {
-		if (++input->at == input->n)
-			return false;
-		begin_file(input);
-	}
-	cli_check(status, &err);
-	cli_check(check_values(input, &err), &err);
-	return true;
-}
-
-static void
-input_close(struct input *input)
-{
-	dpo_source_free(input->source);
-	free(input->values);
-}
-
 /* ------------------------------------------------------------------ JSON Lines */
-
-static void
-drain(struct dpo_out *out, struct dpo_buffer *text)
-{
-	struct dpo_error err;
-
-	if (text->failed)
-		out_of_memory();
-	cli_check(dpo_out_write(out, text->data, text->len, &err), &err);
-	dpo_buffer_clear(text);
-}
 
 /* Lines go out after 1, 2, 4, ... records, as blocks do: the first is there at once. */
 static int
@@ -165,20 +61,20 @@ show(struct input *input, const struct options *options)
 
 	cli_output(&out, options->common.output, false);
 	cli_check(dpo_text_put_header(&text, header, &err), &err);
-	drain(&out, &text);
-	while (input_next(input)) {
+	cat_drain(&out, &text);
+	while (cat_next(input)) {
 		if (options->limit && count == (uint64_t)options->limit)
 			continue;
 		cli_check(dpo_text_put_record(&text, header, input->values, data, &err), &err);
 		if (++count == due || text.len > TEXT_BYTES) {
-			drain(&out, &text);
+			cat_drain(&out, &text);
 			due = count * 2;
 		}
 	}
 	tip = dpo_source_tip(input->source);
 	parent = count < dpo_source_records(input->source) ? tip : dpo_source_parent(input->source);
 	dpo_text_put_end(&text, parent, tip);
-	drain(&out, &text);
+	cat_drain(&out, &text);
 	cli_commit(&out);
 	dpo_buffer_free(&text);
 	return 0;
@@ -199,7 +95,7 @@ write_stream(struct input *input, const struct dpo_header *header, const struct 
 
 	cli_output(&out, options->common.output, true);
 	cli_check(dpo_writer_open(&writer, &out, header, dpo_stream_level(header->kind), &err), &err);
-	while (input_next(input)) {
+	while (cat_next(input)) {
 		if (count >= from && count < to)
 			cli_check(dpo_writer_put(writer, input->values, &err), &err);
 		count++;
@@ -251,23 +147,23 @@ shard(char **paths, size_t n, const struct options *options)
 	parse_shard(options->shard, &part, &parts);
 	for (size_t i = 0; i < n; i++)
 		if (strcmp(paths[i], "-") == 0 || (stat(paths[i], &about) == 0 && !S_ISREG(about.st_mode)))
-			cli_usage("--shard reads its input twice: %s is no regular file", shown(paths[i]));
-	input_open(&input, paths, n, false);
-	while (input_next(&input))
+			cli_usage("--shard reads its input twice: %s is no regular file", cat_shown(paths[i]));
+	cat_open(&input, paths, n, false);
+	while (cat_next(&input))
 		;
 	total = dpo_source_records(input.source);
 	memcpy(tip, dpo_source_tip(input.source), sizeof tip);
-	input_close(&input);
+	cat_close(&input);
 	/* Part i is [floor((i-1) total / N), floor(i total / N)): sizes differ by at most one. */
 	first = total / parts * (part - 1) + total % parts * (part - 1) / parts;
 	next = total / parts * part + total % parts * part / parts;
-	input_open(&input, paths, n, false);
+	cat_open(&input, paths, n, false);
 	write_stream(&input, dpo_source_header(input.source), options, first, next);
 	if (memcmp(tip, dpo_source_tip(input.source), sizeof tip) != 0) {
 		dpo_fail(&err, DPO_FORMAT, "%s: changed while it was read", paths[0]);
 		cli_fail(&err);
 	}
-	input_close(&input);
+	cat_close(&input);
 	return 0;
 }
 
@@ -279,7 +175,7 @@ put_summary(const struct input *input, struct dpo_buffer *text)
 	uint64_t blocks = dpo_source_blocks(input->source);
 	char hex[DPO_HEX_BYTES];
 
-	dpo_buffer_printf(text, "%s: ok, kind %s, %llu records", shown(input->paths[0]),
+	dpo_buffer_printf(text, "%s: ok, kind %s, %llu records", cat_shown(input->paths[0]),
 	    dpo_source_header(input->source)->kind, (unsigned long long)dpo_source_records(input->source));
 	dpo_bytes_hex(hex, dpo_source_tip(input->source), DPO_HASH_BYTES);
 	if (strspn(hex, "0") == strlen(hex))
@@ -293,14 +189,14 @@ static enum dpo_status
 check_file(const char *path, struct dpo_buffer *text, struct dpo_error *err)
 {
 	struct input input = { .paths = (char *[]){ (char *)(uintptr_t)path }, .n = 1, .source = dpo_source_new(false) };
-	enum dpo_status status = input.source ? dpo_source_open(input.source, cli_input(path), shown(path), err) :
+	enum dpo_status status = input.source ? dpo_source_open(input.source, cli_input(path), cat_shown(path), err) :
 	    dpo_fail_memory(err);
 	uint64_t good = 0;
 
 	if (status == DPO_OK && !(input.values = dpo_alloc(dpo_source_header(input.source)->n_columns, sizeof *input.values)))
 		status = dpo_fail_memory(err);
 	while (status == DPO_OK && (status = dpo_source_next(input.source, input.values, err)) == DPO_OK)
-		if ((status = check_values(&input, err)) == DPO_OK)
+		if ((status = cat_check_values(&input, err)) == DPO_OK)
 			good++;
 	if (status == DPO_END) {
 		put_summary(&input, text);
@@ -311,7 +207,7 @@ check_file(const char *path, struct dpo_buffer *text, struct dpo_error *err)
 		snprintf(err->text + used, sizeof err->text - used, " (the %llu records before it are whole)",
 		    (unsigned long long)good);
 	}
-	input_close(&input);
+	cat_close(&input);
 	return status;
 }
 
@@ -330,7 +226,7 @@ check(char **paths, size_t n, const struct options *options)
 				fprintf(stderr, "%s: %s\n", program.name, bad.text);
 			bad = err;
 		}
-		drain(&out, &text);
+		cat_drain(&out, &text);
 	}
 	dpo_buffer_free(&text);
 	if (bad.status) {
@@ -351,171 +247,17 @@ print_headers(char **paths, size_t n, const struct options *options)
 	struct dpo_out out;
 
 	for (size_t i = 0; i < n; i++) {
-		input_open(&input, paths + i, 1, false);
+		cat_open(&input, paths + i, 1, false);
 		cli_check(dpo_header_write(dpo_source_header(input.source), &text, &err), &err);
 		dpo_buffer_append(&all, text.data, text.len);
 		dpo_buffer_byte(&all, '\n');
-		input_close(&input);
+		cat_close(&input);
 	}
 	cli_output(&out, options->common.output, false);
-	drain(&out, &all);
+	cat_drain(&out, &all);
 	cli_commit(&out);
 	dpo_buffer_free(&text);
 	dpo_buffer_free(&all);
-	return 0;
-}
-
-/* ------------------------------------------------------------------ --explain */
-
-/* The tokenizer of MODEL, which must be the one that made the stream. */
-static struct dpo_tokenizer *
-open_tokenizer(const char *path, const struct dpo_header *header)
-{
-	const char *made_by = dpo_header_last(header, NULL, "tokenizer");
-	struct dpo_tokenizer *tokenizer;
-	struct dpo_files files = { 0 };
-	char id[DPO_HEX_BYTES];
-	struct dpo_error err;
-
-	cli_check(dpo_modelfiles_open(&files, path, &err), &err);
-	if (dpo_files_tokenizer_id(&files, id) && made_by && strcmp(id, made_by) != 0) {
-		dpo_fail(&err, DPO_MISMATCH, "%s: tokenizer %.12s; the stream was made with %.12s", path, id, made_by);
-		cli_fail(&err);
-	}
-	if (dpo_tokenizer_open(&tokenizer, &files, &err) != DPO_OK)
-		cli_fail_at(&err, path);
-	dpo_files_free(&files);
-	return tokenizer;
-}
-
-/*
- * The text of one token as it stands within a text: that of the token twice, less that of the token once, since some
- * decoders treat the first token of a text differently.
- */
-static void
-put_token(const struct dpo_tokenizer *tokenizer, int32_t id, struct dpo_buffer *out)
-{
-	struct dpo_buffer once = { 0 }, twice = { 0 };
-	int32_t both[2] = { id, id };
-	struct dpo_error err;
-	const char *text;
-	size_t from;
-
-	cli_check(dpo_tokenizer_decode(tokenizer, both, 1, &once, &err), &err);
-	cli_check(dpo_tokenizer_decode(tokenizer, both, 2, &twice, &err), &err);
-	text = dpo_buffer_text(&twice);
-	from = twice.len >= once.len && once.len && memcmp(twice.data, once.data, once.len) == 0 ? once.len : 0;
-	for (size_t i = from; i < twice.len; i++) {
-		if (text[i] == '\n')
-			dpo_buffer_string(out, "\\n");
-		else if ((unsigned char)text[i] < 0x20 || text[i] == 0x7f)
-			dpo_buffer_printf(out, "\\x%02x", (unsigned)text[i]);
-		else if (text[i] == '|' || text[i] == '\\')
-			dpo_buffer_printf(out, "\\%c", text[i]);
-		else
-			dpo_buffer_byte(out, (uint8_t)text[i]);
-	}
-	dpo_buffer_free(&once);
-	dpo_buffer_free(&twice);
-}
-
-static void
-put_tokens(const struct dpo_tokenizer *tokenizer, const struct dpo_value *ids, struct dpo_buffer *out)
-{
-	dpo_buffer_string(out, "  |");
-	for (size_t i = 0; i < ids->count; i++) {
-		int32_t id = ((const int32_t *)ids->data)[i];
-
-		if (id < 0 || (size_t)id >= dpo_tokenizer_size(tokenizer))
-			dpo_buffer_printf(out, "<%ld: no such token>", (long)id);
-		else
-			put_token(tokenizer, id, out);
-		dpo_buffer_byte(out, '|');
-	}
-	dpo_buffer_byte(out, '\n');
-}
-
-/* "chosen: 12 tokens, 12 scored, ends in EOS; last ids ... 13 2", and the tokens. */
-static void
-put_answer(const struct dpo_tokenizer *tokenizer, const char *name, const struct dpo_value *ids, bool prompted,
-    const struct dpo_value *ref, struct dpo_buffer *out)
-{
-	const int32_t *id = ids->data;
-	size_t n = ids->count, scored = prompted || n == 0 ? n : n - 1;
-	bool ends = n && id[n - 1] == dpo_tokenizer_eos(tokenizer);
-	double sum = 0;
-
-	dpo_buffer_printf(out, "%s: %zu tokens, %zu scored, %s; last ids", name, n, scored,
-	    ends ? "ends in EOS" : "does not end in EOS");
-	for (size_t i = n > LAST_IDS ? n - LAST_IDS : 0; i < n; i++)
-		dpo_buffer_printf(out, " %ld", (long)id[i]);
-	if (ref) {
-		for (size_t i = 0; i < ref->count; i++)
-			sum += (double)((const float *)ref->data)[i];
-		dpo_buffer_printf(out, "; reference log-prob %.6g nats", sum);
-	}
-	dpo_buffer_byte(out, '\n');
-	put_tokens(tokenizer, ids, out);
-}
-
-/* The value of the column of that name and type, or NULL. */
-static const struct dpo_value *
-column(const struct input *input, const char *name, enum dpo_type type)
-{
-	const struct dpo_header *header = dpo_source_header(input->source);
-	size_t i = dpo_header_find(header, name);
-
-	return i < header->n_columns && header->columns[i].type == type ? &input->values[i] : NULL;
-}
-
-static void
-explain_row(const struct dpo_tokenizer *tokenizer, const struct input *input, struct dpo_buffer *out)
-{
-	static const char *const answers[][2] = { { "chosen", "ref_chosen_logps" }, { "rejected", "ref_rejected_logps" } };
-	const struct dpo_value *prompt = column(input, "prompt", DPO_I32S), *id = column(input, "id", DPO_STR);
-
-	dpo_buffer_printf(out, "record %llu", (unsigned long long)dpo_source_records(input->source));
-	if (id) {
-		dpo_buffer_string(out, ", id ");
-		dpo_buffer_append(out, id->data, id->count);
-	}
-	dpo_buffer_printf(out, "\nprompt: %zu tokens, not scored\n", prompt->count);
-	put_tokens(tokenizer, prompt, out);
-	for (size_t i = 0; i < sizeof answers / sizeof *answers; i++) {
-		const struct dpo_value *answer = column(input, answers[i][0], DPO_I32S);
-
-		if (answer)
-			put_answer(tokenizer, answers[i][0], answer, prompt->count > 0,
-			    column(input, answers[i][1], DPO_F32S), out);
-	}
-	dpo_buffer_byte(out, '\n');
-}
-
-static int
-explain(struct input *input, const struct options *options)
-{
-	const struct dpo_header *header = dpo_source_header(input->source);
-	struct dpo_tokenizer *tokenizer;
-	struct dpo_buffer text = { 0 };
-	uint64_t count = 0;
-	struct dpo_error err;
-	struct dpo_out out;
-	size_t index;
-
-	if (dpo_header_need(header, "prompt", DPO_I32S, &index, &err) != DPO_OK ||
-	    dpo_header_need(header, "chosen", DPO_I32S, &index, &err) != DPO_OK)
-		cli_fail_at(&err, shown(input->paths[0]));
-	tokenizer = open_tokenizer(options->model, header);
-	cli_output(&out, options->common.output, false);
-	while (input_next(input)) {
-		if (options->limit && count++ >= (uint64_t)options->limit)
-			continue;
-		explain_row(tokenizer, input, &text);
-		drain(&out, &text);
-	}
-	cli_commit(&out);
-	dpo_buffer_free(&text);
-	dpo_tokenizer_free(tokenizer);
 	return 0;
 }
 
@@ -562,9 +304,9 @@ main(int argc, char **argv)
 		return cli_finish(print_headers(paths, n, &options));
 	if (options.shard)
 		return cli_finish(shard(paths, n, &options));
-	input_open(&input, paths, n, options.seal);
-	code = options.compress ? compress(&input, &options) : options.explain ? explain(&input, &options) :
+	cat_open(&input, paths, n, options.seal);
+	code = options.compress ? compress(&input, &options) : options.explain ? cat_explain(&input, &options) :
 	    show(&input, &options);
-	input_close(&input);
+	cat_close(&input);
 	return cli_finish(code);
 }

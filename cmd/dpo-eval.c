@@ -63,6 +63,8 @@ check(const struct options *options, const char *path)
 		cli_usage("--dtype without -m");
 	if (options->samples && options->reference && !options->model)
 		cli_usage("-r without -m POLICY");
+	if (options->score && options->reference)
+		cli_usage("-r: --score takes the reference's log-probs from the rows");
 	if ((options->data || options->samples || options->score) && (options->slice || options->per_pair || options->baseline))
 		cli_usage("--slice, --per-pair and --baseline are for rows under a policy");
 	if (is_input(options->model) + is_input(options->adapter) + is_input(options->reference) + is_input(options->baseline) + is_input(options->against) +

@@ -190,7 +190,7 @@ assert abs(r["eval_longer_chosen"] - 2 / 3) < 1e-6'
 }
 
 @test "modes that do not go together are usage errors; bad completions are named" {
-	for options in '--data --samples' '--against x' '--samples -r x' '--data --slice x' '--score --baseline x -m y'; do
+	for options in '--data --samples' '--against x' '--samples -r x' '--data --slice x' '--score --baseline x -m y' '--score -r x -m y'; do
 		run "$bin/dpo-eval" $options heldout.ref
 		[ "$status" -eq 2 ]
 	done
