@@ -7,15 +7,16 @@
 
 #if defined(__x86_64__) && defined(__GNUC__)
 
+#include "avx512.h"
 #include "transpose.h"
 
 #include <sys/syscall.h>
 #include <unistd.h>
 
-enum { LANES = 16, PANEL = DPO_BF16_PANEL, INNER = DPO_BF16_INNER, TILE = DPO_BF16_TILE };
+enum { PANEL = DPO_BF16_PANEL, INNER = DPO_BF16_INNER, TILE = DPO_BF16_TILE };
 
-#define AVX512 __attribute__((target("avx512f,avx512bw,avx512bf16,f16c")))
-#define AVX512_INLINE __attribute__((target("avx512f,avx512bw,avx512bf16,f16c"), always_inline)) static inline
+#define AVX512 __attribute__((target("avx512f,avx512bw,avx512bf16,f16c,prfchw")))
+#define AVX512_INLINE __attribute__((target("avx512f,avx512bw,avx512bf16,f16c,prfchw"), always_inline)) static inline
 #define AMX __attribute__((target("avx512f,avx512bw,amx-tile,amx-bf16")))
 
 /* ------------------------------------------------------------------ the processor */
@@ -65,12 +66,6 @@ dpo_bf16_kernel(void)
 
 /* ------------------------------------------------------------------ packing */
 
-AVX512_INLINE __mmask16
-lanes(size_t n)
-{
-	return (__mmask16)(n >= LANES ? 0xffffu : (1u << n) - 1);
-}
-
 /* Up to 16 numbers as float. */
 AVX512_INLINE __m512
 load(const struct dpo_bf16_side *s, size_t at, __mmask16 mask)
@@ -90,10 +85,9 @@ load(const struct dpo_bf16_side *s, size_t at, __mmask16 mask)
 AVX512_INLINE __m512i
 pairs_of_one(const struct dpo_bf16_side *s, size_t outer, size_t k)
 {
-	size_t left = s->inner - k, at = outer * s->ld + k;
+	size_t left = s->inner - k, right = left > DPO_LANES ? left - DPO_LANES : 0, at = outer * s->ld + k;
 
-	return (__m512i)_mm512_cvtne2ps_pbh(load(s, left > LANES ? at + LANES : at, lanes(left > LANES ? left - LANES : 0)),
-	    load(s, at, lanes(left)));
+	return (__m512i)_mm512_cvtne2ps_pbh(load(s, right ? at + DPO_LANES : at, dpo_lanes(right)), load(s, at, dpo_lanes(left)));
 }
 
 /* Sixteen pairs: the inner indices k and k + 1 of each of sixteen outer ones. */
@@ -103,7 +97,7 @@ pairs_of_each(const struct dpo_bf16_side *s, size_t outer, size_t k)
 	const __m512i order = _mm512_set_epi16(31, 15, 30, 14, 29, 13, 28, 12, 27, 11, 26, 10, 25, 9, 24, 8, 23, 7, 22, 6,
 	    21, 5, 20, 4, 19, 3, 18, 2, 17, 1, 16, 0);
 	size_t at = k * s->ld + outer;
-	__mmask16 mask = lanes(s->outer - outer);
+	__mmask16 mask = dpo_lanes(s->outer - outer);
 	__m512 first = load(s, k < s->inner ? at : 0, k < s->inner ? mask : 0);
 	__m512 second = load(s, k + 1 < s->inner ? at + s->ld : 0, k + 1 < s->inner ? mask : 0);
 
@@ -112,10 +106,10 @@ pairs_of_each(const struct dpo_bf16_side *s, size_t outer, size_t k)
 
 /* The tile at (outer, k): r[i] holds the pairs of outer index i, or, `across`, those of each for one pair of inner ones. */
 AVX512_INLINE void
-gather(__m512i r[LANES], const struct dpo_bf16_side *s, size_t outer, size_t k, bool across)
+gather(__m512i r[DPO_LANES], const struct dpo_bf16_side *s, size_t outer, size_t k, bool across)
 {
 #pragma GCC unroll 16
-	for (size_t i = 0; i < LANES; i++)
+	for (size_t i = 0; i < DPO_LANES; i++)
 		if (s->outer_next)
 			r[i] = pairs_of_each(s, outer, k + 2 * i);
 		else
@@ -127,11 +121,11 @@ gather(__m512i r[LANES], const struct dpo_bf16_side *s, size_t outer, size_t k, 
 AVX512_INLINE void
 pack_tile(const struct dpo_bf16_side *s, size_t outer, size_t k, bool across, uint16_t *to)
 {
-	__m512i r[LANES];
+	__m512i r[DPO_LANES];
 
 	gather(r, s, outer, k, across);
 #pragma GCC unroll 16
-	for (size_t i = 0; i < LANES; i++)
+	for (size_t i = 0; i < DPO_LANES; i++)
 		_mm512_store_si512(to + i * INNER, r[i]);
 }
 
@@ -149,7 +143,7 @@ pack_tiles(const struct dpo_bf16_side *s, size_t first, size_t n, bool across, u
 				pack_tile(s, (first + p) * PANEL, k, across, packed + p * step + k / INNER * TILE);
 }
 
-/* A copy of the code for either order of floats, and one for the rest. */
+/* Copies of the code for floats in either order, and one for the rest. */
 AVX512_INLINE void
 pack(const struct dpo_bf16_side *s, size_t first, size_t n, bool across, uint16_t *packed, size_t step)
 {
@@ -160,7 +154,6 @@ pack(const struct dpo_bf16_side *s, size_t first, size_t n, bool across, uint16_
 		return;
 	}
 	side.dtype = DPO_DTYPE_F32;
-	side.outer_next = s->outer_next;
 	if (s->outer_next) {
 		side.outer_next = true;
 		pack_tiles(&side, first, n, across, packed, step);
@@ -259,11 +252,11 @@ multiply_strip(const struct square *s, size_t half, size_t row)
 	for (size_t i = 0; i < ROWS; i++)
 #pragma GCC unroll 2
 		for (size_t v = 0; v < 2; v++)
-			sum[i][v] = s->keep ? _mm512_loadu_ps(c + i * s->ldc + v * LANES) : _mm512_setzero_ps();
+			sum[i][v] = s->keep ? _mm512_loadu_ps(c + i * s->ldc + v * DPO_LANES) : _mm512_setzero_ps();
 	for (size_t t = 0; t < s->tiles; t++) {
 		const uint16_t *a = s->a[half] + t * TILE + row * INNER;
 
-		for (size_t k = 0; k < LANES; k++) {
+		for (size_t k = 0; k < DPO_LANES; k++) {
 			__m512bh low = (__m512bh)_mm512_load_si512(s->b[0] + t * TILE + k * INNER);
 			__m512bh high = (__m512bh)_mm512_load_si512(s->b[1] + t * TILE + k * INNER);
 
@@ -283,7 +276,7 @@ multiply_strip(const struct square *s, size_t half, size_t row)
 	for (size_t i = 0; i < ROWS; i++)
 #pragma GCC unroll 2
 		for (size_t v = 0; v < 2; v++)
-			_mm512_storeu_ps(c + i * s->ldc + v * LANES, sum[i][v]);
+			_mm512_storeu_ps(c + i * s->ldc + v * DPO_LANES, sum[i][v]);
 }
 
 AVX512 static void
