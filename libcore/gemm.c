@@ -18,10 +18,10 @@
 enum { TILE_ROWS = 512, TILE_COLUMNS = 768, TILE_LEAST = 192, TILES_WANTED = 8 };
 
 /*
- * Our kernel's bits do not depend on the grid, so the threads may shape it: a few wide tiles each, for
- * every tile packs its rows of A.
+ * Our kernel's bits do not depend on the grid, so the threads may shape it: few and wide tiles, for every tile packs its rows
+ * of A, but equally many for each thread, or more than OWN_TILES for each.
  */
-enum { OWN_TILES = 1, OWN_COLUMNS = 384, OWN_LEAST = 64 };
+enum { OWN_TILES = 4, OWN_WIDEST = 2048, OWN_LEAST = 64 };
 
 /* Products below this many multiplications are not worth waking a thread. */
 static const double SMALL = 1e6;
@@ -219,12 +219,12 @@ cut_for_blas(size_t *down, size_t *across, const struct dpo_product *p)
 static void
 cut_for_kernel(size_t *down, size_t *across, const struct dpo_product *p, int threads)
 {
-	size_t most = ceiling(p->columns, OWN_COLUMNS);
+	size_t n = (size_t)threads, most = ceiling(p->columns, OWN_LEAST);
 
 	*down = ceiling(p->rows, DPO_KERNEL_ROWS);
-	*across = least(ceiling(OWN_TILES * (size_t)threads, *down), most);
-	while (*down * *across < (size_t)threads && p->columns / (2 * *across) >= OWN_LEAST)
-		*across *= 2;
+	*across = ceiling(p->columns, OWN_WIDEST);
+	while (*down * *across % n != 0 && *down * *across < OWN_TILES * n && *across < most)
+		++*across;
 }
 
 void

@@ -8,12 +8,21 @@
 
 #if defined(__x86_64__) && defined(__GNUC__)
 
-/* The longest block of the inner index, and the inner steps between looks at what is fetched ahead. */
-enum { BLOCK_INNER = 384, STEPS = 16 };
+/*
+ * A panel of B of LONG inner steps and one of A stay in the first-level cache. An inner index up to twice SHORT is cut into
+ * blocks of that instead: then C, which every block reads and writes, costs more than a panel from the second-level cache.
+ */
+enum { LONG = 256, SHORT = 384 };
+
+/* Floats of A's packed blocks, within the second-level cache; and of packed panels of B. */
+enum { ROOM_A = DPO_KERNEL_ROWS * 512, ROOM_B = DPO_PANEL_COLUMNS * SHORT };
+
+/* Inner steps between looks at what is fetched ahead. */
+enum { STEPS = 16 };
 
 /* ------------------------------------------------------------------ fetching ahead */
 
-/* Memory that is read next, fetched into the second-level cache line by line while panels are multiplied. */
+/* Memory that is packed next, fetched into the second-level cache line by line while panels are multiplied. */
 struct ahead {
 	const float *run;
 	size_t ld, width;	/* floats from run to run, and of a run */
@@ -45,6 +54,7 @@ struct panels {
 	bool keep;
 	float *c;
 	size_t ldc, columns;
+	const float *next;	/* the c that follows, fetched meanwhile */
 };
 
 DPO_AVX512_INLINE void
@@ -79,16 +89,19 @@ DPO_AVX512_INLINE void
 multiply(const size_t rows, const struct panels *p, struct ahead *shared)
 {
 	__m512 sum[DPO_PANEL_ROWS][2], low, high, each;
-	const float *a = p->a, *b = p->b, *c = p->c;
+	const float *a = p->a, *b = p->b, *next = p->next;
 	struct ahead ahead = *shared;
+	size_t fetched = rows * STEPS / (p->inner + STEPS - 1) + 1;	/* rows of next a look */
 
 #pragma GCC unroll 16
 	for (size_t i = 0; i < rows; i++)
 		sum[i][0] = sum[i][1] = _mm512_setzero_ps();
-	for (size_t left = p->inner, steps; left > 0; left -= steps, c += p->ldc) {
+	for (size_t left = p->inner, steps; left > 0; left -= steps) {
 		steps = left < STEPS ? left : STEPS;
-		__builtin_prefetch(c, 1);
-		__builtin_prefetch(c + DPO_LANES, 1);
+		for (size_t i = 0; i < fetched; i++, next += p->ldc) {
+			__builtin_prefetch(next, 1);
+			__builtin_prefetch(next + DPO_LANES, 1);
+		}
 		look_ahead(&ahead);
 		for (size_t k = 0; k < steps; k++, a += rows, b += DPO_PANEL_COLUMNS) {
 			low = _mm512_load_ps(b);
@@ -142,9 +155,15 @@ least(size_t a, size_t b)
 }
 
 static size_t
+ceiling(size_t n, size_t d)
+{
+	return (n + d - 1) / d;
+}
+
+static size_t
 blocks(const struct dpo_tile *tile)
 {
-	return (tile->inner + BLOCK_INNER - 1) / BLOCK_INNER;
+	return ceiling(tile->inner, tile->inner < 2 * SHORT ? SHORT : LONG);
 }
 
 /* Block q of the inner index: blocks of nearly equal length. */
@@ -156,65 +175,82 @@ block(const struct dpo_tile *tile, size_t q)
 	return (struct dpo_stretch){ first, tile->inner * (q + 1) / blocks(tile) - first };
 }
 
-/* What packing the panel of B at `column` will read; nothing beyond the last. */
+/* Columns of B, in panels that are packed and multiplied together. */
+struct strip {
+	size_t first, n;
+	struct dpo_stretch inner;
+};
+
+/* What packing that strip will read; nothing if it lies beyond B. */
 static struct ahead
-panel_ahead(const struct dpo_tile *tile, size_t column, struct dpo_stretch inner)
+strip_ahead(const struct dpo_tile *tile, const struct strip *next, size_t looks)
 {
 	const struct dpo_operand *b = &tile->b;
-	size_t looks = dpo_pack_panels(tile->rows) * (inner.n / STEPS + 1), columns, runs;
-	struct ahead ahead = { .ld = b->ld };
+	size_t columns = next->first < tile->columns ? least(tile->columns - next->first, next->n) : 0;
+	size_t runs = b->transposed ? columns : next->inner.n, width = b->transposed ? next->inner.n : columns;
+	size_t lines = runs * ceiling(width, DPO_LANES);
 
-	if (column >= tile->columns)
-		return ahead;
-	columns = least(tile->columns - column, DPO_PANEL_COLUMNS);
-	runs = b->transposed ? columns : inner.n;
-	ahead.run = b->data + (b->transposed ? column * b->ld + inner.first : inner.first * b->ld + column);
-	ahead.width = b->transposed ? inner.n : columns;
-	ahead.lines = runs * ((ahead.width + DPO_LANES - 1) / DPO_LANES);
-	ahead.rate = (ahead.lines + looks - 1) / looks;
-	return ahead;
+	if (lines == 0)
+		return (struct ahead){ 0 };
+	return (struct ahead){ .run = b->data + (b->transposed ? next->first * b->ld + next->inner.first :
+	    next->inner.first * b->ld + next->first), .ld = b->ld, .width = width, .lines = lines,
+	    .rate = ceiling(lines, looks) };
 }
 
-/* The packed block of A with the packed panel of B at `column`. */
 static void
-multiply_block(const struct dpo_tile *tile, const float *a, const float *b, size_t inner, size_t column, bool keep,
-    struct ahead *ahead)
+pack_strip(float *packed, const struct dpo_tile *tile, const struct strip *strip)
 {
-	struct panels p = { .inner = inner, .b = b, .scale = tile->scale, .keep = keep, .ldc = tile->ldc,
-	    .columns = tile->columns - column };
+	for (size_t j = 0; j < strip->n; j += DPO_PANEL_COLUMNS)
+		dpo_pack_b(packed + j * strip->inner.n, &tile->b, strip->first + j, least(strip->n - j, DPO_PANEL_COLUMNS),
+		    strip->inner);
+}
+
+/* The packed block of A with the packed strip of B, row after row of panels. */
+static void
+multiply_strip(const struct dpo_tile *tile, const float *a, const float *b, const struct strip *strip, bool keep,
+    struct ahead ahead)
+{
+	size_t inner = strip->inner.n;
+	struct panels p = { .inner = inner, .scale = tile->scale, .keep = keep, .ldc = tile->ldc };
 
 	for (size_t i = 0, row = 0, n; i < dpo_pack_panels(tile->rows); i++, row += n) {
 		n = dpo_pack_row(tile->rows, i + 1) - row;
 		p.a = a + row * inner;
-		p.c = tile->c + row * tile->ldc + column;
-		multiply_rows[n](&p, ahead);
+		for (size_t j = 0; j < strip->n; j += DPO_PANEL_COLUMNS) {
+			p.b = b + j * inner;
+			p.c = tile->c + row * tile->ldc + strip->first + j;
+			p.columns = strip->n - j;
+			p.next = p.columns > DPO_PANEL_COLUMNS ? p.c + DPO_PANEL_COLUMNS : row + n < tile->rows ?
+			    p.c - j + n * tile->ldc : tile->c + strip->first;
+			multiply_rows[n](&p, &ahead);
+		}
 	}
 }
 
-/* Blocks q to end - 1, for which A is packed; each panel of B is packed when its turn comes. */
+/* Blocks q to end - 1, for which A is packed; each strip of B is packed when its turn comes. */
 static void
 multiply_blocks(const struct dpo_tile *tile, const float *a, size_t q, size_t end)
 {
-	_Alignas(64) float b[DPO_PANEL_COLUMNS * BLOCK_INNER];
-	size_t start = block(tile, q).first;
+	_Alignas(64) float b[ROOM_B];
+	size_t longest = ceiling(tile->inner, blocks(tile)), start = block(tile, q).first;
+	size_t wide = SHORT / longest * DPO_PANEL_COLUMNS;
+	size_t looks = dpo_pack_panels(tile->rows) * (longest / STEPS + 1);
 
-	for (size_t column = 0; column < tile->columns; column += DPO_PANEL_COLUMNS)
+	for (size_t column = 0; column < tile->columns; column += wide)
 		for (size_t r = q; r < end; r++) {
-			struct dpo_stretch inner = block(tile, r);
-			struct ahead ahead = r + 1 < end ? panel_ahead(tile, column, block(tile, r + 1)) :
-			    panel_ahead(tile, column + DPO_PANEL_COLUMNS, block(tile, q));
+			struct strip strip = { column, least(tile->columns - column, wide), block(tile, r) };
+			struct strip next = { r + 1 < end ? column : column + wide, wide, block(tile, r + 1 < end ? r + 1 : q) };
 
-			dpo_pack_b(b, &tile->b, column, least(tile->columns - column, DPO_PANEL_COLUMNS), inner);
-			multiply_block(tile, a + (inner.first - start) * tile->rows, b, inner.n, column,
-			    tile->keep || r > 0, &ahead);
+			pack_strip(b, tile, &strip);
+			multiply_strip(tile, a + (strip.inner.first - start) * tile->rows, b, &strip, tile->keep || r > 0,
+			    strip_ahead(tile, &next, looks));
 		}
 }
 
 void
 dpo_kernel_product(const struct dpo_tile *tile)
 {
-	enum { ROOM = DPO_KERNEL_ROWS * BLOCK_INNER };
-	_Alignas(64) float a[ROOM + DPO_PACK_SLACK];
+	_Alignas(64) float a[ROOM_A + DPO_PACK_SLACK];
 	struct dpo_stretch inner;
 	size_t used;
 
@@ -222,7 +258,7 @@ dpo_kernel_product(const struct dpo_tile *tile)
 	for (size_t row = 0; row < tile->rows && tile->inner == 0 && !tile->keep; row++)
 		memset(tile->c + row * tile->ldc, 0, tile->columns * sizeof *tile->c);
 	for (size_t q = 0, end = 0; q < blocks(tile); q = end) {
-		for (used = 0; end < blocks(tile) && used + block(tile, end).n * tile->rows <= ROOM; end++) {
+		for (used = 0; end < blocks(tile) && used + block(tile, end).n * tile->rows <= ROOM_A; end++) {
 			inner = block(tile, end);
 			dpo_pack_a(a + used, &tile->a, tile->rows, inner);
 			used += inner.n * tile->rows;

@@ -5,7 +5,7 @@
  * into the second-level cache, each panel of B into the first-level one, and they are multiplied by panels
  * whose sums stay in registers. Each element is summed in blocks of its inner index, a chain of fused
  * multiply-adds a block, and the blocks in order: its bits depend on the operands' numbers and
- * `inner` alone, not on the other rows and columns. Takes about 700 kB of the caller's stack.
+ * `inner` alone, not on the other rows and columns. Takes about 900 kB of the caller's stack.
  */
 #ifndef DPO_KERNEL_H
 #define DPO_KERNEL_H

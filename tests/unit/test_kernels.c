@@ -284,30 +284,57 @@ test_gemm_blocks(void **state)
 			check_product(sizes[i][0], sizes[i][1], sizes[i][2], form & 1, form & 2, form & 4);
 }
 
-/* An element has the same bits in every product that it is part of: whatever its neighbours, its place, the threads. */
+/* Nine rows and columns of a product at (row, column) have the bits that they have as a product of their own. */
+static void
+check_company(const struct dpo_product *p, size_t row, size_t column)
+{
+	enum { FEW = 9 };
+	struct dpo_operand a = p->a, b = p->b;
+	float part[FEW * FEW];
+
+	a.data += a.transposed ? row : row * a.ld;
+	b.data += b.transposed ? column * b.ld : column;
+	for (size_t i = 0; i < FEW * FEW; i++)
+		part[i] = 1.5f;
+	dpo_gemm_one(FEW, FEW, p->inner, 1.0f, a, b, p->keep, part, FEW);
+	for (size_t i = 0; i < FEW; i++)
+		assert_memory_equal(part + i * FEW, p->c + (row + i) * p->ldc + column, FEW * sizeof *part);
+}
+
+/*
+ * An element has the same bits in every product that it is part of: whatever its neighbours, its place, the layout of the
+ * operands, the threads, and how many blocks of the inner index are packed at once.
+ */
 static void
 test_kernel_company(void **state)
 {
-	enum { ROWS = 700, COLUMNS = 450, INNER = 600, FEW = 9, OFF = 37 };
-	float *a = noise(ROWS * INNER), *b = noise(INNER * COLUMNS), *all = noise(ROWS * COLUMNS),
-	    *part = noise(FEW * FEW);
-	struct dpo_product p = { .rows = ROWS, .columns = COLUMNS, .inner = INNER, .a = { a, INNER, false },
-	    .b = { b, COLUMNS, false }, .c = all, .ldc = COLUMNS };
+	enum { ROWS = 850, COLUMNS = 2090 };
+	static const size_t inner[] = { 1, 30, 150, 383, 385, 767, 768, 1030 };
 
 	(void)state;
 	if (!dpo_kernel_here())
 		skip();
-	for (int t = 1; t <= 3; t++) {
-		dpo_gemm(t, &p);
-		dpo_gemm_one(FEW, FEW, INNER, 1.0f, (struct dpo_operand){ a + OFF * INNER, INNER, false },
-		    (struct dpo_operand){ b + OFF, COLUMNS, false }, 0.0f, part, FEW);
-		for (size_t i = 0; i < FEW; i++)
-			assert_memory_equal(part + i * FEW, all + (OFF + i) * COLUMNS + OFF, FEW * sizeof *part);
+	for (size_t n = 0; n < sizeof inner / sizeof *inner; n++) {
+		float *a = noise(ROWS * inner[n]), *b = noise(inner[n] * COLUMNS), *c = noise(ROWS * COLUMNS);
+
+		for (unsigned form = 0; form < 12; form++) {
+			bool ta = form & 1, tb = form & 2;
+			size_t rows = form < 8 ? 200 : ROWS;
+			struct dpo_product p = { .rows = rows, .columns = COLUMNS, .inner = inner[n],
+			    .a = { a, ta ? rows : inner[n], ta }, .b = { b, tb ? inner[n] : COLUMNS, tb }, .c = c,
+			    .ldc = COLUMNS, .keep = form & 4 ? 1.0f : 0.0f };
+
+			for (size_t i = 0; i < rows * COLUMNS; i++)
+				c[i] = 1.5f;
+			dpo_gemm((int)(form % 3) + 1, &p);
+			check_company(&p, 0, 0);
+			check_company(&p, 37, 1037);
+			check_company(&p, rows - 9, COLUMNS - 9);
+		}
+		free(a);
+		free(b);
+		free(c);
 	}
-	free(a);
-	free(b);
-	free(all);
-	free(part);
 }
 
 static void
