@@ -12,11 +12,11 @@
 #include <string.h>
 
 /*
- * A block of keys, and as much of values, has at most FLOATS numbers, so that both stay in the second-level cache while the
- * rows of an item pass them, strip by strip. An item has rows enough to be worth the packing of its keys, but few enough that
- * there are some ITEMS, whatever the number of threads.
+ * A block of keys, and as much of values, has at most FLOATS numbers, so that both stay in the second-level cache
+ * while the rows of an item pass them, strip by strip. An item has rows enough to be worth the packing of its keys, but
+ * few enough that there are some ITEMS, whatever the number of threads.
  */
-enum { FLOATS = DPO_HEAD_DIM_LIMIT, KEYS = 128, ROWS = 256, ROWS_LEAST = 64, ITEMS = 32 };
+enum { FLOATS = DPO_HEAD_DIM_LIMIT, KEYS = 128, ROWS = 256, ROWS_LEAST = 64, ITEMS = 32, UNIT = 32 };
 
 struct work {
 	const struct dpo_attention *a;
@@ -71,7 +71,7 @@ dpo_attention_block(const struct dpo_attention *attention)
 
 	assert(attention->head_dim <= FLOATS);
 	most = most < KEYS ? most : KEYS;
-	return most > DPO_LANES ? most / DPO_LANES * DPO_LANES : most;
+	return most > UNIT ? most / UNIT * UNIT : most;
 }
 
 /* What scores are multiplied by in the softmax: capped ones are already. */
@@ -82,8 +82,8 @@ softmax_scale(const struct dpo_attention *a)
 }
 
 /*
- * A row's scores, which scale is yet to multiply, become weights relative to its new maximum, through whole vectors, with 0 for keys that it does not see.
- * Returned is what was gathered before has to be multiplied by.
+ * A row's scores, which scale is yet to multiply, become weights relative to its new maximum, through whole vectors,
+ * with 0 for keys that it does not see. Returned is what was gathered before has to be multiplied by.
  */
 DPO_WIDE static float
 soften(float *p, float scale, struct dpo_range all, struct dpo_range seen, float *most, float *sum)
@@ -109,8 +109,8 @@ soften(float *p, float scale, struct dpo_range all, struct dpo_range seen, float
 
 /* A strip of n rows against the keys that some of them see, which lie packed. */
 static void
-attend_strip(const struct work *w, struct rows *rows, size_t i, size_t n, struct dpo_range all, const struct dpo_range *seen,
-    struct dpo_strip_operand k, struct dpo_strip_operand v)
+attend_strip(const struct work *w, struct rows *rows, size_t i, size_t n, struct dpo_range all,
+    const struct dpo_range *seen, struct dpo_strip_operand k, struct dpo_strip_operand v)
 {
 	_Alignas(64) float scores[DPO_STRIP_MOST * KEYS];
 	size_t dim = w->a->head_dim, row = rows->first + i, columns = all.to - all.from;

@@ -87,6 +87,13 @@ differentiate_row(const struct work *w, float *p, float *d_s, struct dpo_range s
 	}
 }
 
+/* Keys or rows up to a multiple of what products are made of. */
+static size_t
+whole(const struct work *w, size_t n)
+{
+	return (n + w->strip->unit - 1) / w->strip->unit * w->strip->unit;
+}
+
 /* Strip i of the block, n rows: their p and d_s, and their share of the queries' gradient. */
 static void
 backward_queries(const struct work *w, struct blocks *b, size_t strip, size_t n)
@@ -105,7 +112,7 @@ backward_queries(const struct work *w, struct blocks *b, size_t strip, size_t n)
 		    false }, b->v_transposed, 0, all.from, false, d_s + all.from, KEYS);
 	}
 	for (size_t r = 0; r < n; r++)
-		differentiate_row(w, p + r * KEYS, d_s + r * KEYS, seen[r], b->keys.n, b->head * w->rows + row + r);
+		differentiate_row(w, p + r * KEYS, d_s + r * KEYS, seen[r], whole(w, b->keys.n), b->head * w->rows + row + r);
 	if (columns > 0)
 		w->strip->product(n, dim, columns, (struct dpo_operand){ d_s + all.from, KEYS, false }, b->k, all.from, 0, true,
 		    w->d_qkv + at_q, w->ld);
@@ -156,7 +163,7 @@ backward_rows(const struct work *w, struct blocks *b)
 		for (size_t i = 0; i < b->rows; i += strip)
 			backward_queries(w, b, i / strip, least(b->rows - i, strip));
 		for (size_t j = 0; j < b->keys.n; j += strip)
-			backward_keys(w, b, j, least(b->keys.n - j, strip));
+			backward_keys(w, b, j, least(whole(w, b->keys.n) - j, strip));
 	}
 }
 
@@ -170,8 +177,8 @@ pack(const struct work *w, struct blocks *b)
 	b->k_transposed = w->strip->lay(b->room[0], (struct dpo_operand){ k, w->ld, true }, n, dim);
 	b->v_transposed = w->strip->lay(b->room[1], (struct dpo_operand){ v, w->ld, true }, n, dim);
 	b->k = w->strip->lay(b->room[2], (struct dpo_operand){ k, w->ld, false }, dim, n);
-	memset(b->d_k, 0, n * dim * sizeof *b->d_k);
-	memset(b->d_v, 0, n * dim * sizeof *b->d_v);
+	memset(b->d_k, 0, whole(w, n) * dim * sizeof *b->d_k);
+	memset(b->d_v, 0, whole(w, n) * dim * sizeof *b->d_v);
 }
 
 /* The block's gradients to where they belong: d_qkv, or the head's shares. */

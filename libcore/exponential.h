@@ -11,8 +11,8 @@
 #include <math.h>
 
 /*
- * exp(x) with a relative error below 1e-7 for |x| <= 87.3. Further down it falls to 0, further up it stays at exp(88.02); of
- * NaN it is NaN. The bits are the same with any set of instructions.
+ * exp(x) with a relative error below 1e-7 for |x| <= 87.3. Further down it falls to 0, further up it stays at
+ * exp(88.02); of NaN it is NaN. The bits are the same with any set of instructions.
  */
 __attribute__((always_inline)) static inline float
 dpo_exp(float x)

@@ -1,9 +1,9 @@
 /*
- * lanes - the maximum and the sum of whole vectors, for functions that are compiled for several sets of instructions. Layer 1;
- * uses nothing.
+ * lanes - the maximum and the sum of whole vectors, for functions that are compiled for several sets of instructions.
+ * Layer 1; uses nothing.
  *
- * What the compiler makes of a reduction ends in a loop over the lanes, which is longer than a short row; this ends in a tree.
- * n is a multiple of DPO_LANES.
+ * What the compiler makes of a reduction ends in a loop over the lanes, which is longer than a short row; this ends in a
+ * tree. n is a multiple of DPO_LANES.
  */
 #ifndef DPO_LANES_H
 #define DPO_LANES_H

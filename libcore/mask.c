@@ -72,6 +72,5 @@ dpo_mask_rows(const struct dpo_sequence *sequence, size_t window, const struct d
 		return (struct dpo_range){ 0 };
 	all.from = all.from / unit * unit;
 	all.to = (all.to + unit - 1) / unit * unit;
-	all.to = all.to < keys->n ? all.to : keys->n;
 	return all;
 }

@@ -25,7 +25,8 @@ size_t dpo_mask_end(const struct dpo_sequence *sequence, const struct dpo_keys *
 
 /*
  * seen[n]: the keys of the block that rows row .. row+n-1 see, of no more than `window` positions, their own among them
- * (0: of all). Returned is the least range that holds them all and begins and ends at multiples of `unit`, or at the end.
+ * (0: of all). Returned is the least range that holds them all and begins and ends at multiples of `unit`, which may be
+ * beyond the block.
  */
 struct dpo_range dpo_mask_rows(const struct dpo_sequence *sequence, size_t window, const struct dpo_keys *keys, size_t row,
 	size_t n, size_t unit, struct dpo_range *seen);

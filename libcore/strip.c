@@ -184,9 +184,12 @@ static struct dpo_strip_operand
 half_lay(float *to, struct dpo_operand b, size_t columns, size_t inner)
 {
 	struct dpo_bf16_side side = { b.data, DPO_DTYPE_F32, b.ld, !b.transposed, columns, inner };
-	size_t step = ceiling(inner, DPO_BF16_INNER) * DPO_BF16_TILE;
+	size_t step = ceiling(inner, DPO_BF16_INNER) * DPO_BF16_TILE, n = ceiling(columns, DPO_BF16_PANEL);
+	uint16_t *packed = (uint16_t *)(void *)to;
 
-	dpo_bf16_pack_b(&side, 0, ceiling(columns, DPO_BF16_PANEL), (uint16_t *)(void *)to, step);
+	dpo_bf16_pack_b(&side, 0, n, packed, step);
+	if (n % 2 == 1)	/* columns up to a multiple of the unit may be asked for */
+		memset(packed + n * step, 0, step * sizeof *packed);
 	return (struct dpo_strip_operand){ to, step };
 }
 
@@ -199,8 +202,10 @@ half_product(size_t rows, size_t columns, size_t inner, struct dpo_operand a, st
 	size_t tiles = ceiling(inner, DPO_BF16_INNER), at = first / DPO_BF16_INNER * DPO_BF16_TILE;
 	const uint16_t *data = (const uint16_t *)(const void *)b.data + column / DPO_BF16_PANEL * b.step + at;
 
-	dpo_bf16_pack_a(&side, 0, ceiling(rows, DPO_BF16_PANEL), packed, tiles * DPO_BF16_TILE);
-	dpo_bf16_multiply(&(struct dpo_bf16_product){ .rows = rows, .columns = columns, .tiles = tiles,
+	size_t high = keep ? rows : HALF_ROWS;		/* whole squares are faster */
+
+	dpo_bf16_pack_a(&side, 0, ceiling(high, DPO_BF16_PANEL), packed, tiles * DPO_BF16_TILE);
+	dpo_bf16_multiply(&(struct dpo_bf16_product){ .rows = high, .columns = columns, .tiles = tiles,
 	    .a = { packed, tiles * DPO_BF16_TILE }, .b = { data, b.step }, .keep = keep, .c = c, .ldc = ldc });
 }
 

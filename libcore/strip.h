@@ -1,10 +1,11 @@
 /*
- * strip - products of a few rows with a second operand that is laid out for them, on the calling thread. The only products of
- * attention. Layer 4; uses bf16, gemm, kernel, transpose.
+ * strip - products of a few rows with a second operand that is laid out for them, on the calling thread. The only
+ * products of attention. Layer 4; uses bf16, gemm, kernel, transpose.
  *
- * The operands are meant to lie in the cache already. In float, where the processor has AVX-512, an element is one chain of
- * fused multiply-adds over the inner index: its bits depend on its row of A and its column of B alone, and zeros before and
- * behind do not change them. Elsewhere the BLAS multiplies. In bf16 both operands are rounded (bf16.h); the same holds.
+ * The operands are meant to lie in the cache already. In float, where the processor has AVX-512, an element is one chain
+ * of fused multiply-adds over the inner index: its bits depend on its row of A and its column of B alone, and zeros
+ * before and behind do not change them. Elsewhere the BLAS multiplies. In bf16 both operands are rounded (bf16.h); the
+ * same holds.
  */
 #ifndef DPO_STRIP_H
 #define DPO_STRIP_H
@@ -23,13 +24,13 @@ struct dpo_strip_operand {
 
 struct dpo_strip {
 	size_t rows;		/* that a strip best has, at most DPO_STRIP_MOST */
-	size_t unit;		/* a part of B begins at multiples of it, and ends at one or at B's end */
+	size_t unit;		/* a part of B begins and ends at multiples of it; B's columns go on to one with zeros */
 	size_t most;		/* the longest inner index */
 	/* Lay out b, inner x columns, in `to`: columns x inner floats, in bf16 as many as if both were multiples of 32. */
 	struct dpo_strip_operand (*lay)(float *to, struct dpo_operand b, size_t columns, size_t inner);
 	/*
 	 * C = A B, added to C if `keep`: A is rows x inner, C[rows][columns] has rows ldc apart, B is the part of what is laid
-	 * out that begins at inner index `first` and `column`.
+	 * out that begins at inner index `first` and `column`. Without keep C has room for a whole strip, and A lies row by row.
 	 */
 	void (*product)(size_t rows, size_t columns, size_t inner, struct dpo_operand a, struct dpo_strip_operand b,
 		size_t first, size_t column, bool keep, float *c, size_t ldc);
