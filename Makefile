@@ -28,7 +28,7 @@ endif
 
 all: $(programs) ## build the programs into bin/
 
-$(BIN)/dpo-train: $(BIN)/obj/training.o $(BIN)/obj/lossopts.o $(BIN)/obj/stepopts.o
+$(BIN)/dpo-train: $(BIN)/obj/training.o $(BIN)/obj/lossopts.o $(BIN)/obj/stepopts.o $(BIN)/obj/dryrun.o
 $(BIN)/dpo-cat: $(patsubst cmd/%.c,$(BIN)/obj/%.o,$(wildcard cmd/cat-*.c))
 $(BIN)/dpo-eval: $(patsubst cmd/%.c,$(BIN)/obj/%.o,cmd/lossopts.c cmd/report.c $(wildcard cmd/eval-*.c))
 

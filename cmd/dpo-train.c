@@ -91,6 +91,8 @@ static const struct cli_option table[] = {
 	{ "sync-ref-model", 0, CLI_FLAG, AT(sync_ref), NULL, "move the reference after the policy (TR-DPO)", 0, 0, NULL },
 	{ "ref-model-mixup-alpha", 0, CLI_NUMBER, AT(mixup_alpha), "A", "the policy's share in the moved reference", 0, 1, NULL },
 	{ "ref-model-sync-steps", 0, CLI_INTEGER, AT(sync_steps), "N", "move the reference every N steps", 1, HUGE_COUNT, NULL },
+	{ "dry-run", 0, CLI_FLAG, AT(dry_run), NULL, "print what memory and time the run would take, and end", 0, 0, NULL },
+	{ "max-memory", 0, CLI_BYTES, AT(max_memory), "SIZE", "do not begin a run that would take more memory; 0: any", 0, 1e15, NULL },
 	CLI_COMMON(struct training_options),
 };
 
@@ -147,6 +149,9 @@ check_options(const struct training_options *options, const struct dpo_objective
 		cli_usage("-a ADAPTER brings its own rank, modules and dropout: no --lora option");
 	if (!options->adapter && !options->lora_r && any_lora(options))
 		cli_usage("--lora options and --use-rslora need --lora-r");
+	if ((options->dry_run || options->max_memory > 0) && ((options->model && strcmp(options->model, "-") == 0) ||
+	    (options->adapter && strcmp(options->adapter, "-") == 0)))
+		cli_usage("--dry-run and --max-memory look at the model before it is read: it cannot be standard input");
 	if (options->max_steps == 0)
 		cli_usage("--max-steps: 0 steps train nothing");
 	stepopts_check(options);

@@ -2,6 +2,7 @@
 
 #include "adapter.h"
 #include "bytes.h"
+#include "dryrun.h"
 #include "json.h"
 #include "lineage.h"
 #include "policy.h"
@@ -26,24 +27,43 @@ training_clock(void)
 
 /* ------------------------------------------------------------------ model and data */
 
-/* A frozen base with a new adapter, or one to train further. */
+/* Give the base a new adapter. */
 static void
-open_adapted(struct training *training)
+start_adapter(struct training *training)
 {
 	const struct training_options *options = training->options;
 	struct dpo_model *model = &training->model;
 	struct dpo_error err;
 	cJSON *settings;
 
-	policy_open(model, options->model, options->adapter, (int)options->common.threads);
-	if (options->adapter)
-		return;
 	cli_check(dpo_loraconfig_make(&settings, &(struct dpo_loraconfig_text){ .rank = options->lora_r,
 	    .alpha = options->lora_alpha, .dropout = options->lora_dropout, .rslora = options->rslora,
 	    .in_out = model->config.family->layout == DPO_LAYOUT_IN_OUT,
 	    .targets = options->lora_targets ? options->lora_targets : dpo_lora_usual_targets(&model->params),
 	    .save = options->lora_save, .ranks = options->lora_ranks, .alphas = options->lora_alphas }, &err), &err);
 	cli_check(dpo_adapter_start(model, settings, training->recipe.seed, &err), &err);
+}
+
+/* The model without its weights, enough for an estimate. */
+static void
+outline_model(struct training *training)
+{
+	const struct training_options *options = training->options;
+	bool frozen = options->adapter || options->lora_r;
+	struct dpo_error err;
+
+	if (options->init) {
+		cli_reads(options->init);
+		cli_check(dpo_model_init_outline(&training->model, options->init, &err), &err);
+	} else {
+		cli_check(dpo_model_outline(&training->model, cli_model(options->model), frozen, &err), &err);
+	}
+	if (options->adapter) {
+		cli_reads(options->adapter);
+		cli_check(dpo_adapter_open(&training->model, options->adapter, &err), &err);
+	} else if (options->lora_r) {
+		start_adapter(training);
+	}
 }
 
 static void
@@ -57,7 +77,10 @@ open_model(struct training *training)
 		cli_reads(options->init);
 		cli_check(dpo_model_init(&training->model, options->init, training->recipe.seed, &err), &err);
 	} else if (options->adapter || options->lora_r) {
-		open_adapted(training);
+		/* A frozen base with a new adapter, or one to train further. */
+		policy_open(&training->model, options->model, options->adapter, (int)options->common.threads);
+		if (!options->adapter)
+			start_adapter(training);
 	} else {
 		cli_check(dpo_model_open(&training->model, cli_model(options->model), (int)options->common.threads, &err), &err);
 	}
@@ -100,7 +123,7 @@ check_header(const struct training *training, const struct data *data, struct dp
 		return dpo_fail(err, DPO_FORMAT, "supervised rows; the loss needs pairs");
 	if (objective->reference && !columns.reference)
 		return dpo_fail(err, DPO_FORMAT, "no \"%s\": run dpo-reflogp on it first", dpo_columns_ref_names[0]);
-	return objective->reference ? check_reference(training, header, err) : DPO_OK;
+	return objective->reference && training->model.weights ? check_reference(training, header, err) : DPO_OK;
 }
 
 static void
@@ -117,13 +140,33 @@ load(struct training *training, struct data *data, const char *path)
 	    &training->recipe.objective, name, &err), &err);
 }
 
+/* The headers of rows that were read beside an outline, now that the model has its id. */
+static void
+check_again(const struct training *training)
+{
+	const struct data *sets[] = { &training->data, &training->eval };
+	struct dpo_error err;
+
+	for (size_t i = 0; i < 2; i++)
+		if (sets[i]->reader && check_header(training, sets[i], &err) != DPO_OK)
+			cli_fail_at(&err, dpo_reader_name(sets[i]->reader));
+}
+
 void
 training_open(struct training *training, const char *path)
 {
-	open_model(training);
+	bool ahead = training->options->dry_run || training->options->max_memory > 0;
+
+	(ahead ? outline_model : open_model)(training);
 	load(training, &training->data, path);
 	if (training->options->eval)
 		load(training, &training->eval, training->options->eval);
+	dryrun_estimate(training);
+	if (!ahead)
+		return;
+	dpo_model_free(&training->model);
+	open_model(training);
+	check_again(training);
 }
 
 /* ------------------------------------------------------------------ what the run is */

@@ -32,7 +32,8 @@ struct training_options {
 	const char *log, *eval, *checkpoint, *best_metric, *greater_is_better;
 	int64_t patience, sync_steps;
 	double patience_threshold, mixup_alpha;
-	bool restart, other_reference, sync_ref, load_best, recompute;
+	int64_t max_memory;
+	bool restart, other_reference, sync_ref, load_best, recompute, dry_run;
 };
 
 /* A stream of rows held in memory. */
@@ -59,7 +60,10 @@ struct training {
 /* Seconds of a clock that only goes forward. */
 double training_clock(void);
 
-/* Open model, rows and held-out rows, and check that they belong together. `path` is that of the rows. */
+/*
+ * Open model, rows and held-out rows, and check that they belong together. `path` is that of the rows. Then the estimate
+ * (dryrun.h), which may end the program; where that is asked for the weights are opened after it.
+ */
 void training_open(struct training *training, const char *path);
 /* Make the run, going on from its checkpoint if there is one, and open the log. */
 void training_begin(struct training *training);

@@ -46,7 +46,7 @@ dpo_adapter_start(struct dpo_model *model, cJSON *settings, uint64_t seed, struc
 {
 	enum dpo_status status = attach(model, settings, err);
 
-	if (status != DPO_OK)
+	if (status != DPO_OK || !model->weights)
 		return status;
 	return dpo_lora_start(model->lora, model->weights, seed) ? DPO_OK : dpo_fail_memory(err);
 }
@@ -90,7 +90,7 @@ check_base(const struct dpo_model *model, const struct dpo_header *header, struc
 {
 	const char *base = dpo_header_last(header, NULL, "base");
 
-	if (strcmp(header->kind, "adapter") != 0 || (base && strcmp(base, model->id) == 0))
+	if (!model->weights || strcmp(header->kind, "adapter") != 0 || (base && strcmp(base, model->id) == 0))
 		return DPO_OK;	/* of another kind: found when it is read */
 	return dpo_fail(err, DPO_MISMATCH, "an adapter of model %.16s, not of %.16s", base ? base : "unknown", model->id);
 }

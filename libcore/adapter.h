@@ -20,14 +20,14 @@
 
 /*
  * Give the model a new adapter in its first state (dpo_lora_start). settings is taken over, also on error. The model is
- * then the same function as before, and keeps its id. Errors as of dpo_lora_init.
+ * then the same function as before, and keeps its id. Errors as of dpo_lora_init. Of an outline (model.h) only the table is made.
  */
 enum dpo_status dpo_adapter_start(struct dpo_model *model, cJSON *settings, uint64_t seed, struct dpo_error *err)
 	DPO_MUST_CHECK;
 
 /*
  * Give the model the adapter in the stream or directory at path ("-": standard input, a stream). model->id becomes that of
- * both, model->stages the stream's. An adapter of another base is DPO_MISMATCH; a missing or superfluous tensor, another
+ * both, model->stages the stream's. An adapter of another base is DPO_MISMATCH (an outline's is not known); a missing or superfluous tensor, another
  * shape or dtype, or what dpo_lora_init refuses, as there.
  */
 enum dpo_status dpo_adapter_open(struct dpo_model *model, const char *path, struct dpo_error *err) DPO_MUST_CHECK;

@@ -48,6 +48,17 @@ dpo_arena_end(struct dpo_arena *arena)
 	return DPO_ARENA_AGAIN;
 }
 
+bool
+dpo_arena_reserve(struct dpo_arena *arena, size_t floats)
+{
+	if (arena->data && floats <= arena->capacity)
+		return true;
+	dpo_arena_free(arena);
+	arena->data = dpo_alloc_aligned(floats, sizeof *arena->data);
+	arena->capacity = arena->data ? floats : 0;
+	return arena->data != NULL;
+}
+
 void
 dpo_arena_free(struct dpo_arena *arena)
 {

@@ -24,6 +24,8 @@ void dpo_arena_begin(struct dpo_arena *arena);
 float *dpo_arena_take(struct dpo_arena *arena, size_t rows, size_t columns);
 /* READY: all takes since begin were given. AGAIN: there is room now, carve again. */
 enum dpo_arena_result dpo_arena_end(struct dpo_arena *arena);
+/* Room for at least so many floats, exactly so many if there was less; what takes gave is lost. false: no memory. */
+bool dpo_arena_reserve(struct dpo_arena *arena, size_t floats);
 void dpo_arena_free(struct dpo_arena *arena);
 
 #endif

@@ -162,6 +162,27 @@ carve(struct dpo_decoder *d, const struct dpo_sequence *s)
 	dpo_layers_carve(&d->layers, rows, d->train, &d->arena);
 }
 
+size_t
+dpo_decoder_room(struct dpo_decoder *decoder, const struct dpo_sequence *sequence)
+{
+	carve(decoder, sequence);
+	return decoder->arena.overflow ? SIZE_MAX : decoder->arena.used;
+}
+
+size_t
+dpo_decoder_packs(struct dpo_decoder *decoder)
+{
+	size_t numbers = decoder->layers.bf16 ? dpo_packs_room(&decoder->places, decoder->train) : 0;
+
+	return numbers > SIZE_MAX / sizeof(uint16_t) ? SIZE_MAX : numbers * sizeof(uint16_t);
+}
+
+bool
+dpo_decoder_reserve(struct dpo_decoder *decoder, size_t floats)
+{
+	return dpo_arena_reserve(&decoder->arena, floats);
+}
+
 /* Tokens of the prompt with the longest answer. */
 static size_t
 length_of(const struct dpo_sequence *s)

@@ -1,6 +1,7 @@
 #include "model.h"
 
 #include "content.h"
+#include "modelfiles.h"
 #include "weights.h"
 
 #include <errno.h>
@@ -135,6 +136,27 @@ dpo_model_open_frozen(struct dpo_model *model, const char *path, int threads, st
 }
 
 enum dpo_status
+dpo_model_outline(struct dpo_model *model, const char *path, bool frozen, struct dpo_error *err)
+{
+	enum dpo_status status;
+	struct stat about;
+	char *place = NULL;
+
+	*model = (struct dpo_model){ 0 };
+	if (strcmp(path, "-") != 0 && stat(path, &about) != 0)
+		return dpo_fail_errno(err, "%s", path);
+	if (!(place = dpo_file_join(path, "config.json")))
+		return dpo_fail_memory(err);
+	if ((status = dpo_modelfiles_open(&model->files, path, err)) == DPO_OK &&
+	    (status = configure_from_files(model, place, err)) == DPO_OK && strcmp(path, "-") != 0 && S_ISDIR(about.st_mode))
+		status = dpo_weights_look(&model->config, &model->params, path, frozen, err);
+	free(place);
+	if (status != DPO_OK)
+		dpo_model_free(model);
+	return status;
+}
+
+enum dpo_status
 dpo_model_identify(struct dpo_model *model, int threads, struct dpo_error *err)
 {
 	if (model->lora)
@@ -208,6 +230,18 @@ collect_files(struct dpo_files *files, const char *config_path, struct dpo_error
 	dpo_files_free(&beside);
 	dpo_buffer_free(&text);
 	free(directory);
+	return status;
+}
+
+enum dpo_status
+dpo_model_init_outline(struct dpo_model *model, const char *config_path, struct dpo_error *err)
+{
+	enum dpo_status status;
+
+	*model = (struct dpo_model){ 0 };
+	if ((status = collect_files(&model->files, config_path, err)) != DPO_OK ||
+	    (status = configure_from_files(model, config_path, err)) != DPO_OK)
+		dpo_model_free(model);
 	return status;
 }
 

@@ -56,6 +56,14 @@ enum dpo_status dpo_model_open_frozen(struct dpo_model *model, const char *path,
 	struct dpo_error *err) DPO_MUST_CHECK;
 
 /*
+ * The model at path without its weights: files, configuration and table, as dpo_model_open or, with `frozen`, dpo_model_open_frozen
+ * would lay them out; weights are NULL, the id "". Of a directory the weights' headers are read and checked.
+ */
+enum dpo_status dpo_model_outline(struct dpo_model *model, const char *path, bool frozen, struct dpo_error *err) DPO_MUST_CHECK;
+/* The same of what dpo_model_init makes. */
+enum dpo_status dpo_model_init_outline(struct dpo_model *model, const char *config_path, struct dpo_error *err) DPO_MUST_CHECK;
+
+/*
  * A model with random weights from the config.json at path (tokenizer files beside it are taken
  * in): matrices and embeddings normal(0, initializer_range), norm weights 1, biases 0, keyed by
  * (seed, tensor name).

@@ -32,6 +32,35 @@ cut_into_spans(struct dpo_optim_span *spans, const struct dpo_params *params)
 	return n;
 }
 
+/* How many states hold a float for every weight. */
+static size_t
+count_states(const struct dpo_optim_settings *settings)
+{
+	const struct dpo_optimizer *optimizer = settings->optimizer;
+	size_t n = 0;
+
+	if ((optimizer->uses & DPO_USES_MOMENTUM) && settings->momentum == 0)
+		return 0;
+	while (n < DPO_OPTIM_STATES && optimizer->states[n])
+		n++;
+	return n;
+}
+
+size_t
+dpo_optim_floats(const struct dpo_params *params, const struct dpo_optim_settings *settings)
+{
+	struct dpo_adafactor adafactor;
+	struct dpo_error err;
+	size_t floats = SIZE_MAX;
+
+	if (settings->optimizer->step)
+		return count_states(settings) * params->total;
+	if (dpo_adafactor_init(&adafactor, params, &err) == DPO_OK)
+		floats = adafactor.factors.total;
+	dpo_adafactor_free(&adafactor);
+	return floats;
+}
+
 static enum dpo_status
 add_state(struct dpo_optim *optim, const char *prefix, const struct dpo_params *params, struct dpo_error *err)
 {
@@ -51,9 +80,7 @@ add_states(struct dpo_optim *optim, struct dpo_error *err)
 		status = dpo_adafactor_init(&optim->adafactor, optim->params, err);
 		return status == DPO_OK ? add_state(optim, "adafactor/", &optim->adafactor.factors, err) : status;
 	}
-	if ((optimizer->uses & DPO_USES_MOMENTUM) && optim->settings.momentum == 0)
-		return DPO_OK;
-	for (size_t i = 0; i < DPO_OPTIM_STATES && optimizer->states[i] && status == DPO_OK; i++)
+	for (size_t i = 0; i < count_states(&optim->settings) && status == DPO_OK; i++)
 		status = add_state(optim, optimizer->states[i], optim->params, err);
 	return status;
 }

@@ -80,6 +80,8 @@ struct dpo_optim {
  */
 enum dpo_status dpo_optim_init(struct dpo_optim *optim, const struct dpo_params *params,
 	const struct dpo_optim_settings *settings, int threads, struct dpo_error *err) DPO_MUST_CHECK;
+/* Floats of the states that dpo_optim_init would make; SIZE_MAX without memory to tell. */
+size_t dpo_optim_floats(const struct dpo_params *params, const struct dpo_optim_settings *settings);
 void dpo_optim_free(struct dpo_optim *optim);
 
 /* The Euclidean norm of the gradients: squares summed in double, span by span. Not finite if any of them is not. */

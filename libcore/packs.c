@@ -59,6 +59,16 @@ lay_out(struct dpo_packs *packs, struct dpo_places *places, size_t ways)
 	return total;
 }
 
+size_t
+dpo_packs_room(struct dpo_places *places, bool backward)
+{
+	struct dpo_packs packs = { .list = dpo_alloc(2 * (places->config->layers * IN_LAYER + 1), sizeof *packs.list) };
+	size_t total = packs.list ? lay_out(&packs, places, backward ? 2 : 1) : SIZE_MAX;
+
+	free(packs.list);
+	return total;
+}
+
 bool
 dpo_packs_init(struct dpo_packs *packs, struct dpo_places *places, bool backward)
 {

@@ -15,6 +15,9 @@ struct dpo_packs {
 	size_t count;
 };
 
+/* Numbers (uint16_t) that dpo_packs_init would take for places that have no packs; SIZE_MAX if they overflow, or without memory to tell. */
+size_t dpo_packs_room(struct dpo_places *places, bool backward);
+
 /*
  * Room for all maps of the places, which are told; nothing is packed yet. `backward`: for the gradients of inputs too. false
  * if there is no memory: *packs is {0} then, and the places are as before. The places are not to be used after

@@ -161,3 +161,10 @@ dpo_recipe_json(const struct dpo_recipe *recipe)
 	cJSON_Delete(object);
 	return NULL;
 }
+
+uint64_t
+dpo_recipe_steps(const struct dpo_recipe *recipe, uint64_t rows, uint64_t *per_epoch)
+{
+	*per_epoch = rows / recipe->batch_size + (rows % recipe->batch_size != 0);
+	return recipe->max_steps ? recipe->max_steps : (uint64_t)ceil(recipe->epochs * (double)*per_epoch);
+}

@@ -197,6 +197,38 @@ show(struct dpo_scorer *s, const struct dpo_sequence *sequence, struct dpo_error
 	return DPO_OK;
 }
 
+/* ------------------------------------------------------------------ room */
+
+enum dpo_status
+dpo_scorer_room(struct dpo_scorer *scorer, const struct dpo_example *example, struct dpo_room *room, struct dpo_error *err)
+{
+	struct dpo_scorer *s = scorer;
+	enum dpo_status status = lay_out(s, example, err);
+
+	if (status != DPO_OK)
+		return status;
+	for (size_t i = 0; i < (s->apart ? example->n_answers : 1); i++) {
+		size_t decoder = dpo_decoder_room(s->decoder, &s->sequences[i]), head;
+
+		s->shown = &s->sequences[i];
+		carve(s);
+		head = s->arena.overflow ? SIZE_MAX : s->arena.used;
+		room->decoder = decoder > room->decoder ? decoder : room->decoder;
+		room->head = head > room->head ? head : room->head;
+	}
+	s->shown = NULL;
+	room->packs = room->packs ? room->packs : dpo_decoder_packs(s->decoder);
+	return DPO_OK;
+}
+
+enum dpo_status
+dpo_scorer_reserve(struct dpo_scorer *scorer, const struct dpo_room *room, struct dpo_error *err)
+{
+	scorer->shown = NULL;
+	return dpo_decoder_reserve(scorer->decoder, room->decoder) && dpo_arena_reserve(&scorer->arena, room->head) ? DPO_OK :
+	    dpo_fail_memory(err);
+}
+
 /* ------------------------------------------------------------------ scores */
 
 /* The answer's log-probs and sums from those of the head rows. */

@@ -80,6 +80,20 @@ enum dpo_status dpo_score(struct dpo_scorer *scorer, const struct dpo_example *e
 enum dpo_status dpo_score_backward(struct dpo_scorer *scorer, const struct dpo_example *example,
 	const float *const *dlogps, float *gradients, struct dpo_error *err) DPO_MUST_CHECK;
 
+/* Floats of working memory: the decoder's, and of the head. Bytes of packed weights, in bf16 (packs.h). */
+struct dpo_room {
+	size_t decoder, head, packs;
+};
+
+/*
+ * Make room enough for the example too: its members grow to what it needs (SIZE_MAX if that overflows). Nothing is computed or
+ * taken; the scorer's weights are not looked at. Errors as of dpo_score.
+ */
+enum dpo_status dpo_scorer_room(struct dpo_scorer *scorer, const struct dpo_example *example, struct dpo_room *room,
+	struct dpo_error *err) DPO_MUST_CHECK;
+/* Take that much now, exactly; examples that need no more never grow it. */
+enum dpo_status dpo_scorer_reserve(struct dpo_scorer *scorer, const struct dpo_room *room, struct dpo_error *err) DPO_MUST_CHECK;
+
 /*
  * For readers of more than log-probs (tests, inspection): after dpo_score, the logits of the rows
  * scored by answer a, computed again into logits[scored][vocab_size].

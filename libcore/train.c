@@ -62,24 +62,52 @@ static void
 plan_steps(struct dpo_train *train)
 {
 	const struct dpo_recipe *recipe = &train->recipe;
-	uint64_t rows = train->data->rows;
 
-	train->steps_per_epoch = rows / recipe->batch_size + (rows % recipe->batch_size != 0);
-	train->total = recipe->max_steps ? recipe->max_steps :
-	    (uint64_t)ceil(recipe->epochs * (double)train->steps_per_epoch);
+	train->total = dpo_recipe_steps(recipe, train->data->rows, &train->steps_per_epoch);
 	train->schedule = dpo_schedule_plan(&recipe->schedule, recipe->learning_rate, train->total);
 	dpo_watch_init(&train->watch, train->total, train->steps_per_epoch, recipe->batch_size);
 	train->order = (struct dpo_order){ .rows = train->data->rows, .seed = recipe->seed, .shuffle = recipe->shuffle };
 }
 
-static size_t
-tree_depth(uint64_t slots)
+size_t
+dpo_train_depth(uint64_t grad_slots)
 {
 	size_t depth = 1;
 
-	while (((uint64_t)1 << (depth - 1)) < slots)
+	while (((uint64_t)1 << (depth - 1)) < grad_slots)
 		depth++;
 	return depth;
+}
+
+enum dpo_status
+dpo_train_room(struct dpo_scorer *scorer, struct dpo_rowset *set, struct dpo_room *room, struct dpo_error *err)
+{
+	struct dpo_row row;
+	enum dpo_status status = DPO_OK;
+
+	for (size_t i = 0; i < set->rows && status == DPO_OK; i++)
+		if ((status = dpo_rowset_get(set, i, &row, err)) == DPO_OK)
+			status = dpo_scorer_room(scorer, &row.example, room, err);
+	return status;
+}
+
+/* The scorer, with memory for the longest row at once: growing to it would take more. */
+static enum dpo_status
+make_scorer(struct dpo_train *train, int threads, struct dpo_error *err)
+{
+	const struct dpo_model *model = train->model;
+	struct dpo_room room = { 0 };
+	enum dpo_status status = dpo_scorer_new(&train->scorer, &model->config, &model->params, model->weights, true, threads, err);
+
+	if (status != DPO_OK)
+		return status;
+	dpo_scorer_adapt(train->scorer, model->lora);
+	dpo_scorer_bf16(train->scorer, train->recipe.bf16);
+	dpo_scorer_recompute(train->scorer, train->recipe.recompute);
+	dpo_scorer_dropout(train->scorer, &(struct dpo_dropout_key){ 0 });
+	if ((status = dpo_train_room(train->scorer, train->data, &room, err)) == DPO_OK && train->eval)
+		status = dpo_train_room(train->scorer, train->eval, &room, err);
+	return status == DPO_OK ? dpo_scorer_reserve(train->scorer, &room, err) : status;
 }
 
 /* Which metrics an evaluation has. */
@@ -115,19 +143,14 @@ dpo_train_new(struct dpo_train **result, const struct dpo_recipe *recipe, struct
 	status = dpo_best_init(&train->best, recipe, values.present, train->trained.params, err);
 	if (status == DPO_OK)
 		status = dpo_optim_init(&train->optim, train->trained.params, &recipe->optim, threads, err);
-	for (size_t d = 0; d < tree_depth(recipe->grad_slots) && status == DPO_OK; d++)
+	for (size_t d = 0; d < dpo_train_depth(recipe->grad_slots) && status == DPO_OK; d++)
 		if (!(train->gradients[d] = dpo_alloc_aligned(train->trained.params->total, sizeof(float))))
 			status = dpo_fail_memory(err);
 	if (status == DPO_OK)
-		status = dpo_scorer_new(&train->scorer, &model->config, &model->params, model->weights, true, threads, err);
+		status = make_scorer(train, threads, err);
 	if (status == DPO_OK && recipe->ref_sync_steps)
 		status = dpo_reference_new(&train->reference, recipe->ref_mixup_alpha, recipe->ref_sync_steps, model, data, eval,
 		    recipe->bf16, threads, err);
-	if (status == DPO_OK) {
-		dpo_scorer_adapt(train->scorer, model->lora);
-		dpo_scorer_bf16(train->scorer, recipe->bf16);
-		dpo_scorer_recompute(train->scorer, recipe->recompute);
-	}
 	if (status != DPO_OK) {
 		dpo_train_free(train);
 		*result = NULL;

@@ -477,6 +477,35 @@ keep(struct dpo_params *params, struct dpo_maps *maps, const struct work *work, 
 	return dpo_params_lay_out(params) ? DPO_OK : dpo_fail(err, DPO_LIMIT, "%s: too many parameters", directory);
 }
 
+static enum dpo_status
+look(struct work *work, const struct dpo_config *config, const char *directory, struct dpo_error *err)
+{
+	if (!(work->entries = dpo_alloc(work->params->count, sizeof *work->entries)))
+		return dpo_fail_memory(err);
+	return match_entries(work, config, directory, err);
+}
+
+enum dpo_status
+dpo_weights_look(const struct dpo_config *config, struct dpo_params *params, const char *directory, bool keep,
+    struct dpo_error *err)
+{
+	struct dpo_safetensors set;
+	struct work work = { .params = params, .set = &set };
+	enum dpo_status status = dpo_shards_open(&set, directory, err);
+
+	if (status != DPO_OK)
+		return status;
+	status = look(&work, config, directory, err);
+	for (size_t t = 0; t < params->count && status == DPO_OK && keep; t++)
+		if (params->list[t].rank >= 2)
+			params->list[t].dtype = work.entries[t]->dtype;
+	if (status == DPO_OK && !dpo_params_lay_out(params))
+		status = dpo_fail(err, DPO_LIMIT, "%s: too many parameters", directory);
+	free(work.entries);
+	dpo_safetensors_close(&set);
+	return status;
+}
+
 /*
  * Sizes were checked against the files before the block is allocated: a false configuration costs
  * no memory.
@@ -485,12 +514,11 @@ static enum dpo_status
 read_set(struct work *work, char id[2 * DPO_HASH_BYTES + 1], const struct dpo_config *config,
     struct dpo_params *params, const char *directory, struct dpo_maps *maps, int threads, struct dpo_error *err)
 {
-	enum dpo_status status;
+	enum dpo_status status = look(work, config, directory, err);
 
-	if (!(work->entries = dpo_alloc(work->params->count, sizeof *work->entries)))
-		return dpo_fail_memory(err);
-	if ((status = match_entries(work, config, directory, err)) != DPO_OK ||
-	    (maps && (status = keep(params, maps, work, directory, err)) != DPO_OK))
+	if (status == DPO_OK && maps)
+		status = keep(params, maps, work, directory, err);
+	if (status != DPO_OK)
 		return status;
 	if (!(work->block = dpo_alloc_aligned(work->params->total, sizeof *work->block)) ||
 	    !plan(work))

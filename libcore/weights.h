@@ -30,6 +30,10 @@ enum dpo_status dpo_weights_read(float **weights, char id[2 * DPO_HASH_BYTES + 1
 	const struct dpo_config *config, struct dpo_params *params, const char *directory, struct dpo_maps *maps,
 	int threads, struct dpo_error *err) DPO_MUST_CHECK;
 
+/* Only what dpo_weights_read finds out before it takes memory: the tensors are there and fit; with `keep` params is laid out. */
+enum dpo_status dpo_weights_look(const struct dpo_config *config, struct dpo_params *params, const char *directory, bool keep,
+	struct dpo_error *err) DPO_MUST_CHECK;
+
 /* The model id of float weights in memory: that of an F32 directory of the same tensors. */
 enum dpo_status dpo_weights_identify(char id[2 * DPO_HASH_BYTES + 1],
 	const struct dpo_config *config,

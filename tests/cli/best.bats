@@ -90,7 +90,7 @@ assert report["eval_loss"] == line["best_metric"], (report, line)'
 @test "the memory that it takes is said before the run" {
 	run "$bin/dpo-train" -m base.dpo --max-steps 1 --eval heldout.ref --eval-steps 1 --load-best-model-at-end -o policy pairs.ref
 	[ "$status" -eq 0 ]
-	[[ "${lines[0]}" =~ ^"dpo-train: --load-best-model-at-end keeps a second copy of the weights: "[0-9.]+" MB"$ ]]
+	[[ "${lines[1]}" =~ ^"dpo-train: --load-best-model-at-end keeps a second copy of the weights: "[0-9.]+" MB"$ ]]
 }
 
 @test "usage errors: nothing to decide on, nothing to decide, an unknown metric" {

@@ -1,0 +1,89 @@
+#include "dryrun.h"
+
+#include "buffer.h"
+#include "estimate.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+/* Bytes of this process in memory; 0 where the system does not tell. */
+static size_t
+resident(void)
+{
+	FILE *file = fopen("/proc/self/statm", "re");
+	size_t all, pages = 0;
+
+	if (file && fscanf(file, "%zu %zu", &all, &pages) != 2)
+		pages = 0;
+	if (file)
+		fclose(file);
+	return pages * (size_t)sysconf(_SC_PAGESIZE);
+}
+
+/* What is there already: program, tokenizer, rows; the weights, if they are, count apart. */
+static size_t
+present(const struct training *training, const struct dpo_estimate *e)
+{
+	size_t now = resident(), weights = training->model.weights ? e->weights : 0;
+
+	return now > weights ? now - weights : 0;
+}
+
+static void
+print_json(const struct dpo_estimate *e, size_t program)
+{
+	struct dpo_buffer out = { 0 };
+	struct dpo_error err;
+
+	dpo_buffer_printf(&out, "{\"parameters\": %zu,\n \"trained_parameters\": %zu,\n \"memory\": {\n", e->parameters, e->trained);
+	dpo_buffer_printf(&out, "  \"program_and_rows\": %zu,\n  \"weights\": %zu,\n  \"packed_weights\": %zu,\n"
+	    "  \"gradients\": %zu,\n  \"moments\": %zu,\n",
+	    program, e->weights, e->packed, e->gradients, e->moments);
+	dpo_buffer_printf(&out, "  \"activations\": %zu,\n  \"reference\": %zu,\n  \"best\": %zu,\n  \"total\": %zu},\n", e->activations,
+	    e->reference, e->best, e->total + program);
+	dpo_buffer_printf(&out, " \"steps\": %" PRIu64 ",\n \"rows\": %" PRIu64 ",\n \"tokens\": %" PRIu64 ",\n", e->steps, e->rows,
+	    e->tokens);
+	dpo_buffer_printf(&out, " \"operations\": %.4g,\n \"seconds\": %.3g}\n", e->operations, e->seconds);
+	if (out.failed)
+		cli_check(dpo_fail_memory(&err), &err);
+	if (fwrite(out.data, 1, out.len, stdout) != out.len || fflush(stdout) != 0)
+		cli_check(dpo_fail_errno(&err, "standard output"), &err);
+	dpo_buffer_free(&out);
+}
+
+static void
+note(const struct dpo_estimate *e, size_t program)
+{
+	double minutes = e->seconds / 60;
+
+	cli_note("estimate: %.3g MB of memory (weights %.3g, gradients %.3g, moments %.3g, activations %.3g), %" PRIu64
+	    " steps, %.3g operations, about %.2g %s", (double)(e->total + program) / 1e6, (double)e->weights / 1e6,
+	    (double)e->gradients / 1e6, (double)e->moments / 1e6, (double)e->activations / 1e6, e->steps, e->operations,
+	    minutes < 1 ? e->seconds : minutes < 90 ? minutes : minutes / 60,
+	    minutes < 1 ? "seconds" : minutes < 90 ? "minutes" : "hours");
+}
+
+void
+dryrun_estimate(struct training *training)
+{
+	const struct training_options *options = training->options;
+	struct dpo_estimate e;
+	struct dpo_error err;
+	size_t program;
+	int threads = (int)options->common.threads;
+
+	cli_check(dpo_estimate_run(&e, &training->recipe, &training->model, &training->data.rows,
+	    options->eval ? &training->eval.rows : NULL, threads, &err), &err);
+	program = present(training, &e);
+	if (!options->common.quiet || options->dry_run)
+		dpo_estimate_time(&e, &training->model, training->recipe.bf16, threads);
+	if (options->dry_run) {
+		print_json(&e, program);
+		exit(cli_finish(0));
+	}
+	if (options->max_memory > 0 && e.total + program > (size_t)options->max_memory)
+		cli_check(dpo_fail(&err, DPO_NOMEM, "the run needs %zu bytes of memory, more than --max-memory %zu", e.total + program,
+		    (size_t)options->max_memory), &err);
+	note(&e, program);
+}

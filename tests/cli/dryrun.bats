@@ -1,0 +1,100 @@
+#!/usr/bin/env bats
+# dpo-train --dry-run, --max-memory and the note before a run: the estimate against the peak of real runs.
+
+setup_file() {
+	root="$BATS_TEST_DIRNAME/../.."
+	export bin=${DPO_BIN:-$root/bin} story="$root/testdata/story" peak="$root/tests/peak.py" PYTHONDONTWRITEBYTECODE=1
+	cd "$BATS_FILE_TMPDIR"
+	head -n 60 "$story/train.jsonl" | "$bin/dpo-tok" -q -m "$story" | "$bin/dpo-reflogp" -q -m "$story" -o pairs.ref
+	head -n 20 "$story/heldout.jsonl" | "$bin/dpo-tok" -q -m "$story" | "$bin/dpo-reflogp" -q -m "$story" -o heldout.ref
+}
+
+setup() {
+	cd "$BATS_FILE_TMPDIR"
+}
+
+@test "the estimate is the peak of the run: batches, optimizers, slots, a reference that moves, the best evaluation, an adapter" {
+	while read -r options; do
+		echo "$options"
+		python3 "$peak" "$bin/dpo-train" -m "$story" --max-steps 4 $options pairs.ref
+	done <<-'END'
+	--batch-size 1
+	--batch-size 64
+	--optim adafactor
+	--optim sgd
+	--grad-slots 8
+	--sync-ref-model --ref-model-sync-steps 1
+	--eval heldout.ref --eval-steps 1 --load-best-model-at-end
+	--lora-r 8 --lora-target-modules all-linear
+	--gradient-checkpointing
+	END
+}
+
+value() { # NAME: of the estimate
+	python3 -c 'import json, sys; d = json.load(open("told.json")); print(d[sys.argv[1]] if sys.argv[1] in d else d["memory"][sys.argv[1]])' "$1"
+}
+
+@test "what it counts: parameters, 4 bytes each of weights and gradients, 8 of moments; steps, rows, tokens; nothing is written" {
+	"$bin/dpo-train" -m "$story" --dry-run --batch-size 8 --num-train-epochs 2.5 --log log.jsonl --checkpoint c -o policy pairs.ref > told.json
+	[ ! -e policy ] && [ ! -e log.jsonl ] && [ ! -e c ]
+	[ "$(value parameters)" -eq 525184 ] && [ "$(value trained_parameters)" -eq 525184 ]
+	[ "$(value weights)" -ge $((4 * 525184)) ] && [ "$(value weights)" -lt $((4 * 525184 + 65536)) ]
+	[ "$(value gradients)" -eq "$(value weights)" ] && [ "$(value moments)" -eq $((2 * $(value weights))) ]
+	[ "$(value steps)" -eq 20 ] # of 8 in the first two passes, the last of them 4 rows each
+	[ "$(value rows)" -eq $((2 * 60 + 4 * 8)) ]
+	tokens=$("$bin/dpo-cat" pairs.ref | python3 -c 'import json, sys
+print(sum(len(row.get(key, [])) for row in map(json.loads, sys.stdin) for key in ("prompt", "chosen", "rejected")))')
+	"$bin/dpo-train" -m "$story" --dry-run --num-train-epochs 3 pairs.ref > told.json
+	[ "$(value tokens)" -eq $((3 * tokens)) ]
+	"$bin/dpo-train" -m "$story" --dry-run --num-train-epochs 3 pairs.ref | grep -v seconds > again.json
+	[ "$(grep operations again.json)" = "$(grep operations told.json)" ]
+	"$bin/dpo-train" -q --init "$story/config.json" --loss-type sft --dry-run pairs.ref > told.json
+	[ "$(value parameters)" -eq 525184 ]
+}
+
+@test "memory follows the longest row, not the batch nor the number of rows" {
+	"$bin/dpo-train" -m "$story" --dry-run --batch-size 1 pairs.ref > told.json
+	one=$(value activations)
+	"$bin/dpo-train" -m "$story" --dry-run --batch-size 60 pairs.ref > told.json
+	[ "$(value activations)" -eq "$one" ]
+	"$bin/dpo-cat" pairs.ref | awk 'NR < 5 || /^{"end"/' | "$bin/dpo-cat" -q -z > few.ref
+	"$bin/dpo-train" -m "$story" --dry-run few.ref > told.json
+	[ "$(value activations)" -lt "$one" ]
+}
+
+@test "--max-memory: refused with status 1 in one line, before the weights are read; a run with enough goes on" {
+	"$bin/dpo-train" -m "$story" --dry-run pairs.ref > told.json
+	run "$bin/dpo-train" -m "$story" --max-memory 15MB -o policy pairs.ref
+	echo "$output"
+	[ "$status" -eq 1 ]
+	[[ "$output" =~ ^dpo-train:\ the\ run\ needs\ [0-9]+\ bytes\ of\ memory,\ more\ than\ --max-memory\ 15000000$ ]]
+	[ ! -e policy ]
+	"$bin/dpo-train" -q -m "$story" --max-memory 1GB --max-steps 2 -o limited pairs.ref
+	"$bin/dpo-train" -q -m "$story" --max-steps 2 -o policy pairs.ref
+	cmp limited policy
+	rm policy limited
+	run "$bin/dpo-train" -m - --max-memory 1GB pairs.ref
+	[ "$status" -eq 2 ]
+
+	# The weights of 7 billion parameters that are not there: the estimate needs none of them.
+	mkdir -p big
+	echo '{"model_type": "llama", "vocab_size": 640, "hidden_size": 4096, "intermediate_size": 11008, "num_hidden_layers": 32,
+		"num_attention_heads": 32, "max_position_embeddings": 4096}' > big/config.json
+	cp "$story/tokenizer.json" "$story/tokenizer_config.json" big
+	(ulimit -v 1000000; "$bin/dpo-train" --init big/config.json --loss-type sft --dry-run pairs.ref > told.json)
+	[ "$(value parameters)" -eq 6481514496 ]
+	run "$bin/dpo-train" --init big/config.json --loss-type sft --max-memory 16GB -o policy pairs.ref
+	[ "$status" -eq 1 ]
+}
+
+@test "a reference of another model is found after the estimate, too; and a run says its estimate unless -q" {
+	"$bin/dpo-train" -q --init "$story/config.json" --loss-type sft --max-steps 1 -o other.dpo pairs.ref
+	run "$bin/dpo-train" -m other.dpo --max-memory 1GB -o policy pairs.ref
+	echo "$output"
+	[ "$status" -eq 4 ]
+	[ ! -e policy ]
+	"$bin/dpo-train" -m "$story" --max-steps 1 -o policy pairs.ref 2> note
+	grep -qE '^dpo-train: estimate: [0-9.]+ MB of memory \(weights 2.1, gradients 2.1, moments 4.2, activations [0-9.]+\), 1 steps, [0-9.e+]+ operations, about' note
+	"$bin/dpo-train" -q -m "$story" --max-steps 1 -o policy pairs.ref 2> note
+	[ ! -s note ]
+}
