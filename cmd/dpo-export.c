@@ -119,7 +119,8 @@ find_dtype(const char *name)
 static void
 write_directory(const struct dpo_model *model, const struct options *options)
 {
-	struct dpo_export_form form = { find_dtype(options->dtype), model->lora != NULL, (size_t)options->max_shard_size };
+	struct dpo_export_form form = { find_dtype(options->dtype), cli_given("dtype"), model->lora != NULL,
+		(size_t)options->max_shard_size };
 	struct dpo_export export;
 	struct dpo_error err;
 	enum dpo_status status = dpo_export_begin(&export, model, form, options->common.output, options->force, &err);

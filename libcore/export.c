@@ -4,6 +4,7 @@
 #include "adapter.h"
 #include "bytes.h"
 #include "json.h"
+#include "jsonedit.h"
 #include "safewrite.h"
 
 #include <dirent.h>
@@ -287,6 +288,31 @@ write_bytes(const struct dpo_export *export, const char *name, const void *bytes
 	return finish(&out, status, err);
 }
 
+/* config.json says in what type the weights are, as transformers 4 and 5 call it, if it says so at all. */
+static enum dpo_status
+write_config(const struct dpo_export *export, const struct dpo_named_file *file, struct dpo_error *err)
+{
+	static const char *const names[] = { [DPO_DTYPE_F32] = "float32", [DPO_DTYPE_F16] = "float16", [DPO_DTYPE_BF16] = "bfloat16" };
+	struct dpo_buffer half = { 0 }, text = { 0 };
+	enum dpo_status status;
+
+	dpo_jsonedit_string(&half, (const char *)file->bytes, file->n, "dtype", names[export->form.dtype]);
+	if (!half.failed)
+		dpo_jsonedit_string(&text, (const char *)half.data, half.len, "torch_dtype", names[export->form.dtype]);
+	status = half.failed || text.failed ? dpo_fail_memory(err) : write_bytes(export, file->name, text.data, text.len, err);
+	dpo_buffer_free(&half);
+	dpo_buffer_free(&text);
+	return status;
+}
+
+static enum dpo_status
+write_file(const struct dpo_export *export, const struct dpo_named_file *file, struct dpo_error *err)
+{
+	if (export->form.told && strcmp(file->name, "config.json") == 0)
+		return write_config(export, file, err);
+	return write_bytes(export, file->name, file->bytes, file->n, err);
+}
+
 /* Which tensor is in which file, as transformers writes it. */
 static enum dpo_status
 write_index(const struct dpo_export *export, struct dpo_error *err)
@@ -338,7 +364,7 @@ dpo_export_write(struct dpo_export *export, struct dpo_error *err)
 	if (status == DPO_OK && export->n_shards > 1)
 		status = write_index(export, err);
 	for (size_t i = 0; i < files->count && status == DPO_OK; i++)
-		status = write_bytes(export, files->list[i].name, files->list[i].bytes, files->list[i].n, err);
+		status = write_file(export, &files->list[i], err);
 	return status == DPO_OK ? sync_directory(export->temp, err) : status;
 }
 

@@ -1,6 +1,6 @@
 /*
  * export - a model as a Hugging Face directory or a bare safetensors file, an adapter as a directory of peft. Layer 11;
- * uses error, size, bytes, dtype, json, file, files, safewrite, adapter, model.
+ * uses error, size, bytes, dtype, json, jsonedit, file, files, safewrite, adapter, model.
  *
  * The directory is built beside its place under a name of its own, every file and the directory
  * synced, and then renamed: it is there whole or not at all.
@@ -20,6 +20,7 @@
 /* How a directory's weights are stored. */
 struct dpo_export_form {
 	enum dpo_dtype dtype;		/* F32, F16 or BF16 (narrow.h) */
+	bool told;			/* config.json, where it says what type the weights are, says this one */
 	bool adapter;			/* the model's adapter instead, in peft's layout; in one file */
 	size_t shard_bytes;		/* the most of one file's data, unless one tensor alone has more; 0: no limit */
 };
@@ -54,7 +55,8 @@ enum dpo_status dpo_export_begin(struct dpo_export *export, const struct dpo_mod
 	struct dpo_export_form form, const char *path, bool force, struct dpo_error *err) DPO_MUST_CHECK;
 /*
  * Write the weights (model.safetensors, or where that is too large model-00001-of-0000N.safetensors
- * and so on with their index) and the model's files, byte for byte, or the adapter's two, into the temporary directory;
+ * and so on with their index) and the model's files, byte for byte but for what form.told says,
+ * or the adapter's two, into the temporary directory;
  * synced.
  */
 enum dpo_status dpo_export_write(struct dpo_export *export, struct dpo_error *err) DPO_MUST_CHECK;

@@ -70,6 +70,26 @@ left() { # what is in this directory besides the two links
 	[ "$(left)" = "again out " ]
 }
 
+@test "--dtype is told in config.json, where it names one; every other byte stays" {
+	for written in f32:float32 bf16:bfloat16; do
+		"$bin/dpo-export" -q --dtype ${written%:*} -o out-${written%:*} model
+		sed "s/\"dtype\":\"bfloat16\"/\"dtype\":\"${written#*:}\"/" model/config.json | cmp - out-${written%:*}/config.json
+	done
+	grep -q '"dtype":"float32"' out-f32/config.json
+	mkdir other
+	cp model/*.safetensors model/merges.txt model/vocab.json other
+	python3 - <<-'END'
+	text = open("model/config.json").read().replace(',"dtype":"bfloat16"', "")
+	inner = r'{ "task_specific_params": {"torch_dtype":"float64", "x":["torch_dtype","}"]},"_name_or_path":"dtype\\\"torch_dtype\":",'
+	open("other/config.json", "w").write(inner + '\n"torch_dtype" : "float64",' + text[1:])
+	END
+	"$bin/dpo-export" -q --dtype bf16 -o told other
+	sed 's/"torch_dtype" : "float64"/"torch_dtype" : "bfloat16"/' other/config.json | cmp - told/config.json
+	sed 's/,"dtype":"bfloat16"//' model/config.json > other/config.json
+	"$bin/dpo-export" -q --dtype bf16 -o untold other
+	cmp other/config.json untold/config.json
+}
+
 @test "shards above a size, with their index; --force takes them away again" {
 	"$bin/dpo-export" -q --max-shard-size 1KB -o out model
 	[ "$(ls out | grep -c '^model-0000[1-9]-of-0000[3-9].safetensors$')" -ge 3 ]
