@@ -84,7 +84,7 @@ assert {len(row["completion_ids"]) for row in rows if row["finish_reason"] == "l
 	sed -n 5p "$prompts" | "$bin/dpo-gen" -q -m "$story" $options > alone
 	sed -n 13,15p one | cmp - alone
 	"$bin/dpo-gen" -q -m "$story" $options --seed 43 "$prompts" > other
-	! cmp -s one other
+	! cmp -s one other || return 1
 }
 
 @test "log-probs are within 1e-4 of dpo-reflogp's, the reference's to the bit; sums are sums" {
@@ -112,7 +112,7 @@ assert tokens > 300 and 0 < worst < 1e-4'
 	row='{"a":1e3,"prompt":"Tom","id":12345678901,"logp":"theirs","n":12345678901234567890,"b":[ {"c":"\u00e9"} ],"completion":"old"}'
 	echo "$row" | "$bin/dpo-gen" -q -m "$story" --temperature 0 --max-new-tokens 2 > out
 	[[ "$(cat out)" == '{"id":"12345678901","a":1e3,"prompt":"Tom","n":12345678901234567890,"b":[ {"c":"\u00e9"} ],"sample":0,"prompt_ids":['* ]]
-	! grep -qE 'old|theirs' out
+	! grep -qE 'old|theirs' out || return 1
 	echo '{"prompt":"Tom"}' | "$bin/dpo-gen" -q -m "$story" --temperature 0 --max-new-tokens 2 > bare
 	[ "$(field completion_ids < bare)" = "$(field completion_ids < out)" ]
 	[ "$(field id < bare)" = '"0"' ]
@@ -140,7 +140,7 @@ for n, line in enumerate(open("'"$story"'/heldout.jsonl")):
 	[ "$(field completion < text)" = "$(field completion < pairs)" ]
 	[ "$(field source < pairs | tail -1)" = '"s11"' ]
 	[ "$(field rank < pairs | tail -1)" = 11 ]
-	! grep -q label_prob pairs
+	! grep -q label_prob pairs || return 1
 	cat pairs.tok | "$bin/dpo-gen" -q -m "$story" --max-new-tokens 12 - | cmp pairs
 }
 
@@ -230,7 +230,7 @@ assert shown == {"\ufffd"}, shown'
 	[ ! -e out ]
 	cp -r "$story" other
 	sed -i 's/"eos_token": "[^"]*"/&, "extra": 1/' other/tokenizer_config.json
-	! cmp -s "$story/tokenizer_config.json" other/tokenizer_config.json
+	! cmp -s "$story/tokenizer_config.json" other/tokenizer_config.json || return 1
 	run "$bin/dpo-gen" -q -m other pairs.tok
 	[ "$status" -eq 4 ]
 	run "$bin/dpo-gen" -q -m "$story" -r other "$prompts"

@@ -91,7 +91,7 @@ case_of() { # NAME: the case of tests/peers/cases.py against TRL's run with peft
 	rows work/c | grep -o '"name":"[^"]*"' | cut -d'"' -f4 | grep / > work/names
 	grep -q '^params/model.layers.0.mlp.up_proj.lora_A.weight$' work/names
 	grep -q '^adam_v/model.norm.weight$' work/names
-	! grep -vE 'lora_[AB].weight$|/model.norm.weight$' work/names
+	! grep -vE 'lora_[AB].weight$|/model.norm.weight$' work/names || return 1
 	run "$bin/dpo-train" -q $(settings) --use-rslora --checkpoint work/c -o work/a pairs.ref
 	[ "$status" -eq 4 ]
 	[[ "$output" == *use_rslora* ]]
@@ -166,7 +166,7 @@ assert [r[text] for r in adapted] == [r[text] for r in merged] != [r[text] for r
 	"$bin/dpo-reflogp" -q -m base.dpo -a work/a -o work/ref pairs.tok
 	"$bin/dpo-train" -q -m base.dpo -a work/a --learning-rate 1e-2 --max-steps 4 --logging-steps 1 --log work/log -o work/b work/ref
 	head -1 work/log | grep -q '"loss":0.6931471824645996,.*"rewards/chosen":-*0,"rewards/rejected":-*0,'
-	! cmp -s work/a work/b
+	! cmp -s work/a work/b || return 1
 	"$bin/dpo-cat" work/b | head -1 | python3 -c 'import json, sys
 stages = json.load(sys.stdin)["header"]["stages"]
 assert [s["stage"] for s in stages[-2:]] == ["dpo-train", "dpo-train"] and stages[-1]["base"] == stages[-2]["base"]
@@ -197,10 +197,10 @@ assert len(shapes) == 15'
 	for seed in 1 2; do
 		"$bin/dpo-train" -q -m base.dpo -a work/a --order sequential --learning-rate 1e-2 --max-steps 3 --seed $seed -o work/$seed work/ref
 	done
-	! cmp -s work/1 work/2
+	! cmp -s work/1 work/2 || return 1
 	"$bin/dpo-train" -q -m base.dpo -a work/a --learning-rate 0 --max-steps 1 --logging-steps 1 --eval work/ref --log work/log \
 		-o work/b work/ref
-	! grep -q '"loss":0.6931471824645996' work/log
+	! grep -q '"loss":0.6931471824645996' work/log || return 1
 	grep -q '"eval_loss":0.6931471824645996' work/log
 }
 

@@ -57,7 +57,7 @@ for line in sys.stdin:
 @test "supervised rows get one column" {
 	"$bin/dpo-reflogp" -q -m base.dpo -o text.ref text.tok
 	[ "$(column text.ref ref_chosen_logps | wc -l)" -eq 40 ]
-	! "$bin/dpo-cat" text.ref | head -1 | grep -q ref_rejected
+	! "$bin/dpo-cat" text.ref | head -1 | grep -q ref_rejected || return 1
 }
 
 @test "an empty prompt: the first token is not scored" {

@@ -33,7 +33,7 @@ setup() {
 log = [json.loads(line) for line in open("l.log")]
 assert log[0]["loss"] == 0.6931471824645996, log[0]
 assert log[-1]["loss"] < 0.5 and log[-1]["rewards/accuracies"] == 1, log[-1]'
-	! cmp -s l.dpo base.dpo
+	! cmp -s l.dpo base.dpo || return 1
 }
 
 @test "the log: steps, epochs, keys in TRL's names, evaluation lines" {
@@ -82,8 +82,8 @@ for a, b in zip(open("8.log"), open("s1.log")):
 	"$bin/dpo-train" $args --seed 2 --log s2.log -o o.dpo pairs.ref
 	logged seq.log logps/chosen > seq; logged s1.log logps/chosen > s1; logged s2.log logps/chosen > s2
 	cmp <(head -24 seq) <(tail -24 seq)			# both epochs alike
-	! cmp -s <(head -24 s1) <(tail -24 s1)			# each epoch its own order
-	! cmp -s s1 s2
+	! cmp -s <(head -24 s1) <(tail -24 s1) || return 1			# each epoch its own order
+	! cmp -s s1 s2 || return 1
 	cmp <(head -24 seq | sort) <(head -24 s1 | sort)	# a permutation
 	cmp <(head -24 seq | sort) <(tail -24 s1 | sort)
 }
