@@ -272,6 +272,7 @@ bench_layers(struct trial *t)
 	    .scratch = fill(rows * dpo_attention_scratch(c->heads, c->kv_heads, c->head_dim)) };
 	float *weight = fill(6 * inner);
 
+	l.attention.bf16 = t->bench->bf16;
 	l.norm = (struct dpo_norm){ DPO_NORM_LAYER, hidden, 1e-5f, weight, weight + hidden, weight + 2 * hidden,
 	    weight + 3 * hidden };
 	l.bias = (struct dpo_linear){ .in = hidden, .out = inner, .d_bias = weight + inner };
