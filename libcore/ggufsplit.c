@@ -84,6 +84,8 @@ describe(struct dpo_buffer *out, const cJSON *part)
 		dpo_buffer_string(out, "Spaces");
 	else if (strcmp(type, "Digits") == 0 && dpo_ggufsplit_true(part, "individual_digits", false))
 		dpo_buffer_string(out, "Digits");
+	else if (strcmp(type, "NFC") == 0)
+		dpo_buffer_string(out, type);
 	else if (strcmp(type, "Prepend") == 0)
 		dpo_buffer_printf(out, "Prepend(%s)", dpo_ggufsplit_text(part, "prepend"));
 	else if (strcmp(type, "Replace") == 0 && strcmp(dpo_ggufsplit_text(pattern, "String"), " ") == 0)

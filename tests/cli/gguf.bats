@@ -170,6 +170,26 @@ refused() {
 	done
 }
 
+@test "gguf: the tokenizers of Pythia and Qwen, which normalize by NFC, are named as llama.cpp knows them" {
+	make_gpt2 1
+	for kind in gpt-2 qwen2; do
+		python3 - $kind <<-'END'
+		import json, sys
+		tree = json.load(open("gpt2/tokenizer.json"))
+		tree["normalizer"] = {"type": "NFC"}
+		tree["pre_tokenizer"] = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True, "use_regex": True}
+		if sys.argv[1] == "qwen2":
+		    words = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+		    split = {"type": "Split", "pattern": {"Regex": words}, "behavior": "Isolated", "invert": False}
+		    tree["pre_tokenizer"] = {"type": "Sequence", "pretokenizers": [split, tree["pre_tokenizer"] | {"use_regex": False}]}
+		json.dump(tree, open("gpt2/tokenizer.json", "w"))
+		END
+		"$bin/dpo-export" -q -f gguf -o out.gguf gpt2
+		grep -qaP "tokenizer\.ggml\.pre.{4}.{8}$kind" out.gguf
+		rm out.gguf
+	done
+}
+
 @test "gguf: a tokenizer that llama.cpp does not know, and tokens without an embedding, are refused" {
 	make_gpt2 1
 	python3 - <<-'END'
