@@ -3,6 +3,7 @@
 #include "lanes.h"
 #include "mask.h"
 #include "parallel.h"
+#include "size.h"
 #include "strip.h"
 #include "vector.h"
 
@@ -33,12 +34,6 @@ struct blocks {
 	_Alignas(64) float d_k[FLOATS], d_v[FLOATS];
 	_Alignas(64) float p[KEYS * KEYS], d_s[KEYS * KEYS];
 };
-
-static size_t
-least(size_t a, size_t b)
-{
-	return a < b ? a : b;
-}
 
 /* p = exp(s - L), d_s = scale p (d_p - delta) of n keys; p holds s / scale, and d_s holds d_p. */
 DPO_WIDE static void
@@ -129,7 +124,7 @@ who_sees(const struct work *w, const struct blocks *b, size_t j, size_t n)
 		if (b->seen[strip].from >= j + n || b->seen[strip].to <= j)
 			continue;
 		rows.from = rows.to ? rows.from : strip * high;
-		rows.to = least(b->rows, (strip + 1) * high);
+		rows.to = dpo_size_least(b->rows, (strip + 1) * high);
 	}
 	return rows;
 }
@@ -155,15 +150,15 @@ backward_rows(const struct work *w, struct blocks *b)
 
 	b->first = b->keys.first > w->a->first ? b->keys.first : w->a->first;
 	for (; b->first < end; b->first += b->rows) {
-		b->rows = least(end - b->first, w->block);
+		b->rows = dpo_size_least(end - b->first, w->block);
 		b->q = w->strip->lay(b->room[3], (struct dpo_operand){ w->qkv + b->first * w->ld + dpo_attention_query(w->a,
 		    b->head), w->ld, false }, dim, b->rows);
 		b->d_out = w->strip->lay(b->room[4], (struct dpo_operand){ w->d_out + b->first * w->ld_out + b->head * dim,
 		    w->ld_out, false }, dim, b->rows);
 		for (size_t i = 0; i < b->rows; i += strip)
-			backward_queries(w, b, i / strip, least(b->rows - i, strip));
+			backward_queries(w, b, i / strip, dpo_size_least(b->rows - i, strip));
 		for (size_t j = 0; j < b->keys.n; j += strip)
-			backward_keys(w, b, j, least(whole(w, b->keys.n) - j, strip));
+			backward_keys(w, b, j, dpo_size_least(whole(w, b->keys.n) - j, strip));
 	}
 }
 
@@ -235,7 +230,7 @@ static void
 reduce(void *context, size_t item)
 {
 	const struct work *w = context;
-	size_t dim = w->a->head_dim, group = w->a->heads / w->a->kv_heads, end = least(w->rows, (item + 1) * REDUCED);
+	size_t dim = w->a->head_dim, group = w->a->heads / w->a->kv_heads, end = dpo_size_least(w->rows, (item + 1) * REDUCED);
 
 	for (size_t row = item * REDUCED; row < end; row++)
 		for (size_t head = 0; head < w->a->heads; head++) {

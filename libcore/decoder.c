@@ -39,11 +39,10 @@ measure(struct dpo_decoder *d)
 	bool narrow = false;
 
 	for (size_t i = 0; i < d->config->layers; i++) {
-		const struct dpo_layer_places *at = &d->places.layers[i];
-		const struct dpo_place *maps[] = { &at->qkv[0], &at->qkv[1], &at->qkv[2], &at->o, &at->up[0], &at->up[1],
-			&at->down };
+		struct dpo_place *maps[DPO_PLACES_MAPS];
 
-		for (size_t k = 0; k < sizeof maps / sizeof *maps; k++) {
+		dpo_places_maps(&d->places.layers[i], maps);
+		for (size_t k = 0; k < DPO_PLACES_MAPS; k++) {
 			if (!maps[k]->weight)
 				continue;
 			narrow = narrow || maps[k]->weight->dtype != DPO_DTYPE_F32;

@@ -33,12 +33,6 @@ struct grid {
 	size_t tiles, lanes;	/* with scratch: each lane has its part of it, and every so manieth tile */
 };
 
-static size_t
-ceiling(size_t n, size_t d)
-{
-	return (n + d - 1) / d;
-}
-
 static blasint
 as_int(size_t n)
 {
@@ -119,18 +113,12 @@ dpo_gemm_one(size_t rows, size_t columns, size_t inner, float scale, struct dpo_
 		    .keep = keep > 0, .c = c + row * ldc, .ldc = ldc });
 }
 
-static size_t
-least(size_t a, size_t b)
-{
-	return a < b ? a : b;
-}
-
 size_t
 dpo_gemm_scratch(int threads, size_t columns, size_t inner)
 {
-	size_t width = least(ceiling(columns, 16) * 16, TILE_COLUMNS), n;
+	size_t width = dpo_size_least(dpo_size_parts(columns, 16) * 16, TILE_COLUMNS), n;
 
-	return dpo_size_mul(width, least(inner, DPO_GEMM_INNER), &n) && dpo_size_mul(n, (size_t)threads, &n) ? n :
+	return dpo_size_mul(width, dpo_size_least(inner, DPO_GEMM_INNER), &n) && dpo_size_mul(n, (size_t)threads, &n) ? n :
 	    SIZE_MAX;
 }
 
@@ -158,7 +146,7 @@ compute(const struct dpo_product *p, size_t row, size_t rows, size_t column, siz
 		return;
 	}
 	for (size_t k = 0; k < p->inner; k += DPO_GEMM_INNER) {
-		size_t n = least(p->inner - k, DPO_GEMM_INNER);
+		size_t n = dpo_size_least(p->inner - k, DPO_GEMM_INNER);
 
 		dpo_gemm_one(rows, columns, n, 1.0f, from_column(a, k), widen(p, k, n, column, columns, room),
 		    k ? 1.0f : p->keep, c, p->ldc);
@@ -171,8 +159,8 @@ do_tile(const struct grid *grid, size_t item, float *room)
 	const struct dpo_product *p = grid->product;
 	size_t row = item / grid->across * grid->tile_rows;
 	size_t column = item % grid->across * grid->tile_columns;
-	size_t rows = least(p->rows - row, grid->tile_rows);
-	size_t columns = least(p->columns - column, grid->tile_columns);
+	size_t rows = dpo_size_least(p->rows - row, grid->tile_rows);
+	size_t columns = dpo_size_least(p->columns - column, grid->tile_columns);
 	float *c = p->c + row * p->ldc + column;
 
 	compute(p, row, rows, column, columns, c, room);
@@ -204,14 +192,14 @@ lane(void *context, size_t item)
 static size_t
 share(size_t n, size_t tiles, size_t unit)
 {
-	return ceiling(ceiling(n, tiles), unit) * unit;
+	return dpo_size_parts(dpo_size_parts(n, tiles), unit) * unit;
 }
 
 static void
 cut_for_blas(size_t *down, size_t *across, const struct dpo_product *p)
 {
-	*down = ceiling(p->rows, TILE_ROWS);
-	*across = ceiling(p->columns, TILE_COLUMNS);
+	*down = dpo_size_parts(p->rows, TILE_ROWS);
+	*across = dpo_size_parts(p->columns, TILE_COLUMNS);
 	while (*down * *across < TILES_WANTED && p->columns / (2 * *across) >= TILE_LEAST)
 		*across *= 2;
 }
@@ -219,10 +207,10 @@ cut_for_blas(size_t *down, size_t *across, const struct dpo_product *p)
 static void
 cut_for_kernel(size_t *down, size_t *across, const struct dpo_product *p, int threads)
 {
-	size_t n = (size_t)threads, most = ceiling(p->columns, OWN_LEAST);
+	size_t n = (size_t)threads, most = dpo_size_parts(p->columns, OWN_LEAST);
 
-	*down = ceiling(p->rows, DPO_KERNEL_ROWS);
-	*across = ceiling(p->columns, OWN_WIDEST);
+	*down = dpo_size_parts(p->rows, DPO_KERNEL_ROWS);
+	*across = dpo_size_parts(p->columns, OWN_WIDEST);
 	while (*down * *across % n != 0 && *down * *across < OWN_TILES * n && *across < most)
 		++*across;
 }
@@ -244,10 +232,10 @@ dpo_gemm(int threads, const struct dpo_product *product)
 		cut_for_blas(&down, &across, product);
 	grid.tile_rows = share(product->rows, down, own ? 1 : 16);
 	grid.tile_columns = share(product->columns, across, own ? 32 : 16);
-	grid.across = ceiling(product->columns, grid.tile_columns);
-	down = ceiling(product->rows, grid.tile_rows);
+	grid.across = dpo_size_parts(product->columns, grid.tile_columns);
+	down = dpo_size_parts(product->rows, grid.tile_rows);
 	grid.tiles = down * grid.across;
-	grid.lanes = least(grid.tiles, (size_t)threads);
+	grid.lanes = dpo_size_least(grid.tiles, (size_t)threads);
 	if (product->b_dtype == DPO_DTYPE_F32)
 		dpo_parallel_for(threads, grid.tiles, tile, &grid);
 	else

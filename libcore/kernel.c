@@ -1,6 +1,7 @@
 #include "kernel.h"
 
 #include "avx512.h"
+#include "size.h"
 
 #include <assert.h>
 #include <stdlib.h>
@@ -149,21 +150,9 @@ static multiply_panels *const multiply_rows[] = { NULL, multiply_1, multiply_2, 
 /* ------------------------------------------------------------------ blocks */
 
 static size_t
-least(size_t a, size_t b)
-{
-	return a < b ? a : b;
-}
-
-static size_t
-ceiling(size_t n, size_t d)
-{
-	return (n + d - 1) / d;
-}
-
-static size_t
 blocks(const struct dpo_tile *tile)
 {
-	return ceiling(tile->inner, tile->inner < 2 * SHORT ? SHORT : LONG);
+	return dpo_size_parts(tile->inner, tile->inner < 2 * SHORT ? SHORT : LONG);
 }
 
 /* Block q of the inner index: blocks of nearly equal length. */
@@ -186,22 +175,22 @@ static struct ahead
 strip_ahead(const struct dpo_tile *tile, const struct strip *next, size_t looks)
 {
 	const struct dpo_operand *b = &tile->b;
-	size_t columns = next->first < tile->columns ? least(tile->columns - next->first, next->n) : 0;
+	size_t columns = next->first < tile->columns ? dpo_size_least(tile->columns - next->first, next->n) : 0;
 	size_t runs = b->transposed ? columns : next->inner.n, width = b->transposed ? next->inner.n : columns;
-	size_t lines = runs * ceiling(width, DPO_LANES);
+	size_t lines = runs * dpo_size_parts(width, DPO_LANES);
 
 	if (lines == 0)
 		return (struct ahead){ 0 };
 	return (struct ahead){ .run = b->data + (b->transposed ? next->first * b->ld + next->inner.first :
 	    next->inner.first * b->ld + next->first), .ld = b->ld, .width = width, .lines = lines,
-	    .rate = ceiling(lines, looks) };
+	    .rate = dpo_size_parts(lines, looks) };
 }
 
 static void
 pack_strip(float *packed, const struct dpo_tile *tile, const struct strip *strip)
 {
 	for (size_t j = 0; j < strip->n; j += DPO_PANEL_COLUMNS)
-		dpo_pack_b(packed + j * strip->inner.n, &tile->b, strip->first + j, least(strip->n - j, DPO_PANEL_COLUMNS),
+		dpo_pack_b(packed + j * strip->inner.n, &tile->b, strip->first + j, dpo_size_least(strip->n - j, DPO_PANEL_COLUMNS),
 		    strip->inner);
 }
 
@@ -232,13 +221,13 @@ static void
 multiply_blocks(const struct dpo_tile *tile, const float *a, size_t q, size_t end)
 {
 	_Alignas(64) float b[ROOM_B];
-	size_t longest = ceiling(tile->inner, blocks(tile)), start = block(tile, q).first;
+	size_t longest = dpo_size_parts(tile->inner, blocks(tile)), start = block(tile, q).first;
 	size_t wide = SHORT / longest * DPO_PANEL_COLUMNS;
 	size_t looks = dpo_pack_panels(tile->rows) * (longest / STEPS + 1);
 
 	for (size_t column = 0; column < tile->columns; column += wide)
 		for (size_t r = q; r < end; r++) {
-			struct strip strip = { column, least(tile->columns - column, wide), block(tile, r) };
+			struct strip strip = { column, dpo_size_least(tile->columns - column, wide), block(tile, r) };
 			struct strip next = { r + 1 < end ? column : column + wide, wide, block(tile, r + 1 < end ? r + 1 : q) };
 
 			pack_strip(b, tile, &strip);

@@ -36,18 +36,6 @@ struct work {
 	uint16_t *to;			/* the shared side's place */
 };
 
-static size_t
-least(size_t a, size_t b)
-{
-	return a < b ? a : b;
-}
-
-static size_t
-ceiling(size_t n, size_t d)
-{
-	return n / d + (n % d != 0);
-}
-
 static struct dpo_bf16_side
 part(const struct dpo_bf16_side *side, size_t outer, size_t n_outer, size_t inner, size_t n_inner)
 {
@@ -75,19 +63,19 @@ static void
 pack_some(void *context, size_t item)
 {
 	const struct side *side = context;
-	size_t panels = ceiling(side->raw.outer, DPO_BF16_PANEL), first = item * PACKED_AT_ONCE;
+	size_t panels = dpo_size_parts(side->raw.outer, DPO_BF16_PANEL), first = item * PACKED_AT_ONCE;
 	uint16_t *to = (uint16_t *)(uintptr_t)side->packed.data + first * side->packed.step;
 
-	side->pack(&side->raw, first, least(panels - first, PACKED_AT_ONCE), to, side->packed.step);
+	side->pack(&side->raw, first, dpo_size_least(panels - first, PACKED_AT_ONCE), to, side->packed.step);
 }
 
 static void
 pack_all(int threads, struct side *side, uint16_t *to)
 {
 	side->packed.data = to;
-	side->packed.step = ceiling(side->raw.inner, DPO_BF16_INNER) * DPO_BF16_TILE;
+	side->packed.step = dpo_size_parts(side->raw.inner, DPO_BF16_INNER) * DPO_BF16_TILE;
 	dpo_parallel_for(side->raw.outer * side->raw.inner < 65536 ? 1 : threads,
-	    ceiling(ceiling(side->raw.outer, DPO_BF16_PANEL), PACKED_AT_ONCE), pack_some, side);
+	    dpo_size_parts(dpo_size_parts(side->raw.outer, DPO_BF16_PANEL), PACKED_AT_ONCE), pack_some, side);
 }
 
 static void
@@ -104,12 +92,12 @@ multiply_block(void *context, size_t item)
 	const struct work *w = context;
 	const struct dpo_product *p = w->product;
 	_Alignas(64) uint16_t room[BLOCK * INNER];
-	size_t first = item * w->block, n = least(w->other.raw.outer - first, w->block);
+	size_t first = item * w->block, n = dpo_size_least(w->other.raw.outer - first, w->block);
 	struct side other = side_part(&w->other, first, n, 0, w->other.raw.inner);
 	size_t row = w->a_is_shared ? w->outer : first, column = w->a_is_shared ? first : w->outer;
 	struct dpo_bf16_product product = { .rows = w->a_is_shared ? w->shared.raw.outer : n,
 	    .columns = w->a_is_shared ? n : w->shared.raw.outer,
-	    .tiles = ceiling(other.raw.inner, DPO_BF16_INNER), .keep = p->keep > 0 || w->inner > 0,
+	    .tiles = dpo_size_parts(other.raw.inner, DPO_BF16_INNER), .keep = p->keep > 0 || w->inner > 0,
 	    .c = p->c + row * p->ldc + column, .ldc = p->ldc };
 
 	if (!other.packed.data)
@@ -125,9 +113,9 @@ multiply_block(void *context, size_t item)
 static size_t
 block_of(size_t n, int threads)
 {
-	size_t share = ceiling(n, 2 * (size_t)threads);
+	size_t share = dpo_size_parts(n, 2 * (size_t)threads);
 
-	return least(ceiling(share, 2 * DPO_BF16_PANEL) * 2 * DPO_BF16_PANEL, BLOCK);
+	return dpo_size_least(dpo_size_parts(share, 2 * DPO_BF16_PANEL) * 2 * DPO_BF16_PANEL, BLOCK);
 }
 
 static void
@@ -138,14 +126,14 @@ multiply(int threads, struct work *w, const struct side *shared, const struct si
 	w->block = block_of(other->raw.outer, threads);
 	for (w->outer = 0; w->outer < outer; w->outer += OUTER)
 		for (w->inner = 0; w->inner < inner || inner == 0; w->inner += INNER) {
-			n_outer = least(outer - w->outer, OUTER);
-			n_inner = least(inner - w->inner, INNER);
+			n_outer = dpo_size_least(outer - w->outer, OUTER);
+			n_inner = dpo_size_least(inner - w->inner, INNER);
 			w->last = w->inner + n_inner == inner;
 			w->shared = side_part(shared, w->outer, n_outer, w->inner, n_inner);
 			w->other = side_part(other, 0, other->raw.outer, w->inner, n_inner);
 			if (!w->shared.packed.data)
 				pack_all(threads, &w->shared, w->to);
-			dpo_parallel_for(threads, ceiling(other->raw.outer, w->block), multiply_block, w);
+			dpo_parallel_for(threads, dpo_size_parts(other->raw.outer, w->block), multiply_block, w);
 			if (inner == 0)
 				break;
 		}
@@ -181,7 +169,7 @@ dpo_mixed_product(int threads, const struct dpo_product *p, const struct dpo_bf1
 size_t
 dpo_mixed_packed_size(size_t columns, size_t inner)
 {
-	size_t panels = ceiling(columns, DPO_BF16_PANEL), tiles = ceiling(inner, DPO_BF16_INNER), n;
+	size_t panels = dpo_size_parts(columns, DPO_BF16_PANEL), tiles = dpo_size_parts(inner, DPO_BF16_INNER), n;
 
 	return dpo_size_mul(panels, tiles, &n) && dpo_size_mul(n, DPO_BF16_TILE, &n) ? n : SIZE_MAX;
 }

@@ -5,19 +5,6 @@
 
 #include <stdlib.h>
 
-enum { IN_LAYER = 7 };
-
-/* The linear maps of a layer; those that it has not have no weight. */
-static void
-maps_of(struct dpo_layer_places *layer, struct dpo_place *maps[IN_LAYER])
-{
-	struct dpo_place *all[IN_LAYER] = { &layer->qkv[0], &layer->qkv[1], &layer->qkv[2], &layer->o, &layer->up[0],
-		&layer->up[1], &layer->down };
-
-	for (size_t i = 0; i < IN_LAYER; i++)
-		maps[i] = all[i];
-}
-
 /* Numbers of one way of a map; SIZE_MAX if they overflow. */
 static size_t
 numbers(size_t in, size_t out, size_t way)
@@ -31,14 +18,14 @@ lay_out(struct dpo_packs *packs, struct dpo_places *places, size_t ways)
 {
 	const struct dpo_config *c = places->config;
 	struct dpo_place head = { .weight = places->head, .in = c->hidden_size, .out = c->vocab_size };
-	struct dpo_place *maps[IN_LAYER];
+	struct dpo_place *maps[DPO_PLACES_MAPS];
 	size_t total = 0, at = 0;
 
 	for (size_t layer = 0; layer <= c->layers; layer++) {
-		size_t n = layer < c->layers ? IN_LAYER : 1;
+		size_t n = layer < c->layers ? DPO_PLACES_MAPS : 1;
 
 		if (layer < c->layers)
-			maps_of(&places->layers[layer], maps);
+			dpo_places_maps(&places->layers[layer], maps);
 		else
 			maps[0] = &head;
 		for (size_t i = 0; i < n; i++, at += 2) {
@@ -62,7 +49,7 @@ lay_out(struct dpo_packs *packs, struct dpo_places *places, size_t ways)
 size_t
 dpo_packs_room(struct dpo_places *places, bool backward)
 {
-	struct dpo_packs packs = { .list = dpo_alloc(2 * (places->config->layers * IN_LAYER + 1), sizeof *packs.list) };
+	struct dpo_packs packs = { .list = dpo_alloc(2 * (places->config->layers * DPO_PLACES_MAPS + 1), sizeof *packs.list) };
 	size_t total = packs.list ? lay_out(&packs, places, backward ? 2 : 1) : SIZE_MAX;
 
 	free(packs.list);
@@ -74,7 +61,7 @@ dpo_packs_init(struct dpo_packs *packs, struct dpo_places *places, bool backward
 {
 	size_t ways = backward ? 2 : 1, total;
 
-	*packs = (struct dpo_packs){ .count = 2 * (places->config->layers * IN_LAYER + 1) };
+	*packs = (struct dpo_packs){ .count = 2 * (places->config->layers * DPO_PLACES_MAPS + 1) };
 	if (!(packs->list = dpo_alloc(packs->count, sizeof *packs->list)) ||
 	    (total = lay_out(packs, places, ways)) == SIZE_MAX ||
 	    !(packs->data = dpo_alloc_aligned(total, sizeof *packs->data))) {
@@ -103,13 +90,13 @@ make_stale(struct dpo_linear_pack *pack)
 void
 dpo_packs_stale(struct dpo_packs *packs, const struct dpo_places *places)
 {
-	struct dpo_place *maps[IN_LAYER];
+	struct dpo_place *maps[DPO_PLACES_MAPS];
 
 	if (!packs->list)
 		return;
 	for (size_t layer = 0; layer < places->config->layers; layer++) {
-		maps_of(&places->layers[layer], maps);
-		for (size_t i = 0; i < IN_LAYER; i++)
+		dpo_places_maps(&places->layers[layer], maps);
+		for (size_t i = 0; i < DPO_PLACES_MAPS; i++)
 			if (!places->lora || dpo_lora_part(places->lora, maps[i]->weight).saved)
 				make_stale(maps[i]->pack);
 	}

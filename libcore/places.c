@@ -130,6 +130,17 @@ dpo_places_free(struct dpo_places *places)
 	*places = (struct dpo_places){ 0 };
 }
 
+void
+dpo_places_maps(struct dpo_layer_places *layer, struct dpo_place *maps[DPO_PLACES_MAPS])
+{
+	for (size_t i = 0; i < 3; i++)
+		maps[i] = &layer->qkv[i];
+	maps[3] = &layer->o;
+	for (size_t i = 0; i < 2; i++)
+		maps[4 + i] = &layer->up[i];
+	maps[6] = &layer->down;
+}
+
 struct dpo_home
 dpo_places_home(const struct dpo_places *places, const struct dpo_tensor *tensor, const float *weights, float *gradients)
 {

@@ -50,6 +50,10 @@ enum dpo_status dpo_places_init(struct dpo_places *places, const struct dpo_conf
 	const struct dpo_params *params, struct dpo_error *err) DPO_MUST_CHECK;
 void dpo_places_free(struct dpo_places *places);
 
+#define DPO_PLACES_MAPS 7
+/* The linear maps of a layer; those that it has not have no weight. */
+void dpo_places_maps(struct dpo_layer_places *layer, struct dpo_place *maps[DPO_PLACES_MAPS]);
+
 /* Where a tensor's numbers and gradients lie. */
 struct dpo_home {
 	const float *data;

@@ -23,6 +23,19 @@ dpo_size_mul(size_t a, size_t b, size_t *product)
 	return !__builtin_mul_overflow(a, b, product);
 }
 
+static inline size_t
+dpo_size_least(size_t a, size_t b)
+{
+	return a < b ? a : b;
+}
+
+/* How many parts of at most d, which is not 0, make n: n / d, rounded up. */
+static inline size_t
+dpo_size_parts(size_t n, size_t d)
+{
+	return n / d + (n % d != 0);
+}
+
 /* n objects of `each` bytes, zeroed; NULL if out of memory or n * each overflows. n 0 gives a pointer to free. Caller frees. */
 void *dpo_alloc(size_t n, size_t each);
 

@@ -2,6 +2,7 @@
 
 #include "bf16.h"
 #include "gemm.h"
+#include "size.h"
 
 #include <stdint.h>
 #include <string.h>
@@ -174,17 +175,11 @@ static const struct dpo_strip blas = { DPO_STRIP_MOST, 1, SIZE_MAX, plain_lay, b
 
 enum { HALF_ROWS = 2 * DPO_BF16_PANEL, HALF_MOST = 256 };
 
-static size_t
-ceiling(size_t n, size_t d)
-{
-	return (n + d - 1) / d;
-}
-
 static struct dpo_strip_operand
 half_lay(float *to, struct dpo_operand b, size_t columns, size_t inner)
 {
 	struct dpo_bf16_side side = { b.data, DPO_DTYPE_F32, b.ld, !b.transposed, columns, inner };
-	size_t step = ceiling(inner, DPO_BF16_INNER) * DPO_BF16_TILE, n = ceiling(columns, DPO_BF16_PANEL);
+	size_t step = dpo_size_parts(inner, DPO_BF16_INNER) * DPO_BF16_TILE, n = dpo_size_parts(columns, DPO_BF16_PANEL);
 	uint16_t *packed = (uint16_t *)(void *)to;
 
 	dpo_bf16_pack_b(&side, 0, n, packed, step);
@@ -199,12 +194,12 @@ half_product(size_t rows, size_t columns, size_t inner, struct dpo_operand a, st
 {
 	_Alignas(64) uint16_t packed[HALF_ROWS * HALF_MOST];
 	struct dpo_bf16_side side = { a.data, DPO_DTYPE_F32, a.ld, a.transposed, rows, inner };
-	size_t tiles = ceiling(inner, DPO_BF16_INNER), at = first / DPO_BF16_INNER * DPO_BF16_TILE;
+	size_t tiles = dpo_size_parts(inner, DPO_BF16_INNER), at = first / DPO_BF16_INNER * DPO_BF16_TILE;
 	const uint16_t *data = (const uint16_t *)(const void *)b.data + column / DPO_BF16_PANEL * b.step + at;
 
 	size_t high = keep ? rows : HALF_ROWS;		/* whole squares are faster */
 
-	dpo_bf16_pack_a(&side, 0, ceiling(high, DPO_BF16_PANEL), packed, tiles * DPO_BF16_TILE);
+	dpo_bf16_pack_a(&side, 0, dpo_size_parts(high, DPO_BF16_PANEL), packed, tiles * DPO_BF16_TILE);
 	dpo_bf16_multiply(&(struct dpo_bf16_product){ .rows = high, .columns = columns, .tiles = tiles,
 	    .a = { packed, tiles * DPO_BF16_TILE }, .b = { data, b.step }, .keep = keep, .c = c, .ldc = ldc });
 }

@@ -1,6 +1,6 @@
 /*
  * strip - products of a few rows with a second operand that is laid out for them, on the calling thread. The only
- * products of attention. Layer 4; uses bf16, gemm, kernel, transpose.
+ * products of attention. Layer 4; uses size, bf16, gemm, kernel, transpose.
  *
  * The operands are meant to lie in the cache already. In float, where the processor has AVX-512, an element is one chain
  * of fused multiply-adds over the inner index: its bits depend on its row of A and its column of B alone, and zeros
