@@ -1,4 +1,4 @@
-#define _GNU_SOURCE	/* MADV_HUGEPAGE */
+#define _GNU_SOURCE	/* madvise */
 #include "size.h"
 
 #include <stdlib.h>
@@ -13,21 +13,38 @@ dpo_alloc(size_t n, size_t each)
 	return calloc(n ? n : 1, each ? each : 1);
 }
 
+/*
+ * Whether the kernel will zero the pages of this part of a block of its own accord, as they are touched: then nobody waits for
+ * it here, and each page is touched first by the thread that uses it. Linux promises that of private memory without a file.
+ */
+static bool
+zeroed_when_touched(void *block, size_t bytes)
+{
+#if defined(__linux__) && defined(MADV_HUGEPAGE)
+	(void)madvise(block, bytes, MADV_HUGEPAGE);	/* a wish: it may fail */
+	return madvise(block, bytes, MADV_DONTNEED) == 0;
+#else
+	(void)block, (void)bytes;
+	return false;
+#endif
+}
+
 void *
 dpo_alloc_aligned(size_t n, size_t each)
 {
-	size_t bytes;
-	void *block;
+	size_t bytes, whole;
+	char *block;
+	void *got;
 
 	if (!dpo_size_mul(n, each, &bytes) || !dpo_size_add(bytes, 64, &bytes))
 		return NULL;
-	if (posix_memalign(&block, bytes < HUGE_BLOCK ? 64 : HUGE_BLOCK, bytes) != 0)
+	if (posix_memalign(&got, bytes < HUGE_BLOCK ? 64 : HUGE_BLOCK, bytes) != 0)
 		return NULL;
-#ifdef MADV_HUGEPAGE
-	if (bytes >= HUGE_BLOCK)
-		(void)madvise(block, bytes / HUGE_BLOCK * HUGE_BLOCK, MADV_HUGEPAGE);	/* a wish: it may fail */
-#endif
-	memset(block, 0, bytes);
+	block = got;
+	whole = bytes / HUGE_BLOCK * HUGE_BLOCK;
+	if (whole == 0 || !zeroed_when_touched(block, whole))
+		whole = 0;
+	memset(block + whole, 0, bytes - whole);
 	return block;
 }
 

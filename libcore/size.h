@@ -39,7 +39,10 @@ dpo_size_parts(size_t n, size_t d)
 /* n objects of `each` bytes, zeroed; NULL if out of memory or n * each overflows. n 0 gives a pointer to free. Caller frees. */
 void *dpo_alloc(size_t n, size_t each);
 
-/* As dpo_alloc, on a 64 byte boundary, large blocks on huge pages where the system has them, for data that kernels walk. Caller frees with free(). */
+/*
+ * As dpo_alloc, on a 64 byte boundary, for data that kernels walk. Large blocks are on huge pages where the system has them, and
+ * take memory only as they are touched. Caller frees with free().
+ */
 void *dpo_alloc_aligned(size_t n, size_t each);
 
 /*

@@ -34,6 +34,27 @@ sizes_refuse_overflow(void **unused)
 	assert_null(dpo_alloc_aligned(SIZE_MAX / 4, 8));
 }
 
+/* Also where the memory was in use before: a large block's pages are zeroed only as they are touched. */
+static void
+aligned_blocks_are_zero(void **unused)
+{
+	static const size_t sizes[] = { 1, 100, ((size_t)2 << 20) - 64, (size_t)2 << 20, ((size_t)5 << 20) + 12, (size_t)9 << 20 };
+
+	(void)unused;
+	for (size_t i = 0; i < 6 * (sizeof sizes / sizeof *sizes); i++) {
+		size_t n = sizes[i * 5 % 6], set = 0;
+		uint8_t *block = dpo_alloc_aligned(n, 1);
+
+		assert_non_null(block);
+		assert_int_equal((uintptr_t)block % 64, 0);
+		for (size_t k = 0; k < n; k++)
+			set += block[k] != 0;
+		assert_int_equal(set, 0);
+		memset(block, 0xff, n);
+		free(block);
+	}
+}
+
 static void
 buffers_keep_what_was_appended(void **unused)
 {
@@ -297,6 +318,7 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(sizes_refuse_overflow),
+		cmocka_unit_test(aligned_blocks_are_zero),
 		cmocka_unit_test(buffers_keep_what_was_appended),
 		cmocka_unit_test(tables_find_every_key_and_no_other),
 		cmocka_unit_test(halves_convert_exactly),
