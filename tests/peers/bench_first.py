@@ -1,12 +1,14 @@
 #!/usr/bin/env python3
 """From nothing to the first finished step, process start included: dpo-train against TRL's DPOTrainer, in turn, medians.
 
-    bench_first.py [--rounds 3] [--models DIR,...] [--threads 2]
+    bench_first.py [--rounds 5] [--models DIR,...] [--threads 2] [--warm GIB]
 
-Each model directory is trained for one step of one pair, 32 tokens of prompt and two answers of 32, reference log-probs
-precomputed (TRL does it in its run; the filters' figure has dpo-reflogp in it too). Without --models, GPT-2 124M with random
-weights. TRL's time is until its callback of the first step's end; ours until dpo-train has written the policy.
-Run it with a Python that has torch, transformers, trl and datasets (README.md here), on a quiet machine.
+Each model directory is trained in fp32 for one step of one pair, 32 tokens of prompt and two answers of 32, reference log-probs
+precomputed (TRL does it in its run; the filters' figure has the whole of dpo-reflogp in it). Without --models, GPT-2 124M with
+random weights. TRL's time is until its callback of the first step's end; ours until dpo-train has written that step's line to
+its log. Printed too: how much of ours dpo-reflogp is, and the time until the policy is written and dpo-train has ended. With
+--warm, so much memory is touched before every run: a virtual machine's host may have taken it back, and whoever touches it first
+waits for it. Run it with a Python that has torch, transformers, trl and datasets (README.md here), on a quiet machine.
 """
 import argparse
 import json
@@ -17,6 +19,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 
 HERE = pathlib.Path(__file__).resolve().parent
@@ -79,17 +82,44 @@ def pair(work):
                    check=True)
 
 
+def train(model, work, threads):
+    """Seconds until the first step's line is in the log, and until the policy is written."""
+    log, lines = work / "log", []
+    os.mkfifo(log)
+
+    def watch():
+        with open(log) as stream:
+            lines.extend(time.perf_counter() for line in stream if "grad_norm" in line)
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    start = time.perf_counter()
+    whole = timed(BIN / "dpo-train", "-q", "-j", threads, "-m", model, "--batch-size", 1, "--max-steps", 1, "--log", log, "-o",
+                  "/dev/null", work / "pair.ref")
+    watcher.join()
+    log.unlink()
+    return lines[0] - start, whole
+
+
 def ours(model, work, threads):
-    return timed(BIN / "dpo-reflogp", "-q", "-j", threads, "-m", model, "-o", work / "pair.ref", work / "pair.tok") + \
-        timed(BIN / "dpo-train", "-q", "-j", threads, "-m", model, "--batch-size", 1, "--max-steps", 1, "-o", "/dev/null",
-              work / "pair.ref")
+    """Seconds of dpo-reflogp, until the first step is finished, and until the policy is written."""
+    reference = timed(BIN / "dpo-reflogp", "-q", "-j", threads, "-m", model, "-o", work / "pair.ref", work / "pair.tok")
+    step, whole = train(model, work, threads)
+    return reference, reference + step, reference + whole
+
+
+def warm(gib):
+    """Touch so much memory, in a process of its own, which gives it back."""
+    if gib:
+        subprocess.run([sys.executable, "-c", f"b = bytearray({gib} << 30); b[::4096] = b'1' * len(b[::4096])"], check=True)
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--models", default="")
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--warm", type=int, default=0)
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as scratch:
         work = pathlib.Path(scratch)
@@ -102,11 +132,15 @@ def main():
         for model in models:
             mine, theirs = [], []
             for _ in range(options.rounds):
+                warm(options.warm)
                 mine.append(ours(model, work, options.threads))
+                warm(options.warm)
                 theirs.append(timed(sys.executable, "-c", TRL, model, work / "trl", options.threads))
-            a, b = statistics.median(mine), statistics.median(theirs)
-            print(f"{model}: ours {a:.3f} s ({min(mine):.3f} to {max(mine):.3f}), TRL {b:.2f} s ({min(theirs):.2f} to "
-                  f"{max(theirs):.2f}), {b / a:.1f} times sooner")
+            (reference, step, policy), peer = map(statistics.median, zip(*mine)), statistics.median(theirs)
+            steps = [one[1] for one in mine]
+            print(f"{model}: first step: ours {step:.3f} s ({min(steps):.3f} to {max(steps):.3f}), of it {reference:.3f} dpo-reflogp; "
+                  f"TRL {peer:.2f} s ({min(theirs):.2f} to {max(theirs):.2f}), {peer / step:.1f} times sooner; policy written "
+                  f"{policy:.3f} s")
 
 
 main()
