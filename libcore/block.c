@@ -488,22 +488,13 @@ write_frame(struct dpo_block_writer *writer, struct dpo_error *err)
 	return dpo_out_write(writer->out, to, done, err);
 }
 
-static void
-append_length(struct dpo_buffer *buffer, size_t n)
-{
-	uint8_t raw[LENGTH_BYTES];
-
-	dpo_bytes_store32(raw, (uint32_t)n);
-	dpo_buffer_append(buffer, raw, sizeof raw);
-}
-
 static enum dpo_status
 write_header(struct dpo_block_writer *writer, const void *header, size_t len, struct dpo_error *err)
 {
 	if (len > DPO_HEADER_MAX)
 		return dpo_fail(err, DPO_LIMIT, "header of %zu bytes; the limit is %zu", len, DPO_HEADER_MAX);
 	dpo_buffer_append(&writer->raw, magic, MAGIC_BYTES);
-	append_length(&writer->raw, len);
+	dpo_buffer_put32(&writer->raw, (uint32_t)len);
 	dpo_buffer_append(&writer->raw, header, len);
 	if (writer->raw.failed)
 		return dpo_fail_memory(err);
@@ -543,8 +534,8 @@ dpo_block_put(struct dpo_block_writer *writer, const void *content, size_t len, 
 
 	dpo_buffer_clear(&writer->raw);
 	dpo_buffer_byte(&writer->raw, 'B');
-	append_length(&writer->raw, len + COUNT_BYTES);
-	append_length(&writer->raw, count);
+	dpo_buffer_put32(&writer->raw, (uint32_t)(len + COUNT_BYTES));
+	dpo_buffer_put32(&writer->raw, (uint32_t)count);
 	dpo_buffer_append(&writer->raw, content, len);
 	if (writer->raw.failed)
 		return dpo_fail_memory(err);

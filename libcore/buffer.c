@@ -1,5 +1,7 @@
 #include "buffer.h"
 
+#include "bytes.h"
+
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -34,6 +36,24 @@ void
 dpo_buffer_byte(struct dpo_buffer *buffer, uint8_t byte)
 {
 	dpo_buffer_append(buffer, &byte, 1);
+}
+
+void
+dpo_buffer_put32(struct dpo_buffer *buffer, uint32_t value)
+{
+	uint8_t raw[4];
+
+	dpo_bytes_store32(raw, value);
+	dpo_buffer_append(buffer, raw, sizeof raw);
+}
+
+void
+dpo_buffer_put64(struct dpo_buffer *buffer, uint64_t value)
+{
+	uint8_t raw[8];
+
+	dpo_bytes_store64(raw, value);
+	dpo_buffer_append(buffer, raw, sizeof raw);
 }
 
 void

@@ -1,5 +1,5 @@
 /*
- * buffer - a growing run of bytes. Layer 1; uses size.
+ * buffer - a growing run of bytes. Layer 1; uses size, bytes.
  *
  * {0} is a valid empty buffer. Appending never fails half-way: if memory runs out, `failed` is set, later
  * appends do nothing, and the owner checks once at the end (as with ferror). data is not NUL-terminated unless
@@ -21,6 +21,9 @@ struct dpo_buffer {
 
 void dpo_buffer_append(struct dpo_buffer *buffer, const void *bytes, size_t n);
 void dpo_buffer_byte(struct dpo_buffer *buffer, uint8_t byte);
+/* Little-endian. */
+void dpo_buffer_put32(struct dpo_buffer *buffer, uint32_t value);
+void dpo_buffer_put64(struct dpo_buffer *buffer, uint64_t value);
 void dpo_buffer_string(struct dpo_buffer *buffer, const char *string);
 void dpo_buffer_printf(struct dpo_buffer *buffer, const char *format, ...) __attribute__((format(__printf__, 2, 3)));
 

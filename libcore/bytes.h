@@ -1,5 +1,5 @@
 /*
- * bytes - little-endian loads and stores, hexadecimal, and the 16-bit floats. Layer 1; uses nothing.
+ * bytes - little-endian loads and stores, hexadecimal, and the 16-bit floats. Layer 0; uses nothing.
  *
  * Everything here works on any alignment and any host byte order.
  */

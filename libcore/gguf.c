@@ -8,27 +8,9 @@ enum { VERSION = 3, ALIGN = 32 };
 static const uint32_t dtype_numbers[] = { [DPO_DTYPE_F32] = 0, [DPO_DTYPE_F16] = 1, [DPO_DTYPE_BF16] = 30 };
 
 static void
-put32(struct dpo_buffer *out, uint32_t value)
-{
-	uint8_t raw[4];
-
-	dpo_bytes_store32(raw, value);
-	dpo_buffer_append(out, raw, sizeof raw);
-}
-
-static void
-put64(struct dpo_buffer *out, uint64_t value)
-{
-	uint8_t raw[8];
-
-	dpo_bytes_store64(raw, value);
-	dpo_buffer_append(out, raw, sizeof raw);
-}
-
-static void
 put_string(struct dpo_buffer *out, const char *text, size_t n)
 {
-	put64(out, n);
+	dpo_buffer_put64(out, n);
 	dpo_buffer_append(out, text, n);
 }
 
@@ -36,7 +18,7 @@ static void
 put_key(struct dpo_gguf *gguf, const char *key, enum dpo_gguf_type type)
 {
 	put_string(&gguf->keys, key, strlen(key));
-	put32(&gguf->keys, type);
+	dpo_buffer_put32(&gguf->keys, type);
 	gguf->n_keys++;
 }
 
@@ -44,14 +26,14 @@ void
 dpo_gguf_u32(struct dpo_gguf *gguf, const char *key, uint32_t value)
 {
 	put_key(gguf, key, DPO_GGUF_U32);
-	put32(&gguf->keys, value);
+	dpo_buffer_put32(&gguf->keys, value);
 }
 
 void
 dpo_gguf_f32(struct dpo_gguf *gguf, const char *key, double value)
 {
 	put_key(gguf, key, DPO_GGUF_F32);
-	put32(&gguf->keys, dpo_bytes_from_float((float)value));
+	dpo_buffer_put32(&gguf->keys, dpo_bytes_from_float((float)value));
 }
 
 void
@@ -72,14 +54,14 @@ void
 dpo_gguf_array(struct dpo_gguf *gguf, const char *key, enum dpo_gguf_type type, size_t n)
 {
 	put_key(gguf, key, DPO_GGUF_ARRAY);
-	put32(&gguf->keys, type);
-	put64(&gguf->keys, n);
+	dpo_buffer_put32(&gguf->keys, type);
+	dpo_buffer_put64(&gguf->keys, n);
 }
 
 void
 dpo_gguf_put_u32(struct dpo_gguf *gguf, uint32_t value)
 {
-	put32(&gguf->keys, value);
+	dpo_buffer_put32(&gguf->keys, value);
 }
 
 void
@@ -91,7 +73,7 @@ dpo_gguf_put_bytes(struct dpo_gguf *gguf, const uint8_t *bytes, size_t n)
 void
 dpo_gguf_put_f32(struct dpo_gguf *gguf, float value)
 {
-	put32(&gguf->keys, dpo_bytes_from_float(value));
+	dpo_buffer_put32(&gguf->keys, dpo_bytes_from_float(value));
 }
 
 void
@@ -106,13 +88,13 @@ dpo_gguf_tensor(struct dpo_gguf *gguf, const char *name, const size_t *shape, si
 	uint64_t bytes = dpo_dtype_size(dtype);
 
 	put_string(&gguf->tensors, name, strlen(name));
-	put32(&gguf->tensors, (uint32_t)rank);
+	dpo_buffer_put32(&gguf->tensors, (uint32_t)rank);
 	for (size_t d = rank; d-- > 0;) {
-		put64(&gguf->tensors, shape[d]);
+		dpo_buffer_put64(&gguf->tensors, shape[d]);
 		bytes *= shape[d];	/* the tensor is in memory, so it fits */
 	}
-	put32(&gguf->tensors, dtype_numbers[dtype]);
-	put64(&gguf->tensors, gguf->at);
+	dpo_buffer_put32(&gguf->tensors, dtype_numbers[dtype]);
+	dpo_buffer_put64(&gguf->tensors, gguf->at);
 	gguf->n_tensors++;
 	gguf->at += (bytes + ALIGN - 1) / ALIGN * ALIGN;
 }
@@ -125,9 +107,9 @@ dpo_gguf_head(const struct dpo_gguf *gguf, struct dpo_out *out, struct dpo_error
 	size_t n;
 
 	dpo_buffer_string(&start, "GGUF");
-	put32(&start, VERSION);
-	put64(&start, gguf->n_tensors);
-	put64(&start, gguf->n_keys);
+	dpo_buffer_put32(&start, VERSION);
+	dpo_buffer_put64(&start, gguf->n_tensors);
+	dpo_buffer_put64(&start, gguf->n_keys);
 	n = start.len + gguf->keys.len + gguf->tensors.len;
 	if (start.failed || gguf->keys.failed || gguf->tensors.failed)
 		status = dpo_fail_memory(err);

@@ -14,15 +14,6 @@ by_name(const void *a, const void *b)
 	return strcmp(x->name, y->name);
 }
 
-static void
-put_u64(struct dpo_buffer *out, uint64_t value)
-{
-	uint8_t raw[8];
-
-	dpo_bytes_store64(raw, value);
-	dpo_buffer_append(out, raw, sizeof raw);
-}
-
 enum dpo_status
 dpo_identity(char hex[2 * DPO_HASH_BYTES + 1], struct dpo_identity_tensor *tensors, size_t n,
     const void *config, size_t config_bytes, struct dpo_error *err)
@@ -35,9 +26,9 @@ dpo_identity(char hex[2 * DPO_HASH_BYTES + 1], struct dpo_identity_tensor *tenso
 	for (size_t i = 0; i < n; i++) {
 		dpo_buffer_append(&text, tensors[i].name, strlen(tensors[i].name) + 1);
 		dpo_buffer_append(&text, tensors[i].dtype, strlen(tensors[i].dtype) + 1);
-		put_u64(&text, tensors[i].rank);
+		dpo_buffer_put64(&text, tensors[i].rank);
 		for (size_t d = 0; d < tensors[i].rank; d++)
-			put_u64(&text, tensors[i].shape[d]);
+			dpo_buffer_put64(&text, tensors[i].shape[d]);
 		dpo_buffer_append(&text, tensors[i].hash, DPO_HASH_BYTES);
 	}
 	dpo_buffer_append(&text, config, config_bytes);
