@@ -6,6 +6,7 @@
 #include "json.h"
 #include "lineage.h"
 #include "policy.h"
+#include "trainsave.h"
 
 #include <errno.h>
 #include <signal.h>

@@ -1,5 +1,5 @@
 /*
- * estimate - what a training run will take, before it takes it. Layer 16; uses error, size, parallel, gemm, mixed, model, recipe, optim,
+ * estimate - what a training run will take, before it takes it. Layer 18; uses error, size, parallel, gemm, mixed, model, recipe, optim,
  * rowset, score, train.
  *
  * Memory is exact by construction: tables are asked for their floats, and the working memory is carved (arena.h) for every row of the

@@ -1,60 +1,14 @@
 #include "train.h"
 
-#include "best.h"
 #include "eval.h"
-#include "json.h"
-#include "metrics.h"
-#include "random.h"
-#include "reference.h"
+#include "gradient.h"
 #include "size.h"
-#include "state.h"
+#include "trainparts.h"
 
 #include <inttypes.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
-
-enum { DEPTH_MAX = 33 };	/* of the tree over grad_slots */
-enum { BLOCKS_MAX = 3 + DPO_OPTIM_STATES };
-
-struct dpo_train {
-	struct dpo_recipe recipe;
-	struct dpo_model *model;		/* borrowed */
-	struct dpo_trained trained;		/* the part of it that changes */
-	struct dpo_rowset *data, *eval;		/* borrowed; eval is NULL without */
-	struct dpo_scorer *scorer;
-	struct dpo_reference *reference;	/* owned; NULL if it stays as it is */
-	struct dpo_optim optim;
-	float *gradients[DEPTH_MAX];		/* owned; all zero between steps */
-	struct dpo_tokens tokens;
-	struct dpo_order order;
-	struct dpo_schedule_plan schedule;
-	uint64_t steps_per_epoch, total;
-
-	uint64_t done;				/* steps */
-	uint64_t evaluated;			/* the step after which the last evaluation was */
-	uint64_t num_tokens;
-	struct dpo_metric_window window;
-	struct dpo_watch watch;
-	struct dpo_best best;
-	struct dpo_buffer log;
-	double last_loss;
-
-	dpo_train_tick *tick;			/* of the call under way */
-	void *context;
-	bool stopped;
-};
-
-/* The rows of one step. */
-struct batch {
-	const uint32_t *rows;
-	size_t n;
-	size_t tokens;			/* scored tokens of the chosen answers */
-	size_t ticked;
-	struct dpo_outcome *outcomes;	/* owned; of each row, if a loss sorts the batch, else NULL */
-	struct dpo_metrics metrics;
-	struct dpo_watch_sums watch;
-};
 
 /* ------------------------------------------------------------------ setting up */
 
@@ -167,7 +121,7 @@ dpo_train_free(struct dpo_train *train)
 	dpo_reference_free(train->reference);
 	dpo_optim_free(&train->optim);
 	dpo_best_free(&train->best);
-	for (size_t d = 0; d < DEPTH_MAX; d++)
+	for (size_t d = 0; d < DPO_TRAIN_DEPTH_MAX; d++)
 		free(train->gradients[d]);
 	dpo_tokens_free(&train->tokens);
 	dpo_buffer_free(&train->log);
@@ -175,113 +129,10 @@ dpo_train_free(struct dpo_train *train)
 	free(train);
 }
 
-/* ------------------------------------------------------------------ the gradient of a step */
-
-/* Row `index` of a set, with the log-probs of the reference as it is now. */
-static enum dpo_status
-get_row(struct dpo_train *train, struct dpo_rowset *set, size_t index, struct dpo_row *row, struct dpo_error *err)
-{
-	enum dpo_status status = dpo_rowset_get(set, index, row, err);
-
-	return status != DPO_OK || !train->reference ? status : dpo_reference_row(train->reference, set, index, row, err);
-}
-
-/* A row's outcome. An adapter drops in training only, by a key of the step and the row. */
-static enum dpo_status
-score_row(struct dpo_train *train, struct dpo_rowset *set, size_t index, struct dpo_row *row,
-    struct dpo_outcome *outcome, struct dpo_error *err)
-{
-	struct dpo_dropout_key key = { train->recipe.seed, train->done, index };
-	enum dpo_status status = get_row(train, set, index, row, err);
-
-	dpo_scorer_dropout(train->scorer, set == train->data ? &key : NULL);
-	return status != DPO_OK ? status :
-	    dpo_outcome_score(outcome, &train->tokens, train->scorer, row, &train->recipe.objective, err);
-}
-
-/* For losses that sort the batch: every row forward once, so that the losses of all are known before the first gradient. */
-static enum dpo_status
-look_ahead(struct dpo_train *train, struct batch *batch, struct dpo_error *err)
-{
-	struct dpo_objective_result *results = dpo_alloc(batch->n, sizeof *results);
-	struct dpo_loss_input *inputs = dpo_alloc(batch->n, sizeof *inputs);
-	struct dpo_row row;
-	enum dpo_status status = DPO_OK;
-
-	batch->outcomes = dpo_alloc(batch->n, sizeof *batch->outcomes);
-	if (!results || !inputs || !batch->outcomes)
-		status = dpo_fail_memory(err);
-	for (size_t i = 0; i < batch->n && status == DPO_OK && !train->stopped; i++) {
-		if ((train->stopped = train->tick && train->tick(train->context, 0, false)))
-			break;
-		status = score_row(train, train->data, batch->rows[i], &row, &batch->outcomes[i], err);
-		inputs[i] = batch->outcomes[i].input;
-		results[i] = batch->outcomes[i].result;
-	}
-	if (status == DPO_OK && !train->stopped)
-		status = dpo_objective_batch(&train->recipe.objective, batch->n, inputs, results, err);
-	for (size_t i = 0; i < batch->n && status == DPO_OK; i++)
-		batch->outcomes[i].result = results[i];
-	free(results);
-	free(inputs);
-	return status;
-}
-
-/* Rows begin to end - 1 of the batch, in order, added to gradients. */
-static enum dpo_status
-sum_rows(struct dpo_train *train, struct batch *batch, size_t begin, size_t end, float *gradients,
-    struct dpo_error *err)
-{
-	const struct dpo_objective *objective = &train->recipe.objective;
-	struct dpo_outcome outcome;
-	struct dpo_row row;
-	enum dpo_status status = DPO_OK;
-
-	for (size_t i = begin; i < end && status == DPO_OK; i++) {
-		if ((train->stopped = train->tick && train->tick(train->context, batch->ticked++, false)))
-			return DPO_OK;
-		if ((status = score_row(train, train->data, batch->rows[i], &row, &outcome, err)) != DPO_OK)
-			return status;
-		if (batch->outcomes)
-			outcome.result = batch->outcomes[i].result;
-		dpo_metrics_add(&batch->metrics, &outcome, objective->settings.beta);
-		if (!objective->reference_free && !train->reference)
-			dpo_watch_add(&batch->watch, &outcome);
-		status = dpo_outcome_backward(&outcome, &train->tokens, train->scorer, &row, objective, batch->n,
-		    batch->tokens, gradients, err);
-	}
-	return status;
-}
-
-/* The slots low to high - 1 as a binary tree, into gradients[depth]. */
-static enum dpo_status
-sum_slots(struct dpo_train *train, struct batch *batch, size_t low, size_t high, size_t depth, struct dpo_error *err)
-{
-	size_t slots = (size_t)train->recipe.grad_slots, middle = low + (high - low) / 2;
-	enum dpo_status status;
-
-	if (high - low == 1)
-		return sum_rows(train, batch, batch->n * low / slots, batch->n * high / slots, train->gradients[depth], err);
-	if ((status = sum_slots(train, batch, low, middle, depth, err)) != DPO_OK || train->stopped)
-		return status;
-	if ((status = sum_slots(train, batch, middle, high, depth + 1, err)) != DPO_OK || train->stopped)
-		return status;
-	dpo_optim_add(&train->optim, train->gradients[depth], train->gradients[depth + 1]);
-	return DPO_OK;
-}
-
-static void
-clear_gradients(struct dpo_train *train)
-{
-	for (size_t d = 0; d < DEPTH_MAX; d++)
-		if (train->gradients[d])
-			memset(train->gradients[d], 0, train->trained.params->total * sizeof(float));
-}
-
 /* ------------------------------------------------------------------ a step */
 
 static enum dpo_status
-take_batch(struct dpo_train *train, struct batch *batch, struct dpo_error *err)
+take_batch(struct dpo_train *train, struct dpo_batch *batch, struct dpo_error *err)
 {
 	uint64_t epoch = train->done / train->steps_per_epoch;
 	uint64_t size = train->recipe.batch_size, first = train->done % train->steps_per_epoch * size;
@@ -290,7 +141,7 @@ take_batch(struct dpo_train *train, struct batch *batch, struct dpo_error *err)
 
 	if ((status = dpo_order_set(&train->order, epoch, err)) != DPO_OK)
 		return status;
-	*batch = (struct batch){ .rows = train->order.index + first, .n = (size_t)(left < size ? left : size) };
+	*batch = (struct dpo_batch){ .rows = train->order.index + first, .n = (size_t)(left < size ? left : size) };
 	for (size_t i = 0; i < batch->n; i++)
 		batch->tokens += train->data->scored[batch->rows[i]];
 	return DPO_OK;
@@ -306,7 +157,7 @@ epochs_after(const struct dpo_train *train, uint64_t done)
 }
 
 static enum dpo_status
-bad_gradient(struct dpo_train *train, const struct batch *batch, double norm, struct dpo_error *err)
+bad_gradient(struct dpo_train *train, const struct dpo_batch *batch, double norm, struct dpo_error *err)
 {
 	struct dpo_row row;
 	enum dpo_status status = dpo_rowset_get(train->data, batch->rows[0], &row, err);
@@ -318,7 +169,7 @@ bad_gradient(struct dpo_train *train, const struct batch *batch, double norm, st
 }
 
 static enum dpo_status
-update(struct dpo_train *train, struct batch *batch, struct dpo_error *err)
+update(struct dpo_train *train, struct dpo_batch *batch, struct dpo_error *err)
 {
 	const struct dpo_recipe *recipe = &train->recipe;
 	struct dpo_metric_values values;
@@ -362,17 +213,12 @@ log_step(struct dpo_train *train, struct dpo_error *err)
 static enum dpo_status
 optimize(struct dpo_train *train, struct dpo_error *err)
 {
-	struct batch batch = { 0 };
+	struct dpo_batch batch = { 0 };
 	enum dpo_status status = take_batch(train, &batch, err);
 
-	if (status == DPO_OK && train->recipe.objective.whole_batch)
-		status = look_ahead(train, &batch, err);
-	if (status == DPO_OK && !train->stopped)
-		status = sum_slots(train, &batch, 0, (size_t)train->recipe.grad_slots, 0, err);
-	free(batch.outcomes);
-	if (status == DPO_OK && train->stopped)
-		clear_gradients(train);
-	else if (status == DPO_OK && (status = update(train, &batch, err)) == DPO_OK)
+	if (status == DPO_OK)
+		status = dpo_gradient_sum(train, &batch, err);
+	if (status == DPO_OK && !train->stopped && (status = update(train, &batch, err)) == DPO_OK)
 		return log_step(train, err);
 	return status == DPO_OK ? DPO_OK : dpo_error_prefix(err, "step %" PRIu64, train->done + 1);
 }
@@ -399,7 +245,7 @@ score_eval(struct dpo_train *train, struct dpo_eval *eval, struct dpo_error *err
 	for (size_t i = 0; i < train->eval->rows && status == DPO_OK; i++) {
 		if ((train->stopped = train->tick && train->tick(train->context, i, true)))
 			return DPO_OK;
-		if ((status = score_row(train, train->eval, i, &row, &outcome, err)) == DPO_OK)
+		if ((status = dpo_gradient_score(train, train->eval, i, &row, &outcome, err)) == DPO_OK)
 			status = dpo_eval_add(eval, &outcome, objective, err);
 	}
 	if (status == DPO_OK)
@@ -499,112 +345,4 @@ double
 dpo_train_loss(const struct dpo_train *train)
 {
 	return train->last_loss;
-}
-
-/* ------------------------------------------------------------------ checkpoints
- * state.json: counters as numbers, the window's sums as hexadecimal floating point, which is exact.
- */
-
-static void
-write_state(const struct dpo_train *train, struct dpo_buffer *state)
-{
-	dpo_buffer_printf(state, "{\"step\":%" PRIu64 ",\"evaluated\":%" PRIu64 ",\"num_tokens\":%" PRIu64
-	    ",\"window_steps\":%" PRIu64 ",", train->done, train->evaluated, train->num_tokens, train->window.steps);
-	dpo_state_put(state, "loss", train->last_loss);
-	dpo_buffer_string(state, ",\"window\":{");
-	for (int i = 0, n = 0; i < DPO_METRICS; i++)
-		if (train->window.sum.present[i]) {
-			dpo_buffer_string(state, n++ ? "," : "");
-			dpo_state_put(state, dpo_metric_name((enum dpo_metric)i), train->window.sum.value[i]);
-		}
-	dpo_buffer_string(state, "},");
-	dpo_watch_save(&train->watch, state);
-	dpo_buffer_byte(state, ',');
-	dpo_best_save(&train->best, state);
-	dpo_buffer_string(state, "}\n");
-}
-
-static enum dpo_status
-read_window(struct dpo_train *train, const cJSON *state, struct dpo_error *err)
-{
-	const cJSON *window = dpo_json_get(state, "window");
-	enum dpo_status status = DPO_OK;
-
-	for (int i = 0; i < DPO_METRICS && status == DPO_OK; i++) {
-		const char *name = dpo_metric_name((enum dpo_metric)i);
-
-		train->window.sum.present[i] = dpo_json_get(window, name) != NULL;
-		if (train->window.sum.present[i])
-			status = dpo_state_number(&train->window.sum.value[i], window, name, err);
-	}
-	return status;
-}
-
-static enum dpo_status
-read_state(struct dpo_train *train, const struct dpo_buffer *text, struct dpo_error *err)
-{
-	cJSON *state;
-	enum dpo_status status = dpo_json_parse(&state, (const char *)text->data, text->len, err);
-
-	if (status != DPO_OK)
-		return status;
-	if ((status = dpo_state_counter(&train->done, state, "step", train->total, err)) == DPO_OK &&
-	    (status = dpo_state_counter(&train->evaluated, state, "evaluated", train->total, err)) == DPO_OK &&
-	    (status = dpo_state_counter(&train->num_tokens, state, "num_tokens", UINT64_MAX, err)) == DPO_OK &&
-	    (status = dpo_state_counter(&train->window.steps, state, "window_steps", train->total, err)) == DPO_OK &&
-	    (status = dpo_state_number(&train->last_loss, state, "loss", err)) == DPO_OK &&
-	    (status = dpo_watch_resume(&train->watch, state, err)) == DPO_OK &&
-	    (status = dpo_best_resume(&train->best, state, err)) == DPO_OK)
-		status = read_window(train, state, err);
-	cJSON_Delete(state);
-	return status;
-}
-
-/* All that is carried from step to step; their number. */
-static size_t
-list_blocks(const struct dpo_train *train, struct dpo_params_block blocks[BLOCKS_MAX])
-{
-	size_t n = 0;
-
-	blocks[n++] = (struct dpo_params_block){ "params/", train->trained.params, train->trained.block };
-	for (size_t i = 0; i < train->optim.n_states; i++)
-		blocks[n++] = train->optim.states[i];
-	if (train->reference)
-		blocks[n++] = (struct dpo_params_block){ "reference/", &train->model->params, dpo_train_reference(train) };
-	if (train->best.weights)
-		blocks[n++] = (struct dpo_params_block){ "best/", train->best.params, train->best.weights };
-	return n;
-}
-
-enum dpo_status
-dpo_train_save(const struct dpo_train *train, const cJSON *run, struct dpo_out *out, struct dpo_error *err)
-{
-	struct dpo_params_block blocks[BLOCKS_MAX];
-	size_t n = list_blocks(train, blocks);
-	struct dpo_buffer state = { 0 };
-	enum dpo_status status;
-
-	write_state(train, &state);
-	status = state.failed ? dpo_fail_memory(err) :
-	    dpo_checkpoint_write(out, run, &state, &train->log, blocks, n, err);
-	dpo_buffer_free(&state);
-	return status;
-}
-
-enum dpo_status
-dpo_train_resume(struct dpo_train *train, struct dpo_checkpoint *checkpoint, struct dpo_error *err)
-{
-	struct dpo_params_block blocks[BLOCKS_MAX];
-	size_t n = list_blocks(train, blocks);
-	struct dpo_buffer state = { 0 };
-	enum dpo_status status;
-
-	dpo_buffer_clear(&train->log);
-	status = dpo_checkpoint_read(checkpoint, &state, &train->log, blocks, n, err);
-	if (status == DPO_OK)
-		status = read_state(train, &state, err);
-	if (status == DPO_OK && train->reference)
-		dpo_reference_resume(train->reference, train->done);
-	dpo_buffer_free(&state);
-	return status;
 }

@@ -1,7 +1,6 @@
 /*
- * train - optimizer steps over a spool of pairs or supervised rows. Layer 15; uses error, size, buffer, json,
- * state, model, score, loss, schedule, optim, recipe, rowset, outcome, reference, metrics,
- * watch, best, eval, checkpoint.
+ * train - optimizer steps over a spool of pairs or supervised rows. Layer 17; uses error, size, buffer, model, score,
+ * schedule, optim, recipe, rowset, reference, metrics, watch, best, eval, trainparts, gradient. Checkpoints are trainsave's.
  *
  * Invariants:
  *  1. The state after step s depends on settings, model and data alone: not on threads, nor on where the run was stopped
@@ -14,7 +13,6 @@
 #define DPO_TRAIN_H
 
 #include "buffer.h"
-#include "checkpoint.h"
 #include "error.h"
 #include "model.h"
 #include "recipe.h"
@@ -67,12 +65,5 @@ float *dpo_train_reference(const struct dpo_train *train);
 const struct dpo_buffer *dpo_train_log(const struct dpo_train *train);
 /* Loss of the last step. */
 double dpo_train_loss(const struct dpo_train *train);
-
-/* Write a checkpoint of this run; `run` as in checkpoint.h. The caller commits out. */
-enum dpo_status dpo_train_save(const struct dpo_train *train, const cJSON *run, struct dpo_out *out,
-	struct dpo_error *err) DPO_MUST_CHECK;
-/* Go on from an opened checkpoint, already found to be of this run. After an error the run is of no use. */
-enum dpo_status dpo_train_resume(struct dpo_train *train, struct dpo_checkpoint *checkpoint, struct dpo_error *err)
-	DPO_MUST_CHECK;
 
 #endif
