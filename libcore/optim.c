@@ -1,5 +1,6 @@
 #include "optim.h"
 
+#include "adamw.h"
 #include "parallel.h"
 #include "size.h"
 #include "vector.h"
@@ -179,6 +180,7 @@ dpo_optim_add(struct dpo_optim *optim, float *to, float *from)
 struct dpo_optim_update {
 	const struct dpo_optim *optim;
 	float *weights, *gradients;
+	void (*step)(const struct dpo_optim_update *update, size_t offset, size_t count, double weight_decay);
 	double lr;
 	float scale;			/* of the gradient */
 	struct dpo_adamw adamw;		/* but for its keep */
@@ -190,8 +192,23 @@ adamw(const struct dpo_optim_update *u, size_t offset, size_t count, double weig
 	struct dpo_adamw step = u->adamw;
 
 	step.keep = (float)(1.0 - u->lr * weight_decay);
-	dpo_vector_adamw(&step, u->weights + offset, u->gradients + offset, u->optim->states[0].data + offset,
+	dpo_adamw_step(&step, u->weights + offset, u->gradients + offset, u->optim->states[0].data + offset,
 	    u->optim->states[1].data + offset, count);
+}
+
+static void
+adamw_first(const struct dpo_optim_update *u, size_t offset, size_t count, double weight_decay)
+{
+	struct dpo_adamw step = u->adamw;
+
+	step.keep = (float)(1.0 - u->lr * weight_decay);
+	dpo_adamw_first(&step, u->weights + offset, u->gradients + offset, count);
+}
+
+static void
+adamw_settle(const struct dpo_optim_update *u, size_t offset, size_t count)
+{
+	dpo_adamw_moments(&u->adamw, u->optim->states[0].data + offset, u->optim->states[1].data + offset, count);
 }
 
 static void
@@ -232,7 +249,8 @@ const struct dpo_optimizer dpo_optimizers[] = {
 	{ .name = "adamw", .formula = "p = p (1 - lr wd); m = b1 m + (1 - b1) g; v = b2 v + (1 - b2) g g; "
 	  "p = p - lr m / (1 - b1^t) / (sqrt(v / (1 - b2^t)) + e)",
 	  .source = "Loshchilov and Hutter 2019, arXiv:1711.05101; torch.optim.AdamW", .memory = "8 bytes a weight: m, v",
-	  .uses = DPO_USES_ADAM, .states = { "adam_m/", "adam_v/" }, .step = adamw },
+	  .uses = DPO_USES_ADAM, .states = { "adam_m/", "adam_v/" }, .step = adamw, .first = adamw_first,
+	  .settle = adamw_settle },
 	{ .name = "rmsprop", .formula = "g = g + wd p; v = a v + (1 - a) g g; p = p - lr g / (sqrt(v) + e)",
 	  .source = "Tieleman and Hinton 2012, lecture 6.5; torch.optim.RMSprop", .memory = "4 bytes a weight: v",
 	  .uses = DPO_USES_RMSPROP, .states = { "rmsprop_v/" }, .step = rmsprop },
@@ -264,23 +282,68 @@ step_span(void *context, size_t item)
 	const struct dpo_optim *optim = update->optim;
 	const struct dpo_optim_span *span = &optim->spans[item];
 
-	optim->settings.optimizer->step(update, span->offset, span->count,
-	    span->decay ? optim->settings.weight_decay : 0.0);
+	if (optim->unsettled)
+		optim->settings.optimizer->settle(update, span->offset, span->count);
+	update->step(update, span->offset, span->count, span->decay ? optim->settings.weight_decay : 0.0);
+}
+
+static void
+settle_span(void *context, size_t item)
+{
+	const struct dpo_optim_update *update = context;
+	const struct dpo_optim *optim = update->optim;
+
+	optim->settings.optimizer->settle(update, optim->spans[item].offset, optim->spans[item].count);
+}
+
+static struct dpo_optim_update
+plan_update(const struct dpo_optim *optim, float *weights, float *gradients, uint64_t t, double lr, double scale)
+{
+	const struct dpo_optim_settings *s = &optim->settings;
+
+	return (struct dpo_optim_update){ .optim = optim, .weights = weights, .gradients = gradients, .step = s->optimizer->step,
+		.lr = lr, .scale = (float)scale, .adamw = { .scale = (float)scale,
+		.one_minus_beta1 = (float)(1.0 - s->beta1), .beta2 = (float)s->beta2,
+		.one_minus_beta2 = (float)(1.0 - s->beta2), .rate = (float)(lr / (1.0 - pow(s->beta1, (double)t))),
+		.root = (float)sqrt(1.0 - pow(s->beta2, (double)t)), .epsilon = (float)s->epsilon } };
 }
 
 void
 dpo_optim_step(struct dpo_optim *optim, float *weights, float *gradients, uint64_t t, double lr, double scale)
 {
-	const struct dpo_optim_settings *s = &optim->settings;
-	struct dpo_optim_update update = { .optim = optim, .weights = weights, .gradients = gradients, .lr = lr,
-		.scale = (float)scale, .adamw = { .scale = (float)scale,
-		.one_minus_beta1 = (float)(1.0 - s->beta1), .beta2 = (float)s->beta2,
-		.one_minus_beta2 = (float)(1.0 - s->beta2), .rate = (float)(lr / (1.0 - pow(s->beta1, (double)t))),
-		.root = (float)sqrt(1.0 - pow(s->beta2, (double)t)), .epsilon = (float)s->epsilon } };
+	struct dpo_optim_update update = plan_update(optim, weights, gradients, t, lr, scale);
 
-	if (s->optimizer->step)
+	if (update.step)
 		dpo_parallel_for(optim->threads, optim->n_spans, step_span, &update);
 	else
 		dpo_adafactor_step(&optim->adafactor, optim->params, weights, gradients, optim->states[0].data, t, lr, scale,
-		    s->weight_decay, optim->threads);
+		    optim->settings.weight_decay, optim->threads);
+	optim->unsettled = false;
+}
+
+void
+dpo_optim_first(struct dpo_optim *optim, float *weights, float **gradients, double lr, double scale)
+{
+	struct dpo_optim_update update = plan_update(optim, weights, *gradients, 1, lr, scale);
+	float *zeros = optim->states[0].data;
+
+	if (!optim->settings.optimizer->first) {
+		dpo_optim_step(optim, weights, *gradients, 1, lr, scale);
+		return;
+	}
+	update.step = optim->settings.optimizer->first;
+	dpo_parallel_for(optim->threads, optim->n_spans, step_span, &update);
+	optim->states[0].data = *gradients;
+	*gradients = zeros;
+	optim->unsettled = true;
+}
+
+void
+dpo_optim_settle(struct dpo_optim *optim)
+{
+	struct dpo_optim_update update = plan_update(optim, NULL, NULL, 1, 0, 1);
+
+	if (optim->unsettled)
+		dpo_parallel_for(optim->threads, optim->n_spans, settle_span, &update);
+	optim->unsettled = false;
 }

@@ -1,6 +1,6 @@
 /*
  * optim - the table of optimizers, their steps, and the gradient's norm. Layer 7; uses error, size, parallel, params,
- * vector, adafactor.
+ * vector, adamw, adafactor.
  *
  * Weights and gradients are blocks of params.total floats in table order. Work is cut into spans of at most DPO_SPAN
  * floats within one tensor, so the padding between tensors is never touched, and results do not depend on the thread
@@ -54,6 +54,9 @@ struct dpo_optimizer {
 	const char *states[DPO_OPTIM_STATES];
 	/* The step on one span. NULL: not elementwise, but Adafactor. */
 	void (*step)(const struct dpo_optim_update *update, size_t offset, size_t count, double weight_decay);
+	/* The first step on one span, which leaves in place of the gradient what `settle` makes the states of. NULL: as others. */
+	void (*first)(const struct dpo_optim_update *update, size_t offset, size_t count, double weight_decay);
+	void (*settle)(const struct dpo_optim_update *update, size_t offset, size_t count);
 };
 
 extern const struct dpo_optimizer dpo_optimizers[];	/* name NULL ends the table */
@@ -67,6 +70,7 @@ struct dpo_optim {
 	const struct dpo_params *params;	/* borrowed */
 	struct dpo_params_block states[DPO_OPTIM_STATES];	/* the data owned; all that a step leaves to the next, zero at the start */
 	size_t n_states;
+	bool unsettled;		/* the first state holds what the states are yet to be made of (dpo_optim_first) */
 	struct dpo_adafactor adafactor;	/* owned; the shape of its state */
 	struct dpo_optim_span *spans;	/* owned */
 	size_t n_spans;
@@ -92,6 +96,15 @@ void dpo_optim_add(struct dpo_optim *optim, float *to, float *from);
 
 /* Step t (from 1) at learning rate lr on g = scale * gradients; the gradients become zero. */
 void dpo_optim_step(struct dpo_optim *optim, float *weights, float *gradients, uint64_t t, double lr, double scale);
+
+/*
+ * Step 1 as dpo_optim_step does it, to the same bits, but with less memory touched: for adamw, whose moments follow from the first
+ * gradient, that stays where they will be until the next step, and *gradients becomes the zeros that were there.
+ */
+void dpo_optim_first(struct dpo_optim *optim, float *weights, float **gradients, double lr, double scale);
+
+/* Make the states what they are after the last step: before anybody else looks at them. */
+void dpo_optim_settle(struct dpo_optim *optim);
 
 /* The factor of PyTorch's clip_grad_norm_: min(1, max_norm / (norm + 1e-6)); 1 if max_norm is 0. */
 double dpo_optim_clip(double norm, double max_norm);

@@ -173,14 +173,15 @@ update(struct dpo_train *train, struct dpo_batch *batch, struct dpo_error *err)
 {
 	const struct dpo_recipe *recipe = &train->recipe;
 	struct dpo_metric_values values;
-	double norm = dpo_optim_norm(&train->optim, train->gradients[0]);
+	double norm = dpo_optim_norm(&train->optim, train->gradients[0]), scale = dpo_optim_clip(norm, recipe->max_grad_norm);
 	double lr = recipe->learning_rate * dpo_schedule_factor(&train->schedule, train->done);
 
 	if (!isfinite(norm))
 		return bad_gradient(train, batch, norm, err);
-	train->done++;
-	dpo_optim_step(&train->optim, train->trained.block, train->gradients[0], train->done, lr,
-	    dpo_optim_clip(norm, recipe->max_grad_norm));
+	if (++train->done == 1)
+		dpo_optim_first(&train->optim, train->trained.block, &train->gradients[0], lr, scale);
+	else
+		dpo_optim_step(&train->optim, train->trained.block, train->gradients[0], train->done, lr, scale);
 	dpo_scorer_changed(train->scorer);
 	if (train->reference)
 		dpo_reference_sync(train->reference, train->done);

@@ -81,13 +81,14 @@ list_blocks(const struct dpo_train *train, struct dpo_params_block blocks[BLOCKS
 }
 
 enum dpo_status
-dpo_train_save(const struct dpo_train *train, const cJSON *run, struct dpo_out *out, struct dpo_error *err)
+dpo_train_save(struct dpo_train *train, const cJSON *run, struct dpo_out *out, struct dpo_error *err)
 {
 	struct dpo_params_block blocks[BLOCKS_MAX];
 	size_t n = list_blocks(train, blocks);
 	struct dpo_buffer state = { 0 };
 	enum dpo_status status;
 
+	dpo_optim_settle(&train->optim);
 	write_state(train, &state);
 	status = state.failed ? dpo_fail_memory(err) :
 	    dpo_checkpoint_write(out, run, &state, &train->log, blocks, n, err);

@@ -351,26 +351,6 @@ dpo_vector_squares(const float *x, size_t n)
 	return sum;
 }
 
-DPO_WIDE static void
-adamw(struct dpo_adamw a, float *p, float *gradient, float *m, float *v, size_t n)
-{
-#pragma omp simd
-	for (size_t i = 0; i < n; i++) {
-		float g = gradient[i] * a.scale;
-
-		m[i] += a.one_minus_beta1 * (g - m[i]);
-		v[i] = v[i] * a.beta2 + a.one_minus_beta2 * g * g;
-		p[i] = p[i] * a.keep - a.rate * (m[i] / (sqrtf(v[i]) / a.root + a.epsilon));
-		gradient[i] = 0.0f;
-	}
-}
-
-void
-dpo_vector_adamw(const struct dpo_adamw *a, float *p, float *gradient, float *m, float *v, size_t n)
-{
-	adamw(*a, p, gradient, m, v, n);
-}
-
 void
 dpo_vector_cap(float *y, float cap, size_t n)
 {

@@ -61,15 +61,4 @@ double dpo_vector_spread(const float *x, float mean, size_t n);
 /* The sum of x[i]^2, in double throughout. */
 double dpo_vector_squares(const float *x, size_t n);
 
-/* A step of AdamW (optim.h has the equation) on n parameters with g = scale gradient; gradient becomes 0. */
-struct dpo_adamw {
-	float keep;		/* 1 - lr weight_decay */
-	float scale, one_minus_beta1, beta2, one_minus_beta2;
-	float rate;		/* lr / (1 - beta1^t) */
-	float root;		/* sqrt(1 - beta2^t) */
-	float epsilon;
-};
-
-void dpo_vector_adamw(const struct dpo_adamw *a, float *p, float *gradient, float *m, float *v, size_t n);
-
 #endif

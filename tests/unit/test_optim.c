@@ -250,6 +250,55 @@ threads_do_not_move_bits(void **unused)
 	}
 }
 
+/* Three steps of which the first is dpo_optim_first or dpo_optim_step; states as a checkpoint after step `look` would have them. */
+static void
+three_steps(struct dpo_optim *optim, const char *name, bool first, uint64_t look, float *weights)
+{
+	struct dpo_optim_settings settings = settings_for(name, 0.1);
+	float *block = dpo_alloc_aligned(two.total, sizeof *block);
+
+	assert_non_null(block);
+	assert_int_equal(dpo_optim_init(optim, &two, &settings, 2, NULL), DPO_OK);
+	for (uint64_t t = 1; t <= 3; t++) {
+		for (size_t i = 0; i < BIG; i++)
+			block[16 + i] = i % 5 ? (float)cos((double)(i * t)) * 0.01f : -0.0f;
+		if (t == 1 && first)
+			dpo_optim_first(optim, weights, &block, 0.01, 0.5);
+		else
+			dpo_optim_step(optim, weights, block, t, 0.01 / (double)t, 0.5);
+		for (size_t i = 0; i < two.total; i++)
+			assert_true(block[i] == 0);
+		if (t == look)
+			dpo_optim_settle(optim);
+		if (t == 1 && look == 4)
+			break;
+	}
+	dpo_optim_settle(optim);
+	free(block);
+}
+
+static void
+the_first_step_is_a_step(void **unused)
+{
+	(void)unused;
+	for (const struct dpo_optimizer *optimizer = dpo_optimizers; optimizer->name; optimizer++)
+		for (uint64_t look = 1; look <= 4; look++) {
+			float *weights = ramp(two.total), *other = ramp(two.total);
+			struct dpo_optim optim, plain;
+
+			three_steps(&optim, optimizer->name, true, look, weights);
+			three_steps(&plain, optimizer->name, false, look, other);
+			assert_memory_equal(weights, other, two.total * sizeof *weights);
+			for (size_t s = 0; s < optim.n_states; s++)
+				assert_memory_equal(optim.states[s].data, plain.states[s].data,
+				    optim.states[s].params->total * sizeof(float));
+			dpo_optim_free(&optim);
+			dpo_optim_free(&plain);
+			free(weights);
+			free(other);
+		}
+}
+
 /* A big matrix, which Adafactor walks in several tasks. */
 static void
 threads_do_not_move_adafactor_on_a_matrix(void **unused)
@@ -322,6 +371,7 @@ main(void)
 		cmocka_unit_test(clipping_is_that_of_torch),
 		cmocka_unit_test(steps_are_those_of_the_peers),
 		cmocka_unit_test(the_table_and_its_states),
+		cmocka_unit_test(the_first_step_is_a_step),
 		cmocka_unit_test(threads_do_not_move_bits),
 		cmocka_unit_test(threads_do_not_move_adafactor_on_a_matrix),
 		cmocka_unit_test(the_norm_is_over_all_and_decay_where_it_should),
