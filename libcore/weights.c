@@ -13,8 +13,8 @@
 
 /* ------------------------------------------------------------------ leaves
  * The work of reading and hashing is one list of leaves over all tensors, taken in groups whose hashes go side by side
- * (hashes.h). A leaf is read in pieces, which stay in the cache: each is hashed, looked at for numbers that are none, and
- * put into its part of the block.
+ * (hashes.h). A leaf is read in pieces, which stay in the cache: each is read to where it belongs in the block, or converted
+ * to there, looked at for numbers that are none, and hashed.
  */
 enum { LANES = DPO_HASHES_LANES, PIECE = 1 << 16 };
 
@@ -141,27 +141,45 @@ store(float *block, const struct dpo_tensor *tensor, size_t first, const uint8_t
 		dpo_bytes_swap_copy((uint16_t *)(void *)to + first, stored, n, 2);
 }
 
-/* n bytes of a leaf from `at` on, as they are or would be stored, into `stored`; and into the block what belongs there. */
-static enum dpo_status
-take(const struct work *work, const struct leaf *leaf, size_t at, uint8_t *stored, size_t n, struct dpo_error *err)
+/* Where in the block the bytes of a leaf from `at` on lie just as they are or would be stored; NULL if they do not. */
+static uint8_t *
+in_place(const struct work *work, const struct leaf *leaf, size_t at)
 {
 	const struct dpo_tensor *tensor = &work->params->list[leaf->tensor];
+
+	if (!dpo_bytes_little_endian() || tensor->mapped || (work->set && work->entries[leaf->tensor]->dtype != tensor->dtype))
+		return NULL;
+	return (uint8_t *)(work->block + tensor->offset) + leaf->offset + at;
+}
+
+/*
+ * n bytes of a leaf from `at` on, as they are or would be stored: *bytes is where they lie, in the block or in `stored`. What is
+ * read is in the block then.
+ */
+static enum dpo_status
+take(const struct work *work, const struct leaf *leaf, size_t at, uint8_t *stored, size_t n, const uint8_t **bytes,
+    struct dpo_error *err)
+{
+	const struct dpo_tensor *tensor = &work->params->list[leaf->tensor];
+	uint8_t *place = in_place(work, leaf, at), *to = place ? place : stored;
 	const struct dpo_safetensors_entry *entry;
 	enum dpo_status status;
 	size_t each;
 
+	*bytes = to;
 	if (!work->set) {
-		dpo_bytes_swap_copy(stored, work->block + tensor->offset + (leaf->offset + at) / 4, n / 4, 4);
+		if (!place)
+			dpo_bytes_swap_copy(stored, work->block + tensor->offset + (leaf->offset + at) / 4, n / 4, 4);
 		return DPO_OK;
 	}
 	entry = work->entries[leaf->tensor];
 	each = dpo_dtype_size(entry->dtype);
-	if ((status = dpo_safetensors_read(work->set, entry, leaf->offset + at, stored, n, err)) != DPO_OK)
+	if ((status = dpo_safetensors_read(work->set, entry, leaf->offset + at, to, n, err)) != DPO_OK)
 		return status;
-	if (!all_finite(stored, n / each, entry->dtype))
+	if (!all_finite(to, n / each, entry->dtype))
 		return dpo_fail(err, DPO_NONFINITE, "%s: tensor \"%s\" holds a NaN or infinity", file_of(work->set, entry),
 		    tensor->name);
-	if (!tensor->mapped)
+	if (!place && !tensor->mapped)
 		store(work->block, tensor, (leaf->offset + at) / each, stored, n / each, entry->dtype);
 	return DPO_OK;
 }
@@ -182,7 +200,6 @@ take_group(const struct work *work, struct leaf *const *leaves, size_t n, uint8_
 	size_t bytes[LANES] = { 0 };
 
 	for (size_t i = 0; i < n; i++) {
-		runs[i] = stored + i * PIECE;
 		hash[i] = leaves[i]->hash;
 		bytes[i] = leaves[i]->bytes;
 	}
@@ -190,7 +207,8 @@ take_group(const struct work *work, struct leaf *const *leaves, size_t n, uint8_
 	for (size_t at = 0; at < leaves[0]->bytes; at += PIECE) {
 		for (size_t i = 0; i < n; i++)
 			if (piece(leaves[i], at) && leaves[i]->status == DPO_OK)
-				leaves[i]->status = take(work, leaves[i], at, stored + i * PIECE, piece(leaves[i], at), NULL);
+				leaves[i]->status = take(work, leaves[i], at, stored + i * PIECE, piece(leaves[i], at), &runs[i],
+				    NULL);
 		dpo_hashes_add(&hashes, runs, PIECE);
 	}
 	dpo_hashes_end(&hashes, hash);
@@ -216,9 +234,10 @@ take_again(const struct work *work, const struct leaf *leaf, struct dpo_error *e
 {
 	uint8_t *stored = dpo_alloc(1, PIECE);
 	enum dpo_status status = stored ? DPO_OK : dpo_fail_memory(err);
+	const uint8_t *bytes;
 
 	for (size_t at = 0; piece(leaf, at) && status == DPO_OK; at += PIECE)
-		status = take(work, leaf, at, stored, piece(leaf, at), err);
+		status = take(work, leaf, at, stored, piece(leaf, at), &bytes, err);
 	free(stored);
 	return status;
 }
