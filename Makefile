@@ -58,11 +58,11 @@ $(BIN)/tests/%: $(BIN)/obj/tests/%.o $(helpers) $(BIN)/libdpo.a
 	@mkdir -p $(@D)
 	$(call say,LINK)$(CC) $(FLAGS) $(LDFLAGS) -o $@ $^ $(LIBS) -lcmocka
 
-benches = $(BIN)/bench/step $(BIN)/bench/gen $(BIN)/bench/open $(BIN)/bench/growth
+benches = $(BIN)/bench/step $(BIN)/bench/gen $(BIN)/bench/open $(BIN)/bench/growth $(BIN)/bench/lora
 
 units: $(unit) $(tools) $(benches) # the benches too, so that they build with what they measure
 
-$(BIN)/bench/%: tests/bench/%.c tests/bench/machine.c $(BIN)/libdpo.a
+$(BIN)/bench/%: tests/bench/%.c tests/bench/machine.c tests/bench/subject.c $(BIN)/libdpo.a
 	@mkdir -p $(@D) $(BIN)/obj
 	$(call say,LINK)$(CC) $(FLAGS) -MF $(BIN)/obj/bench-$*.d $(LDFLAGS) -o $@ $^ $(LIBS)
 

@@ -411,6 +411,7 @@ dpo_layer_again(const struct dpo_layers *l, size_t layer, const struct dpo_kept 
 
 /* ------------------------------------------------------------------ backward */
 
+/* dx.data may be NULL: it is not wanted. */
 static void
 backward_map_input(const struct dpo_layers *l, const struct dpo_place *place, const float *weights, size_t rows,
     struct dpo_rows dy, float keep, struct dpo_rows dx)
@@ -418,7 +419,8 @@ backward_map_input(const struct dpo_layers *l, const struct dpo_place *place, co
 	struct dpo_linear map = linear_at(l, place, weights, NULL);
 	struct dpo_lowrank low;
 
-	dpo_linear_backward_input(l->threads, &map, rows, dy, keep, dx);
+	if (dx.data)
+		dpo_linear_backward_input(l->threads, &map, rows, dy, keep, dx);
 	if (lowrank_at(l, place, NULL, &low))
 		dpo_lowrank_backward_input(l->threads, &low, rows, dy, dx);
 }
@@ -450,12 +452,12 @@ branch_gradient(const struct dpo_layers *l, const struct dpo_place *post, size_t
 	return l->d_branch;
 }
 
-/* The gradient of a map's input: added to dx at once, or kept for the norm before it. */
+/* The gradient of a map's input: added to dx at once, or kept for the norm before it. dx NULL: it is not wanted. */
 static void
 input_gradient(const struct dpo_layers *l, const struct dpo_place *place,
     const struct dpo_place *map, const float *weights, size_t rows, struct dpo_rows dy, bool first, float *dx)
 {
-	bool norm = is_there(place);
+	bool norm = dx && is_there(place);
 
 	backward_map_input(l, map, weights, rows, dy, norm && first ? 0.0f : 1.0f,
 	    rows_of(norm ? l->d_normed : dx, l->hidden));
@@ -517,9 +519,9 @@ backward_qkv(const struct dpo_layers *l, size_t layer, const struct dpo_kept *k,
     float *gradients)
 {
 	const struct dpo_layer_places *at = &l->places->layers[layer];
+	float *in, *dx = dpo_places_below(l->places, layer) ? l->dx : NULL;
 	struct dpo_rows dy[3];
 	size_t column = 0;
-	float *in;
 
 	for (size_t i = 0; i < l->places->n_qkv; i++) {
 		dy[i] = rows_of(l->d_qkv + column, l->qkv);
@@ -530,9 +532,11 @@ backward_qkv(const struct dpo_layers *l, size_t layer, const struct dpo_kept *k,
 		if (i < 2 && is_there(&at->qk_norm[i]))
 			dy[i] = heads_gradient(l, &at->qk_norm[i], rows, at->qkv[i].out, weights,
 			    gradients, k->raw[i], dy[i]);
-		input_gradient(l, &at->norm1, &at->qkv[i], weights, rows, dy[i], i == 0, l->dx);
+		input_gradient(l, &at->norm1, &at->qkv[i], weights, rows, dy[i], i == 0, dx);
 		backward_map_weight(l, &at->qkv[i], weights, gradients, rows, rows_of(in, l->hidden), dy[i]);
 	}
+	if (dx)
+		norm_gradient(l, &at->norm1, rows, weights, gradients, k->x, dx);
 }
 
 /* The same for attention; dy begins at the first row that is wanted. */
@@ -554,7 +558,6 @@ backward_attention(const struct dpo_layers *l, size_t layer, const struct dpo_ke
 	    l->d_attended, l->d_qkv, l->d_scores);
 	rotate(l, &attention, l->d_qkv, -1.0f);
 	backward_qkv(l, layer, k, s->rows, weights, gradients);
-	norm_gradient(l, &at->norm1, s->rows, weights, gradients, k->x, l->dx);
 }
 
 /* l->dx: from the gradient of the layer's output to that of its input. */

@@ -1,6 +1,6 @@
 /*
  * lowrank - what a low-rank adapter adds to a linear map (Hu et al. 2021, arXiv:2106.09685, section 4.1), forward and
- * backward. Layer 6; uses dropout, gemm, linear, vector.
+ * backward. Layer 6; uses size, dropout, linear, thin, vector.
  *
  *	y += scale drop(x) A^T B^T
  *
@@ -22,15 +22,15 @@ struct dpo_lowrank {
 	float *scratch;			/* dpo_lowrank_scratch floats */
 };
 
-/* Floats of scratch that so many rows need; SIZE_MAX if they overflow. */
-size_t dpo_lowrank_scratch(size_t rows, size_t in, size_t rank, bool dropout);
+/* Floats of scratch that so many rows need, `longest` being the larger of in and out; SIZE_MAX if they overflow. */
+size_t dpo_lowrank_scratch(size_t rows, size_t longest, size_t rank, bool dropout);
 
 /* y[rows][out] += the adapter's share for x[rows][in]. */
 void dpo_lowrank_forward(int threads, const struct dpo_lowrank *low, size_t rows, struct dpo_rows x, struct dpo_rows y);
-/* dx[rows][in] += the adapter's share for dy[rows][out]. */
+/* dx[rows][in] += the adapter's share for dy[rows][out]; dx.data may be NULL: it is not wanted. */
 void dpo_lowrank_backward_input(int threads, const struct dpo_lowrank *low, size_t rows, struct dpo_rows dy,
 	struct dpo_rows dx);
-/* d_a and d_b += their gradients. */
+/* d_a and d_b += their gradients; after dpo_lowrank_backward_input of the same dy, whose v is still in scratch. */
 void dpo_lowrank_backward_weight(int threads, const struct dpo_lowrank *low, size_t rows, struct dpo_rows x,
 	struct dpo_rows dy);
 

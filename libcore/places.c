@@ -195,15 +195,29 @@ layer_is_trained(const struct dpo_places *places, const struct dpo_layer_places 
 	return trained;
 }
 
+static bool
+embeddings_are_trained(const struct dpo_places *places)
+{
+	struct dpo_place tokens = { .weight = places->tokens }, positions = { .weight = places->positions };
+
+	return !places->lora || is_trained(places, &tokens) || is_trained(places, &positions);
+}
+
 bool
 dpo_places_trained(const struct dpo_places *places, size_t layer)
 {
-	struct dpo_place tokens = { .weight = places->tokens }, positions = { .weight = places->positions };
-	bool trained = !places->lora || is_trained(places, &tokens) || is_trained(places, &positions);
+	bool trained = embeddings_are_trained(places);
 
 	for (size_t i = 0; i <= layer && !trained; i++)
 		trained = layer_is_trained(places, &places->layers[i]);
 	return trained;
+}
+
+bool
+dpo_places_below(const struct dpo_places *places, size_t layer)
+{
+	return is_trained(places, &places->layers[layer].norm1) ||
+	    (layer > 0 ? dpo_places_trained(places, layer - 1) : embeddings_are_trained(places));
 }
 
 struct dpo_linear

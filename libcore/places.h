@@ -66,6 +66,8 @@ struct dpo_home dpo_places_home(const struct dpo_places *places, const struct dp
 	float *gradients);
 /* Whether a gradient is needed at or below a layer, the embeddings being below layer 0. */
 bool dpo_places_trained(const struct dpo_places *places, size_t layer);
+/* Whether one is needed of what the layer's attention reads: for what lies below the layer, or for the norm before it. */
+bool dpo_places_below(const struct dpo_places *places, size_t layer);
 /* The adapter of the map at a place into *low, without scratch and dropout; false if it has none. */
 bool dpo_places_lowrank(const struct dpo_places *places, const struct dpo_place *place, float *gradients,
 	struct dpo_lowrank *low);

@@ -1,0 +1,102 @@
+#include "subject.h"
+
+#include "adapter.h"
+#include "loraconfig.h"
+#include "machine.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+const struct subject_shape subject_gpt2 = { "124M", 12, 768, 12, 50257 };
+
+void
+subject_check(bool fine, const char *what)
+{
+	if (fine)
+		return;
+	fprintf(stderr, "bench: %s\n", what);
+	exit(1);
+}
+
+static void
+fill(float *x, size_t n)
+{
+	unsigned state = 1;
+
+	for (size_t i = 0; i < n; i++) {
+		state = state * 1664525u + 1013904223u;
+		x[i] = ((float)(state >> 8) / 8388608.0f - 1.0f) * 0.03f;
+	}
+}
+
+float *
+subject_filled(size_t n)
+{
+	float *x = dpo_alloc_aligned(n, sizeof *x);
+
+	subject_check(x, "out of memory");
+	fill(x, n);
+	return x;
+}
+
+void
+subject_make(struct dpo_model *model, const struct subject_shape *shape)
+{
+	struct dpo_error err;
+	char text[256];
+	int n = snprintf(text, sizeof text, "{\"model_type\":\"gpt2\",\"vocab_size\":%d,\"n_embd\":%d,\"n_layer\":%d,\"n_head\":%d,"
+	    "\"n_positions\":%d}", shape->vocab, shape->hidden, shape->layers, shape->heads, SUBJECT_TOKENS);
+
+	*model = (struct dpo_model){ 0 };
+	subject_check(dpo_config_read(&model->config, text, (size_t)n, &err) == DPO_OK &&
+	    dpo_params_init(&model->params, &model->config, &err) == DPO_OK, err.text);
+	model->weights = subject_filled(model->params.total);
+}
+
+void
+subject_adapt(struct dpo_model *model, double dropout)
+{
+	struct dpo_error err;
+	cJSON *settings;
+
+	subject_check(dpo_loraconfig_make(&settings, &(struct dpo_loraconfig_text){ .rank = 16, .alpha = 32, .in_out = true,
+	    .dropout = dropout, .targets = "all-linear" }, &err) == DPO_OK &&
+	    dpo_adapter_start(model, settings, 1, &err) == DPO_OK, err.text);
+	fill(model->lora->block, model->lora->params.total);
+}
+
+struct dpo_example
+subject_pair(const struct dpo_model *model, size_t prompt, size_t answer)
+{
+	static int32_t tokens[SUBJECT_TOKENS];
+
+	subject_check(prompt + 2 * answer <= SUBJECT_TOKENS, "too many tokens");
+	for (size_t i = 0; i < SUBJECT_TOKENS; i++)
+		tokens[i] = (int32_t)(i * 7919 % model->config.vocab_size);
+	return (struct dpo_example){ tokens, prompt, 2, { tokens + prompt, tokens + prompt + answer }, { answer, answer } };
+}
+
+double
+subject_pass(struct dpo_scorer *scorer, const struct dpo_example *pair, float *gradients)
+{
+	static float logps[2][SUBJECT_TOKENS], d[2][SUBJECT_TOKENS];
+	double start = machine_wall();
+	struct dpo_error err;
+
+	for (size_t i = 0; i < SUBJECT_TOKENS; i++) {
+		d[0][i] = -0.05f;
+		d[1][i] = 0.05f;
+	}
+	subject_check(dpo_score(scorer, pair, (float *const[]){ logps[0], logps[1] }, NULL, &err) == DPO_OK, err.text);
+	if (gradients)
+		subject_check(dpo_score_backward(scorer, pair, (const float *const[]){ d[0], d[1] }, gradients, &err) == DPO_OK,
+		    err.text);
+	return machine_wall() - start;
+}
+
+void
+subject_least(double *least, double seconds)
+{
+	if (*least <= 0 || seconds < *least)
+		*least = seconds;
+}
