@@ -136,6 +136,24 @@ dpo_decoder_head(const struct dpo_decoder *decoder, const float *weights, float 
 	return linear;
 }
 
+/* The masks of the adapters' dropout, which the way back needs again: each layer's, or one layer's for all. */
+static void
+carve_masks(struct dpo_decoder *d, size_t rows)
+{
+	struct dpo_place *maps[DPO_PLACES_MAPS], *first[DPO_PLACES_MAPS];
+	bool shared = !d->train || d->recompute;
+
+	dpo_places_maps(&d->places.layers[0], first);
+	for (size_t layer = 0; layer < d->config->layers; layer++) {
+		dpo_places_maps(&d->places.layers[layer], maps);
+		for (size_t i = 0; i < DPO_PLACES_MAPS; i++)
+			if (shared && layer > 0)
+				maps[i]->mask = first[i]->mask;
+			else if (maps[i]->weight && (shared || dpo_lora_part(d->places.lora, maps[i]->weight).a))
+				maps[i]->mask = (void *)dpo_arena_take(&d->arena, rows, dpo_dropout_words(maps[i]->in) / 2);
+	}
+}
+
 static void
 carve(struct dpo_decoder *d, const struct dpo_sequence *s)
 {
@@ -158,6 +176,8 @@ carve(struct dpo_decoder *d, const struct dpo_sequence *s)
 	if (d->places.lora)
 		d->layers.lowrank = dpo_arena_take(&d->arena, dpo_lowrank_scratch(rows, d->longest,
 		    d->places.lora->rank_max, d->layers.dropping || d->layers.step), 1);
+	if (d->layers.dropping)
+		carve_masks(d, rows);
 	dpo_layers_carve(&d->layers, rows, d->train, &d->arena);
 }
 

@@ -1,6 +1,6 @@
 /*
- * dropout - elements set to zero at random (Srivastava et al. 2014, JMLR 15), without random state. Layer 3; uses random,
- * parallel, vector.
+ * dropout - elements set to zero at random (Srivastava et al. 2014, JMLR 15), without random state. Layer 3; uses size, random,
+ * parallel, lanes, vector.
  *
  * With t = round(65536 p): an element is dropped if its 16 random bits are below t, and the others are multiplied by
  * 65536 / (65536 - t), so that the mean over all masks is the element. The bits come from (seed, name, step, row) and
@@ -21,11 +21,18 @@ struct dpo_dropout {
 	double p;			/* in [0, 1); 0: nothing is dropped */
 	struct dpo_dropout_key key;
 	const char *name;		/* of what it acts on, at most 95 bytes; borrowed */
+	uint16_t *mask;			/* dpo_dropout_words(n) numbers a row; a bit an element, 1: it stays */
 };
 
+/* Numbers of the mask of a row of n elements. */
+size_t dpo_dropout_words(size_t n);
+
+/* Draw the mask of rows x n elements: it takes far longer than applying it. */
+void dpo_dropout_draw(int threads, const struct dpo_dropout *dropout, size_t rows, size_t n);
+
 /*
- * y[rows][n] = mask x[rows][n], or y += mask x with `add`; ldx and ldy are the distances between rows. y may be x only if
- * both have the same distance and without `add`.
+ * By the mask that was drawn: y[rows][n] = mask x[rows][n], or y += mask x with `add`; ldx and ldy are the distances between
+ * rows. y may be x only if both have the same distance and without `add`.
  */
 void dpo_dropout_apply(int threads, const struct dpo_dropout *dropout, size_t rows, size_t n, const float *x, size_t ldx,
 	float *y, size_t ldy, bool add);

@@ -402,11 +402,14 @@ dpo_layer_again(const struct dpo_layers *l, size_t layer, const struct dpo_kept 
 {
 	size_t first = first_wanted(l, layer, s);
 	struct dpo_kept wanted = kept_from(l, k, first);
+	struct dpo_lowrank low;
 
 	forward_attention(l, layer, k, s, weights);
 	forward_up(l, layer, &wanted, s->rows - first, weights);
 	if (has_post_norm(l))	/* which read what the last product made; its sum goes where the gradient will be */
 		forward_down(l, layer, &wanted, s->rows - first, weights, l->d_normed);
+	else if (lowrank_at(l, &l->places->layers[layer].down, NULL, &low))
+		dpo_lowrank_draw(l->threads, &low, s->rows - first);
 }
 
 /* ------------------------------------------------------------------ backward */

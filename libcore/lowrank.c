@@ -66,10 +66,19 @@ outer(int threads, const struct dpo_lowrank *low, size_t rows, struct dpo_rows d
 }
 
 void
+dpo_lowrank_draw(int threads, const struct dpo_lowrank *low, size_t rows)
+{
+	if (low->dropout.p > 0)
+		dpo_dropout_draw(threads, &low->dropout, rows, low->in);
+}
+
+void
 dpo_lowrank_forward(int threads, const struct dpo_lowrank *low, size_t rows, struct dpo_rows x, struct dpo_rows y)
 {
-	const float *u = inner(threads, low, rows, drop(threads, low, rows, x));
+	const float *u;
 
+	dpo_lowrank_draw(threads, low, rows);
+	u = inner(threads, low, rows, drop(threads, low, rows, x));
 	dpo_thin(threads, &(struct dpo_product){ .rows = rows, .columns = low->out, .inner = low->rank,
 	    .a = { u, low->rank, false }, .b = { low->b, low->rank, true }, .scratch = part(low, rows, 2),
 	    .c = y.data, .ldc = y.ld, .keep = 1.0f });

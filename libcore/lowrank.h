@@ -5,7 +5,8 @@
  *	y += scale drop(x) A^T B^T
  *
  * With u = scale drop(x) A^T and v = scale dy B the gradients are d_B = dy^T u, d_A = v^T drop(x), dx = drop(v A). What
- * the backward pass needs is computed again from x. Bits do not depend on the thread count.
+ * the backward pass needs is computed again from x, by the mask that the forward pass drew. Bits do not depend on the thread
+ * count.
  */
 #ifndef DPO_LOWRANK_H
 #define DPO_LOWRANK_H
@@ -25,6 +26,8 @@ struct dpo_lowrank {
 /* Floats of scratch that so many rows need, `longest` being the larger of in and out; SIZE_MAX if they overflow. */
 size_t dpo_lowrank_scratch(size_t rows, size_t longest, size_t rank, bool dropout);
 
+/* Draw the mask, if there is dropout, as the forward pass does; for a way back without one. */
+void dpo_lowrank_draw(int threads, const struct dpo_lowrank *low, size_t rows);
 /* y[rows][out] += the adapter's share for x[rows][in]. */
 void dpo_lowrank_forward(int threads, const struct dpo_lowrank *low, size_t rows, struct dpo_rows x, struct dpo_rows y);
 /* dx[rows][in] += the adapter's share for dy[rows][out]; dx.data may be NULL: it is not wanted. */

@@ -19,6 +19,7 @@ struct dpo_place {
 	const struct dpo_tensor *weight, *bias;
 	size_t in, out;			/* of a linear map; of a norm both are its width */
 	struct dpo_linear_pack *pack;	/* of a linear map (packs.h), or NULL */
+	uint16_t *mask;			/* of its adapter's dropout, if that is at work */
 };
 
 struct dpo_layer_places {

@@ -324,7 +324,8 @@ test_lowrank_dropout(void **state)
 	enum { ROWS = 7, IN = 5, OUT = 4, RANK = 2 };
 	float a[RANK * IN], b[OUT * RANK], x[ROWS * IN], y[ROWS * OUT] = { 0 }, dy[ROWS * OUT], dx[ROWS * IN] = { 0 };
 	float d_a[RANK * IN] = { 0 }, d_b[OUT * RANK] = { 0 }, ones[ROWS * IN], mask[ROWS * IN], scratch[256];
-	struct dpo_lowrank low = { IN, OUT, RANK, 1.5f, a, b, d_a, d_b, { 0.4, { 1, 2, 3 }, "name" }, scratch };
+	uint16_t bits[2 * ROWS];
+	struct dpo_lowrank low = { IN, OUT, RANK, 1.5f, a, b, d_a, d_b, { 0.4, { 1, 2, 3 }, "name", bits }, scratch };
 	struct dpo_rows rx = { x, IN }, ry = { y, OUT }, rdy = { dy, OUT }, rdx = { dx, IN };
 	uint64_t seed = 3;
 	size_t zeros = 0;
@@ -341,7 +342,10 @@ test_lowrank_dropout(void **state)
 		x[i] = naive_random(&seed);
 		ones[i] = 1.0f;
 	}
+	assert_int_equal(dpo_dropout_words(IN), 2);
+	dpo_dropout_draw(1, &low.dropout, ROWS, IN);
 	dpo_dropout_apply(1, &low.dropout, ROWS, IN, ones, IN, mask, IN, false);
+	memset(bits, 0, sizeof bits);
 	for (size_t i = 0; i < ROWS * IN; i++)
 		zeros += !(fabsf(mask[i]) > 0);
 	assert_in_range(zeros, 5, 25);
@@ -390,13 +394,23 @@ test_lowrank_dropout(void **state)
 		}
 }
 
+static void
+draw_and_apply(int threads, struct dpo_dropout *dropout, size_t rows, size_t n, const float *x, float *y, bool add)
+{
+	dropout->mask = dpo_alloc(rows * dpo_dropout_words(n), sizeof *dropout->mask);
+	assert_non_null(dropout->mask);
+	dpo_dropout_draw(threads, dropout, rows, n);
+	dpo_dropout_apply(threads, dropout, rows, n, x, n, y, n, add);
+	free(dropout->mask);
+}
+
 /* The same key gives the same mask on any number of threads; any part of the key, another; the mean is the element. */
 static void
 test_dropout_keys(void **state)
 {
 	enum { ROWS = 40, N = 2500 };
-	struct dpo_dropout dropout = { 0.1, { 42, 7, 9 }, "a" }, others[] = { { 0.1, { 43, 7, 9 }, "a" },
-	    { 0.1, { 42, 8, 9 }, "a" }, { 0.1, { 42, 7, 10 }, "a" }, { 0.1, { 42, 7, 9 }, "b" } };
+	struct dpo_dropout dropout = { 0.1, { 42, 7, 9 }, "a", NULL }, others[] = { { 0.1, { 43, 7, 9 }, "a", NULL },
+	    { 0.1, { 42, 8, 9 }, "a", NULL }, { 0.1, { 42, 7, 10 }, "a", NULL }, { 0.1, { 42, 7, 9 }, "b", NULL } };
 	float *x = dpo_alloc(ROWS * N, 4), *y = dpo_alloc(ROWS * N, 4), *z = dpo_alloc(ROWS * N, 4);
 	double sum = 0;
 	size_t kept = 0, n = 0;
@@ -405,19 +419,19 @@ test_dropout_keys(void **state)
 	assert_true(x && y && z);
 	for (size_t i = 0; i < ROWS * N; i++)
 		x[i] = 1.0f;
-	dpo_dropout_apply(1, &dropout, ROWS, N, x, N, y, N, false);
-	dpo_dropout_apply(3, &dropout, ROWS, N, x, N, z, N, false);
+	draw_and_apply(1, &dropout, ROWS, N, x, y, false);
+	draw_and_apply(3, &dropout, ROWS, N, x, z, false);
 	assert_memory_equal(y, z, ROWS * N * sizeof *y);
-	dpo_dropout_apply(3, &dropout, ROWS, N, x, N, z, N, true);
+	draw_and_apply(3, &dropout, ROWS, N, x, z, true);
 	for (size_t i = 0; i < ROWS * N; i++)
 		assert_true(fabsf(z[i] - 2.0f * y[i]) <= 0);
 	for (size_t o = 0; o < sizeof others / sizeof *others; o++) {
-		dpo_dropout_apply(1, &others[o], ROWS, N, x, N, z, N, false);
+		draw_and_apply(1, &others[o], ROWS, N, x, z, false);
 		assert_memory_not_equal(y, z, ROWS * N * sizeof *y);
 	}
 	for (uint64_t step = 0; step < 20; step++) {
 		dropout.key.step = step;
-		dpo_dropout_apply(2, &dropout, ROWS, N, x, N, y, N, false);
+		draw_and_apply(2, &dropout, ROWS, N, x, y, false);
 		for (size_t i = 0; i < ROWS * N; i++, n++) {
 			sum += (double)y[i];
 			kept += y[i] > 0;
@@ -431,7 +445,7 @@ test_dropout_keys(void **state)
 	free(z);
 }
 
-/* In the decoder: another key, other log-probs; without one, those of no dropout. */
+/* In the decoder: the same key, the same bits, recomputed too; another key, other log-probs; without one, those of no dropout. */
 static void
 test_dropout_in_decoder(void **state)
 {
@@ -450,6 +464,7 @@ test_dropout_in_decoder(void **state)
 	dpo_scorer_adapt(scorer, &lora);
 	for (size_t k = 0; k < 4; k++) {
 		dpo_scorer_dropout(scorer, k < 3 ? &keys[k] : NULL);
+		dpo_scorer_recompute(scorer, k == 1);
 		assert_int_equal(dpo_score(scorer, &pair, (float *const[]){ logps[k][0], logps[k][1] }, NULL, &err), DPO_OK);
 		if (k >= 2)
 			continue;
