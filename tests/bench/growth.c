@@ -8,31 +8,19 @@
  * step), with what it computed: operations of the linear maps and of attention, rows x width numbers that other parts walk
  * over, layers, parameters. tests/bench/growth.py fits a model of cost to it and draws it. Random weights.
  */
-#include "adapter.h"
 #include "gemm.h"
 #include "linear.h"
-#include "loraconfig.h"
 #include "machine.h"
 #include "optim.h"
 #include "parallel.h"
-#include "score.h"
+#include "subject.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-enum { TOKENS = 1024, PAIRS = 8 };
+enum { PAIRS = 8 };
 enum kind { TRAIN, REFERENCE, ADAPTER };
-
-struct shape {
-	const char *name;
-	int layers, hidden, heads, vocab;
-};
-
-static const struct shape shapes[] = {
-	{ "1M", 4, 128, 4, 2048 }, { "10M", 6, 320, 5, 8192 }, { "51M", 8, 512, 8, 50257 },
-	{ "124M", 12, 768, 12, 50257 }, { "355M", 24, 1024, 16, 50257 },
-};
 
 struct bench {
 	struct dpo_model model;
@@ -42,63 +30,21 @@ struct bench {
 };
 
 static void
-check(bool fine, const char *what)
+make(struct bench *b, const struct subject_shape *shape)
 {
-	if (fine)
-		return;
-	fprintf(stderr, "growth: %s\n", what);
-	exit(1);
-}
-
-static void
-fill(float *x, size_t n)
-{
-	unsigned state = 1;
-
-	for (size_t i = 0; i < n; i++) {
-		state = state * 1664525u + 1013904223u;
-		x[i] = ((float)(state >> 8) / 8388608.0f - 1.0f) * 0.03f;
-	}
-}
-
-static float *
-filled(size_t n)
-{
-	float *x = dpo_alloc_aligned(n, sizeof *x);
-
-	check(x, "out of memory");
-	fill(x, n);
-	return x;
-}
-
-static void
-make(struct bench *b, const struct shape *shape)
-{
-	struct dpo_error err;
-	char text[256];
-	int n = snprintf(text, sizeof text, "{\"model_type\":\"gpt2\",\"vocab_size\":%d,\"n_embd\":%d,\"n_layer\":%d,\"n_head\":%d,"
-	    "\"n_positions\":%d}", shape->vocab, shape->hidden, shape->layers, shape->heads, TOKENS);
-
-	b->model = (struct dpo_model){ 0 };
-	check(dpo_config_read(&b->model.config, text, (size_t)n, &err) == DPO_OK &&
-	    dpo_params_init(&b->model.params, &b->model.config, &err) == DPO_OK, err.text);
-	b->model.weights = filled(b->model.params.total);
+	subject_make(&b->model, shape);
 	b->trained = dpo_model_trained(&b->model);
-	b->gradients = filled(b->trained.params->total);
+	b->gradients = subject_filled(b->trained.params->total);
 }
 
-/* An adapter of rank 16 of all linear maps instead. */
+/* An adapter instead. */
 static void
 adapt(struct bench *b)
 {
-	struct dpo_error err;
-	cJSON *settings;
-
-	check(dpo_loraconfig_make(&settings, &(struct dpo_loraconfig_text){ .rank = 16, .alpha = 32, .in_out = true,
-	    .targets = "all-linear" }, &err) == DPO_OK && dpo_adapter_start(&b->model, settings, 1, &err) == DPO_OK, err.text);
+	subject_adapt(&b->model, 0);
 	b->trained = dpo_model_trained(&b->model);
 	free(b->gradients);
-	b->gradients = filled(b->trained.params->total);
+	b->gradients = subject_filled(b->trained.params->total);
 }
 
 static void
@@ -126,45 +72,22 @@ print(const struct bench *b, const char *series, double x, int threads, enum kin
 }
 
 /* Best seconds of one pair, forward and, but for the reference, back. */
-static double
-time_pair(struct bench *b, int threads, enum kind kind, const struct dpo_example *e)
-{
-	static float logps[2][TOKENS], d[2][TOKENS];
-	struct dpo_scorer *scorer;
-	struct dpo_error err;
-	double least = 0, start, seconds;
-
-	for (size_t i = 0; i < TOKENS; i++) {
-		d[0][i] = -0.05f;
-		d[1][i] = 0.05f;
-	}
-	check(dpo_scorer_new(&scorer, &b->model.config, &b->model.params, b->model.weights, kind != REFERENCE, threads, &err) ==
-	    DPO_OK, err.text);
-	dpo_scorer_adapt(scorer, b->model.lora);
-	for (int round = 0; round <= b->rounds; round++) {	/* the first makes caches and buffers */
-		start = machine_wall();
-		check(dpo_score(scorer, e, (float *const[]){ logps[0], logps[1] }, NULL, &err) == DPO_OK, err.text);
-		if (kind != REFERENCE)
-			check(dpo_score_backward(scorer, e, (const float *const[]){ d[0], d[1] }, b->gradients, &err) == DPO_OK,
-			    err.text);
-		seconds = machine_wall() - start;
-		if (round == 1 || (round > 1 && seconds < least))
-			least = seconds;
-	}
-	dpo_scorer_free(scorer);
-	return least;
-}
-
 static void
 pair(struct bench *b, const char *series, double x, int threads, enum kind kind, size_t prompt, size_t answer)
 {
-	static int32_t tokens[TOKENS];
-	struct dpo_example e = { tokens, prompt, 2, { tokens + prompt, tokens + prompt + answer }, { answer, answer } };
+	struct dpo_example e = subject_pair(&b->model, prompt, answer);
+	struct dpo_scorer *scorer;
+	struct dpo_error err;
+	double least = 0;
 
-	check(prompt + 2 * answer <= TOKENS, "too many tokens");
-	for (size_t i = 0; i < TOKENS; i++)
-		tokens[i] = (int32_t)(i * 7919 % b->model.config.vocab_size);
-	print(b, series, x, threads, kind, &e, time_pair(b, threads, kind, &e));
+	subject_check(dpo_scorer_new(&scorer, &b->model.config, &b->model.params, b->model.weights, kind != REFERENCE, threads,
+	    &err) == DPO_OK, err.text);
+	dpo_scorer_adapt(scorer, b->model.lora);
+	(void)subject_pass(scorer, &e, kind == REFERENCE ? NULL : b->gradients);	/* makes caches and buffers */
+	for (int round = 0; round < b->rounds; round++)
+		subject_least(&least, subject_pass(scorer, &e, kind == REFERENCE ? NULL : b->gradients));
+	dpo_scorer_free(scorer);
+	print(b, series, x, threads, kind, &e, least);
 }
 
 static void
@@ -175,16 +98,15 @@ adamw(struct bench *b, int threads)
 	struct dpo_example none = { 0 };
 	struct dpo_optim optim;
 	struct dpo_error err;
-	double least = 0, start, seconds;
+	double least = 0, start;
 
-	check(dpo_optim_init(&optim, b->trained.params, &settings, threads, &err) == DPO_OK, err.text);
+	subject_check(dpo_optim_init(&optim, b->trained.params, &settings, threads, &err) == DPO_OK, err.text);
 	for (int round = 0; round <= b->rounds; round++) {
 		start = machine_wall();
 		dpo_optim_step(&optim, b->trained.block, b->gradients, (uint64_t)round + 1, 1e-7,
 		    dpo_optim_clip(dpo_optim_norm(&optim, b->gradients), 1.0));
-		seconds = machine_wall() - start;
-		if (round == 1 || (round > 1 && seconds < least))
-			least = seconds;
+		if (round > 0)
+			subject_least(&least, machine_wall() - start);
 	}
 	print(b, "adamw", (double)b->trained.params->parameters, threads, TRAIN, &none, least);
 	dpo_optim_free(&optim);
@@ -196,10 +118,10 @@ adamw(struct bench *b, int threads)
 static double
 time_map(const struct bench *b, int threads, size_t in, size_t out, size_t rows, size_t times)
 {
-	float *w = filled(in * out), *d = filled(in * out), *x = filled(rows * in), *dx = filled(rows * in);
-	float *y = filled(rows * out);
+	float *w = subject_filled(in * out), *d = subject_filled(in * out), *x = subject_filled(rows * in), *dx = subject_filled(rows * in);
+	float *y = subject_filled(rows * out);
 	struct dpo_linear map = { .in = in, .out = out, .layout = DPO_LAYOUT_OUT_IN, .weight = w, .d_weight = d };
-	double least = 0, start, seconds;
+	double least = 0, start;
 
 	for (int round = 0; round <= b->rounds; round++) {
 		start = machine_wall();
@@ -209,9 +131,8 @@ time_map(const struct bench *b, int threads, size_t in, size_t out, size_t rows,
 			dpo_linear_backward_input(threads, &map, rows, (struct dpo_rows){ y, out }, 0.0f, (struct dpo_rows){ dx, in });
 			dpo_linear_backward_weight(threads, &map, rows, (struct dpo_rows){ x, in }, (struct dpo_rows){ y, out });
 		}
-		seconds = machine_wall() - start;
-		if (round == 1 || (round > 1 && seconds < least))
-			least = seconds;
+		if (round > 0)
+			subject_least(&least, machine_wall() - start);
 	}
 	free(w);
 	free(d);
@@ -241,6 +162,8 @@ independence(const struct bench *b, int threads)
 int
 main(int argc, char **argv)
 {
+	static const struct subject_shape shapes[] = { { "1M", 4, 128, 4, 2048 }, { "10M", 6, 320, 5, 8192 },
+		{ "51M", 8, 512, 8, 50257 }, { "124M", 12, 768, 12, 50257 }, { "355M", 24, 1024, 16, 50257 } };
 	static const size_t prompts[] = { 16, 128, 256, 512, 768 }, answers[] = { 16, 64, 128, 256, 448 }, shorts[] = { 4, 8, 16, 32, 64 };
 	struct bench b = { .rounds = argc > 1 ? atoi(argv[1]) : 2 };
 	int threads = dpo_gemm_threads(dpo_parallel_available());

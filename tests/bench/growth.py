@@ -5,16 +5,16 @@
 
 The time of a pair, forward and back, is taken to be a sum
 
-    maps / r1 + attention / r2 + elements / r3 + layers x s
+    maps / r1 + attention / r2 + elements / r3 + parameters x p + layers x s
 
-of operations in linear maps and in attention, of numbers that the other parts walk over, and of what a layer costs however
-short the pair. The rates are those of the least squares of relative errors, none below zero. The drawing is gnuplot's.
+of operations in linear maps and in attention, of numbers that the other parts walk over, and, however short the pair, of
+weights and gradients that are walked over and of what a layer costs. The rates are those of the least squares of relative errors, none below zero. The drawing is gnuplot's.
 """
 import csv
 import subprocess
 import sys
 
-TERMS = ("maps", "attention", "elements", "layers")
+TERMS = ("maps", "attention", "elements", "parameters", "layers")
 
 
 def solve(matrix, right):
@@ -69,10 +69,11 @@ def ratios(rows, most):
 def draw(rows, model, picture):
     panels = (("prompt", "tokens of the prompt, answers of 64"), ("answer", "tokens of an answer, prompt of 128"),
               ("parameters", "parameters, prompt and answers of 128"), ("short", "tokens of a short pair"))
-    script = [f"set terminal svg size 900,640\nset output '{picture}'\nset multiplot layout 2,2\nset key top left\nset grid",
+    script = [f"set terminal svg size 900,640 background 'white'\nset output '{picture}'\nset multiplot layout 2,2\nset key top left\nset grid",
               "set ylabel 'seconds a pair'"]
     for name, label in panels:
-        log = "set logscale xy" if name == "parameters" else "unset logscale\nset yrange [0:*]"
+        log = ("set logscale xy\nset yrange [*:*]\nset format x '10^{%L}'" if name == "parameters" else
+               "unset logscale\nset yrange [0:*]\nset format x '%g'")
         data = "\n".join(f"{row['x']} {row['seconds']} {predict(model, row)}" for row in rows if row["series"] == name)
         script.append(f"$data << EOD\n{data}\nEOD\n{log}\nset xlabel '{label}'\n"
                       "plot $data using 1:2 with points pointtype 7 title 'measured', $data using 1:3 with lines title 'model'")
@@ -91,11 +92,16 @@ def main():
     for row in fitted:
         off = predict(model, row) / row["seconds"] - 1
         print(f"{row['series']:10} {row['x']:9.3g} {row['seconds']:8.4f} {predict(model, row):8.4f} {100 * off:+6.1f}%")
+    offs = sorted(abs(predict(model, row) / row["seconds"] - 1) for row in fitted)
+    each = {**model, "layers": 3 * model["layers"]}  # forward and back
+    print(f"seconds a pair = {' + '.join(f'{each[t]:.3g} {t}' for t in TERMS if model[t])}")
+    print(f"off by {100 * offs[len(offs) // 2]:.1f}% in the median, by {100 * offs[-1]:.1f}% at most")
     for term, unit in (("maps", "GFLOP/s in linear maps"), ("attention", "GFLOP/s in attention"),
                        ("elements", "10^9 rows x width a second in all else")):
         if model[term]:
             print(f"{1e-9 / model[term]:9.1f} {unit}")
-    print(f"{1e6 * model['layers'] / (1 / 3):9.1f} microseconds a layer, forward and back")
+    print(f"{1e9 * model['parameters']:9.3f} ns a parameter in a pair, forward and back")
+    print(f"{1e6 * each['layers']:9.1f} microseconds a layer, forward and back")
     adamw = [row for row in rows if row["series"] == "adamw"]
     for row in adamw:
         print(f"{1e9 * row['seconds'] / row['parameters']:9.3f} ns a parameter in AdamW, {row['parameters']:.3g} parameters")
