@@ -86,13 +86,13 @@ case_of() { # NAME: the case of tests/peers/cases.py against TRL's run with peft
 }
 
 @test "a checkpoint holds the adapter's tensors alone, and is of that adapter" {
-	"$bin/dpo-train" -q $(settings) --save-steps 2 --max-time 0.05 --checkpoint work/c -o work/a pairs.ref || [ $? -eq 75 ]
+	"$bin/dpo-train" -q $(settings) --max-steps 100000 --save-steps 2 --max-time 0.05 --checkpoint work/c -o work/a pairs.ref || [ $? -eq 75 ]
 	[ -e work/c ]
 	rows work/c | grep -o '"name":"[^"]*"' | cut -d'"' -f4 | grep / > work/names
 	grep -q '^params/model.layers.0.mlp.up_proj.lora_A.weight$' work/names
 	grep -q '^adam_v/model.norm.weight$' work/names
 	! grep -vE 'lora_[AB].weight$|/model.norm.weight$' work/names || return 1
-	run "$bin/dpo-train" -q $(settings) --use-rslora --checkpoint work/c -o work/a pairs.ref
+	run "$bin/dpo-train" -q $(settings) --max-steps 100000 --use-rslora --checkpoint work/c -o work/a pairs.ref
 	[ "$status" -eq 4 ]
 	[[ "$output" == *use_rslora* ]]
 }

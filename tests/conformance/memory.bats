@@ -81,7 +81,7 @@ print(sum(len(row[k]) for k in ("prompt", "chosen", "rejected")))')
 	done
 	while read -r options; do
 		echo "$options"
-		python3 "$BATS_TEST_DIRNAME/../peak.py" "$bin/dpo-train" -m base.dpo --max-steps 1 $options
+		python3 "$BATS_TEST_DIRNAME/../peak.py" "$bin/dpo-train" -m base.dpo --max-steps 2 $options # the first leaves the moments
 	done <<-'END'
 	20.ref
 	--batch-size 64 700.ref
