@@ -23,9 +23,6 @@ enum { TILE_ROWS = 512, TILE_COLUMNS = 768, TILE_LEAST = 192, TILES_WANTED = 8 }
  */
 enum { OWN_TILES = 4, OWN_WIDEST = 2048, OWN_LEAST = 64 };
 
-/* Products below this many multiplications are not worth waking a thread. */
-static const double SMALL = 1e6;
-
 struct grid {
 	const struct dpo_product *product;
 	size_t tile_rows, tile_columns;
@@ -45,6 +42,14 @@ dpo_gemm_threads(int threads)
 {
 	openblas_set_num_threads(1);
 	return !dpo_kernel_here() && openblas_get_parallel() == OPENBLAS_SEQUENTIAL ? 1 : threads;
+}
+
+int
+dpo_gemm_worth(int threads, const struct dpo_product *p)
+{
+	static const double small = 1e6;	/* multiplications */
+
+	return (double)p->rows * (double)p->columns * (double)p->inner < small ? 1 : threads;
 }
 
 const char *
@@ -224,8 +229,7 @@ dpo_gemm(int threads, const struct dpo_product *product)
 
 	if (product->rows == 0 || product->columns == 0)
 		return;
-	if ((double)product->rows * (double)product->columns * (double)product->inner < SMALL)
-		threads = 1;
+	threads = dpo_gemm_worth(threads, product);
 	if (own)
 		cut_for_kernel(&down, &across, product, threads);
 	else

@@ -47,6 +47,9 @@ size_t dpo_gemm_scratch(int threads, size_t columns, size_t inner);
  */
 int dpo_gemm_threads(int threads);
 
+/* How many of `threads` are worth waking for a product: a small one, whatever computes it, is for the calling thread alone. */
+int dpo_gemm_worth(int threads, const struct dpo_product *product);
+
 /* The kernel of this process: "AVX512" for our own, or the name of OpenBLAS's. */
 const char *dpo_gemm_kernel(void);
 

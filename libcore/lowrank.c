@@ -1,7 +1,7 @@
 #include "lowrank.h"
 
-#include "thin.h"
 #include "size.h"
+#include "thin.h"
 #include "vector.h"
 
 #include <stdint.h>

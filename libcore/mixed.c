@@ -13,9 +13,6 @@
 enum { INNER = 1536, OUTER = 1024, BLOCK = 192, PACKED_AT_ONCE = 4 };
 _Static_assert(DPO_MIXED_SCRATCH == OUTER * INNER / 2, "the scratch holds the shared side");
 
-/* Products below this many multiplications are not worth waking a thread. */
-static const double SMALL = 1e6;
-
 typedef void pack(const struct dpo_bf16_side *side, size_t first, size_t n, uint16_t *packed, size_t step);
 
 /* A side of the product: as it lies, and packed, if it is. */
@@ -158,8 +155,7 @@ dpo_mixed_product(int threads, const struct dpo_product *p, const struct dpo_bf1
 		return;
 	if (b)
 		right.packed = *b;
-	if ((double)p->rows * (double)p->columns * (double)p->inner < SMALL)
-		threads = 1;
+	threads = dpo_gemm_worth(threads, p);
 	if (w.a_is_shared)
 		multiply(threads, &w, &left, &right);
 	else

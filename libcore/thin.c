@@ -15,9 +15,6 @@
  */
 enum { ROWS = 16, INNER = 256, ITEMS = 16, MANY = 128 };
 
-/* Products below this many multiplications are not worth waking a thread. */
-static const double SMALL = 1e6;
-
 /* A block of elements: c[rows][columns <= DPO_LANES] = a b over `inner` steps, added to c if `keep`. */
 struct block {
 	const float *a, *b;
@@ -28,9 +25,9 @@ struct block {
 	float *c;
 };
 
-/* `rows` is known when compiled. What is fetched is what the next block will read of a side that is walked across. */
+/* `rows` is known when compiled, and a row_step of 1. What is fetched is what the next block will read of a side that is walked across. */
 DPO_AVX512_INLINE void
-multiply_rows(const size_t rows, const struct block *p)
+multiply_rows(const size_t rows, const size_t row_step, const struct block *p)
 {
 	__m512 sum[ROWS], b;
 	const float *a = p->a, *from = p->b;
@@ -41,11 +38,11 @@ multiply_rows(const size_t rows, const struct block *p)
 	for (size_t k = 0; k < p->inner; k++, a += p->inner_step, from += p->ldb) {
 		b = _mm512_maskz_loadu_ps(p->columns, from);
 		_mm_prefetch((const char *)(from + DPO_LANES), _MM_HINT_T1);
-		if (p->row_step == 1)
+		if (row_step == 1)
 			_mm_prefetch((const char *)(a + ROWS), _MM_HINT_T1);
 #pragma GCC unroll 16
 		for (size_t i = 0; i < rows; i++)
-			sum[i] = _mm512_fmadd_ps(_mm512_set1_ps(a[i * p->row_step]), b, sum[i]);
+			sum[i] = _mm512_fmadd_ps(_mm512_set1_ps(a[i * row_step]), b, sum[i]);
 	}
 #pragma GCC unroll 16
 	for (size_t i = 0; i < rows; i++) {
@@ -64,14 +61,13 @@ multiply(size_t rows, struct block block)
 	for (; rows > 0; rows -= n) {
 		n = rows >= 16 ? 16 : rows >= 4 ? 4 : 1;
 		if (n == 16 && block.row_step == 1)
-			multiply_rows(16, &(struct block){ block.a, block.b, 1, block.inner_step, block.ldb, block.ldc, block.inner,
-			    block.columns, block.keep, block.c });
+			multiply_rows(16, 1, &block);
 		else if (n == 16)
-			multiply_rows(16, &block);
+			multiply_rows(16, block.row_step, &block);
 		else if (n == 4)
-			multiply_rows(4, &block);
+			multiply_rows(4, block.row_step, &block);
 		else
-			multiply_rows(1, &block);
+			multiply_rows(1, block.row_step, &block);
 		block.a += n * block.row_step;
 		block.c += n * block.ldc;
 	}
@@ -141,8 +137,7 @@ dpo_thin(int threads, const struct dpo_product *product)
 		p.b = (struct dpo_operand){ p.scratch, p.columns, false };
 	}
 	w.share = dpo_size_parts(dpo_size_parts(length, ITEMS), ROWS) * ROWS;
-	dpo_parallel_for((double)p.rows * (double)p.columns * (double)p.inner < SMALL ? 1 : threads,
-	    length > 0 ? dpo_size_parts(length, w.share) : 0, some_blocks, &w);
+	dpo_parallel_for(dpo_gemm_worth(threads, &p), length > 0 ? dpo_size_parts(length, w.share) : 0, some_blocks, &w);
 }
 
 #else
