@@ -186,12 +186,20 @@ struct dpo_optim_update {
 	struct dpo_adamw adamw;		/* but for its keep */
 };
 
-static void
-adamw(const struct dpo_optim_update *u, size_t offset, size_t count, double weight_decay)
+static struct dpo_adamw
+with_decay(const struct dpo_optim_update *u, double weight_decay)
 {
 	struct dpo_adamw step = u->adamw;
 
 	step.keep = (float)(1.0 - u->lr * weight_decay);
+	return step;
+}
+
+static void
+adamw(const struct dpo_optim_update *u, size_t offset, size_t count, double weight_decay)
+{
+	struct dpo_adamw step = with_decay(u, weight_decay);
+
 	dpo_adamw_step(&step, u->weights + offset, u->gradients + offset, u->optim->states[0].data + offset,
 	    u->optim->states[1].data + offset, count);
 }
@@ -199,9 +207,8 @@ adamw(const struct dpo_optim_update *u, size_t offset, size_t count, double weig
 static void
 adamw_first(const struct dpo_optim_update *u, size_t offset, size_t count, double weight_decay)
 {
-	struct dpo_adamw step = u->adamw;
+	struct dpo_adamw step = with_decay(u, weight_decay);
 
-	step.keep = (float)(1.0 - u->lr * weight_decay);
 	dpo_adamw_first(&step, u->weights + offset, u->gradients + offset, count);
 }
 
