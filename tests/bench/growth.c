@@ -118,8 +118,8 @@ adamw(struct bench *b, int threads)
 static double
 time_map(const struct bench *b, int threads, size_t in, size_t out, size_t rows, size_t times)
 {
-	float *w = subject_filled(in * out), *d = subject_filled(in * out), *x = subject_filled(rows * in), *dx = subject_filled(rows * in);
-	float *y = subject_filled(rows * out);
+	float *w = subject_filled(in * out), *d = subject_filled(in * out), *x = subject_filled(rows * in);
+	float *dx = subject_filled(rows * in), *y = subject_filled(rows * out);
 	struct dpo_linear map = { .in = in, .out = out, .layout = DPO_LAYOUT_OUT_IN, .weight = w, .d_weight = d };
 	double least = 0, start;
 

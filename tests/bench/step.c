@@ -20,7 +20,7 @@
 #include "norm.h"
 #include "optim.h"
 #include "parallel.h"
-#include "score.h"
+#include "subject.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -60,36 +60,6 @@ struct trial {			/* one case */
 	size_t n_parts;
 };
 
-static void
-check(bool fine, const char *what)
-{
-	if (fine)
-		return;
-	fprintf(stderr, "bench: %s\n", what);
-	exit(1);
-}
-
-static float *
-fill(size_t n)
-{
-	float *x = dpo_alloc_aligned(n, sizeof *x);
-	unsigned state = 1;
-
-	check(x, "out of memory");
-	for (size_t i = 0; i < n; i++) {
-		state = state * 1664525u + 1013904223u;
-		x[i] = ((float)(state >> 8) / 8388608.0f - 1.0f) * 0.03f;
-	}
-	return x;
-}
-
-static void
-keep_least(double *least, double seconds)
-{
-	if (*least <= 0.0 || seconds < *least)
-		*least = seconds;
-}
-
 /* ------------------------------------------------------------------ parts */
 
 static struct part *
@@ -97,7 +67,7 @@ add(struct trial *t, const char *name, double seconds, double flop)
 {
 	struct part *part = &t->parts[t->n_parts++];
 
-	check(t->n_parts <= PARTS, "too many parts");
+	subject_check(t->n_parts <= PARTS, "too many parts");
 	*part = (struct part){ name, seconds, flop };
 	return part;
 }
@@ -112,7 +82,7 @@ measure(const struct trial *t, void (*action)(void *data), void *data)
 		start = machine_wall();
 		action(data);
 		if (i > 0)
-			keep_least(&least, machine_wall() - start);
+			subject_least(&least, machine_wall() - start);
 	}
 	return least;
 }
@@ -155,7 +125,8 @@ static double
 bench_linear(struct trial *t, const char *name, enum dpo_layout layout, size_t rows, size_t in, size_t out, double times)
 {
 	static void (*const actions[])(void *) = { forward, backward_input, backward_weight };
-	float *w = fill(in * out), *x = fill(rows * in), *y = fill(rows * out), *d = fill(in * out);
+	float *w = subject_filled(in * out), *d = subject_filled(in * out), *x = subject_filled(rows * in);
+	float *y = subject_filled(rows * out);
 	struct product p = { .threads = t->bench->threads, .rows = rows, .x = { x, in }, .y = { y, out },
 	    .linear = { .in = in, .out = out, .layout = layout, .weight = w, .d_weight = d, .bf16 = t->bench->bf16,
 	    .scratch = t->bench->scratch } };
@@ -266,11 +237,11 @@ bench_layers(struct trial *t)
 	size_t rows = t->sequence.rows, hidden = c->hidden_size, inner = c->intermediate_size;
 	double layers = (double)c->layers, flop = attention_flop(&t->sequence, c);
 	struct layer l = { .trial = t, .attention = dpo_attention_of(&t->sequence, c->heads, c->kv_heads, c->head_dim, false),
-	    .wide = fill(rows * inner), .d_wide = fill(2 * rows * inner), .narrow = fill(rows * hidden),
-	    .d_narrow = fill(rows * hidden), .stats = fill(rows * 2), .sums = fill(rows * c->heads),
-	    .partial = fill(dpo_norm_partial(rows, hidden)),
-	    .scratch = fill(rows * dpo_attention_scratch(c->heads, c->kv_heads, c->head_dim)) };
-	float *weight = fill(6 * inner);
+	    .wide = subject_filled(rows * inner), .d_wide = subject_filled(2 * rows * inner), .narrow = subject_filled(rows * hidden),
+	    .d_narrow = subject_filled(rows * hidden), .stats = subject_filled(rows * 2), .sums = subject_filled(rows * c->heads),
+	    .partial = subject_filled(dpo_norm_partial(rows, hidden)),
+	    .scratch = subject_filled(rows * dpo_attention_scratch(c->heads, c->kv_heads, c->head_dim)) };
+	float *weight = subject_filled(6 * inner);
 
 	l.attention.bf16 = t->bench->bf16;
 	l.norm = (struct dpo_norm){ DPO_NORM_LAYER, hidden, 1e-5f, weight, weight + hidden, weight + 2 * hidden,
@@ -321,11 +292,12 @@ bench_head(struct trial *t, double products)
 	const struct bench *b = t->bench;
 	size_t rows = t->sequence.head_rows, hidden = b->config.hidden_size;
 	struct dpo_arena arena = { 0 };
-	struct head h = { .trial = t, .rows = dpo_alloc(rows, sizeof *h.rows), .h = fill(rows * hidden),
-	    .dh = fill(rows * hidden), .logps = fill(rows * DPO_ANSWERS), .d_logps = fill(rows * DPO_ANSWERS) };
+	struct head h = { .trial = t, .rows = dpo_alloc(rows, sizeof *h.rows), .h = subject_filled(rows * hidden),
+	    .dh = subject_filled(rows * hidden), .logps = subject_filled(rows * DPO_ANSWERS),
+	    .d_logps = subject_filled(rows * DPO_ANSWERS) };
 	double seconds;
 
-	check(h.rows, "out of memory");
+	subject_check(h.rows, "out of memory");
 	do {
 		dpo_arena_begin(&arena);
 		dpo_head_carve(&h.head, rows, hidden, b->config.vocab_size, 0.0f, DPO_HEAD_CHUNK, DPO_HEAD_KEPT, &arena);
@@ -375,10 +347,10 @@ score(struct step *s, bool back)
 {
 	struct dpo_error err;
 
-	check(dpo_score(s->scorer, &s->trial->example, (float *const[]){ s->logps[0], s->logps[1] }, NULL, &err) == DPO_OK,
+	subject_check(dpo_score(s->scorer, &s->trial->example, (float *const[]){ s->logps[0], s->logps[1] }, NULL, &err) == DPO_OK,
 	    err.text);
 	if (back)
-		check(dpo_score_backward(s->scorer, &s->trial->example, (const float *const[]){ s->d[0], s->d[1] },
+		subject_check(dpo_score_backward(s->scorer, &s->trial->example, (const float *const[]){ s->d[0], s->d[1] },
 		    s->trial->bench->gradients, &err) == DPO_OK, err.text);
 }
 
@@ -393,11 +365,11 @@ take_step(void *data)
 		score(s, true);
 	start = machine_wall();
 	norm = dpo_optim_norm(&s->optim, b->gradients);
-	keep_least(&s->norm, machine_wall() - start);
+	subject_least(&s->norm, machine_wall() - start);
 	start = machine_wall();
 	dpo_optim_step(&s->optim, b->weights, b->gradients, ++s->t, 1e-7, dpo_optim_clip(norm, 1.0));
 	dpo_scorer_changed(s->scorer);
-	keep_least(&s->update, machine_wall() - start);
+	subject_least(&s->update, machine_wall() - start);
 }
 
 static void
@@ -422,9 +394,9 @@ bench_step(struct trial *t, double *cpu)
 		s.d[0][i] = -0.05f;
 		s.d[1][i] = 0.05f;
 	}
-	check(dpo_scorer_new(&s.scorer, &b->config, &b->params, b->weights, true, b->threads, &err) == DPO_OK, err.text);
+	subject_check(dpo_scorer_new(&s.scorer, &b->config, &b->params, b->weights, true, b->threads, &err) == DPO_OK, err.text);
 	dpo_scorer_bf16(s.scorer, b->bf16);
-	check(dpo_optim_init(&s.optim, &b->params, &settings, b->threads, &err) == DPO_OK, err.text);
+	subject_check(dpo_optim_init(&s.optim, &b->params, &settings, b->threads, &err) == DPO_OK, err.text);
 	*cpu = machine_cpu();
 	seconds = measure(t, take_step, &s) / PAIRS;
 	*cpu = (machine_cpu() - *cpu) / (PAIRS * (double)(b->rounds + 1));
@@ -444,7 +416,7 @@ bench_reference(struct trial *t)
 	double seconds;
 
 	s = (struct step){ .trial = t };
-	check(dpo_scorer_new(&s.scorer, &b->config, &b->params, b->weights, false, b->threads, &err) == DPO_OK, err.text);
+	subject_check(dpo_scorer_new(&s.scorer, &b->config, &b->params, b->weights, false, b->threads, &err) == DPO_OK, err.text);
 	dpo_scorer_bf16(s.scorer, b->bf16);
 	seconds = measure(t, take_pass, &s) / PAIRS;
 	dpo_scorer_free(s.scorer);
@@ -500,7 +472,7 @@ bench_case(const struct bench *b, char name, size_t prompt)
 	    .example = { t.tokens, prompt, 2, { t.tokens + prompt, t.tokens + prompt + ANSWER }, { ANSWER, ANSWER } } };
 	for (size_t i = 0; i < 1024; i++)
 		t.tokens[i] = (int32_t)(i * 7919 % b->config.vocab_size);
-	check(dpo_pack(&t.sequence, &t.example, b->config.vocab_size, b->config.max_positions, &err) == DPO_OK, err.text);
+	subject_check(dpo_pack(&t.sequence, &t.example, b->config.vocab_size, b->config.max_positions, &err) == DPO_OK, err.text);
 	bench_products(&t);
 	bench_layers(&t);
 	step = bench_step(&t, &cpu);
@@ -516,15 +488,15 @@ main(int argc, char **argv)
 	    .rounds = argc > 2 ? atoi(argv[2]) : 5, .history = argc > 3 ? fopen(argv[3], "a") : NULL };
 	struct dpo_error err;
 
-	check(argc <= 3 || b.history, "the history cannot be written");
+	subject_check(argc <= 3 || b.history, "the history cannot be written");
 	b.threads = dpo_gemm_threads(b.threads);
-	check(dpo_config_read(&b.config, gpt2, strlen(gpt2), &err) == DPO_OK &&
+	subject_check(dpo_config_read(&b.config, gpt2, strlen(gpt2), &err) == DPO_OK &&
 	    dpo_params_init(&b.params, &b.config, &err) == DPO_OK, err.text);
-	b.weights = fill(b.params.total);
-	b.gradients = fill(b.params.total);
-	b.scratch = fill(DPO_MIXED_SCRATCH);
+	b.weights = subject_filled(b.params.total);
+	b.gradients = subject_filled(b.params.total);
+	b.scratch = subject_filled(DPO_MIXED_SCRATCH);
 	b.bf16 = argc > 4 && strcmp(argv[4], "bf16") == 0;
-	check(!b.bf16 || dpo_bf16_kernel(), "this processor has no instructions for bfloat16");
+	subject_check(!b.bf16 || dpo_bf16_kernel(), "this processor has no instructions for bfloat16");
 	b.peak = b.bf16 ? machine_bf16(b.threads) : machine_fma(b.threads);
 	b.read = machine_read(b.threads, b.weights, b.params.total);
 	b.change = machine_change(b.threads, b.weights, b.params.total);
