@@ -19,8 +19,9 @@ import statistics
 import subprocess
 import sys
 import tempfile
-import threading
 import time
+
+from loglines import step_times
 
 HERE = pathlib.Path(__file__).resolve().parent
 BIN = pathlib.Path(os.environ.get("DPO_BIN", HERE / "../../bin")).resolve()
@@ -84,21 +85,12 @@ def pair(work):
 
 def train(model, work, threads):
     """Seconds until the first step's line is in the log, and until the policy is written."""
-    log, lines = work / "log", []
-    os.mkfifo(log)
-
-    def watch():
-        with open(log) as stream:
-            lines.extend(time.perf_counter() for line in stream if "grad_norm" in line)
-
-    watcher = threading.Thread(target=watch)
-    watcher.start()
-    start = time.perf_counter()
-    whole = timed(BIN / "dpo-train", "-q", "-j", threads, "-m", model, "--batch-size", 1, "--max-steps", 1, "--log", log, "-o",
-                  "/dev/null", work / "pair.ref")
-    watcher.join()
-    log.unlink()
-    return lines[0] - start, whole
+    log = work / "log"
+    with step_times(log) as steps:
+        start = time.perf_counter()
+        whole = timed(BIN / "dpo-train", "-q", "-j", threads, "-m", model, "--batch-size", 1, "--max-steps", 1, "--log", log, "-o",
+                      "/dev/null", work / "pair.ref")
+    return steps[0] - start, whole
 
 
 def ours(model, work, threads):
