@@ -60,6 +60,17 @@ naive_random(uint64_t *seed)
 	return (float)((double)(*seed >> 40) / (double)(1u << 23) - 1.0);
 }
 
+float *
+naive_numbers(size_t n, uint64_t *seed)
+{
+	float *x = dpo_alloc_aligned(n, sizeof *x);
+
+	assert_non_null(x);
+	for (size_t i = 0; i < n; i++)
+		x[i] = naive_random(seed);
+	return x;
+}
+
 void
 naive_open(struct naive_model *model, const char *config_json, uint64_t seed)
 {

@@ -40,6 +40,8 @@ double naive_objective(const struct naive_model *model, const struct dpo_example
 
 /* A number in [-1, 1) from a seed that steps on. */
 float naive_random(uint64_t *seed);
+/* n of them; the caller frees. Fails the test without memory. */
+float *naive_numbers(size_t n, uint64_t *seed);
 
 /*
  * Configurations of tiny models: GPT-2; Llama with grouped queries, tied without biases and untied

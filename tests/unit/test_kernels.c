@@ -26,12 +26,7 @@ static int threads = 1;
 static float *
 noise(size_t n)
 {
-	float *x = dpo_alloc_aligned(n, sizeof *x);
-
-	assert_non_null(x);
-	for (size_t i = 0; i < n; i++)
-		x[i] = naive_random(&seed);
-	return x;
+	return naive_numbers(n, &seed);
 }
 
 static float *

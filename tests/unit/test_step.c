@@ -20,12 +20,7 @@ enum { ROWS = 19 };
 static float *
 numbers(size_t n, uint64_t seed)
 {
-	float *x = dpo_alloc_aligned(n, sizeof *x);
-
-	assert_non_null(x);
-	for (size_t i = 0; i < n; i++)
-		x[i] = naive_random(&seed);
-	return x;
+	return naive_numbers(n, &seed);
 }
 
 /* Rows 0 .. ROWS-1 against a plain loop; then each number of rows, each thread count: the same bits. */

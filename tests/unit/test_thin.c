@@ -19,12 +19,8 @@ static float *
 noise(size_t n)
 {
 	static uint64_t seed = 7;
-	float *x = dpo_alloc_aligned(n, sizeof *x);
 
-	assert_non_null(x);
-	for (size_t i = 0; i < n; i++)
-		x[i] = naive_random(&seed);
-	return x;
+	return naive_numbers(n, &seed);
 }
 
 static double
