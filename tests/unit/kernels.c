@@ -1,0 +1,46 @@
+#include "kernels.h"
+
+#include "gemm.h"
+#include "naive.h"
+
+#include <math.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdint.h>
+#include <string.h>
+#include <cmocka.h>
+
+int threads = 1;
+
+int
+kernels_set_up(void **unused)
+{
+	(void)unused;
+	threads = dpo_gemm_threads(2);
+	return 0;
+}
+
+float *
+noise(size_t n)
+{
+	static uint64_t seed = 7;
+
+	return naive_numbers(n, &seed);
+}
+
+float *
+copy(const float *x, size_t n)
+{
+	float *y = dpo_alloc_aligned(n, sizeof *y);
+
+	assert_non_null(y);
+	memcpy(y, x, n * sizeof *y);
+	return y;
+}
+
+void
+near(double got, double wanted, double tolerance)
+{
+	if (!(fabs(got - wanted) <= tolerance))
+		fail_msg("%.9g instead of %.9g", got, wanted);
+}
