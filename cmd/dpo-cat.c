@@ -95,6 +95,8 @@ write_stream(struct input *input, const struct dpo_header *header, const struct 
 
 	cli_output(&out, options->common.output, true);
 	cli_check(dpo_writer_open(&writer, &out, header, dpo_stream_level(header->kind), &err), &err);
+	if (dpo_stream_level(header->kind) == DPO_LEVEL_WEIGHTS)
+		dpo_writer_hold(writer, (int)options->common.threads);
 	while (cat_next(input)) {
 		if (count >= from && count < to)
 			cli_check(dpo_writer_put(writer, input->values, &err), &err);

@@ -40,8 +40,8 @@ print_json(const struct dpo_estimate *e, size_t program)
 	dpo_buffer_printf(&out, "  \"program_and_rows\": %zu,\n  \"weights\": %zu,\n  \"packed_weights\": %zu,\n"
 	    "  \"gradients\": %zu,\n  \"moments\": %zu,\n",
 	    program, e->weights, e->packed, e->gradients, e->moments);
-	dpo_buffer_printf(&out, "  \"activations\": %zu,\n  \"reference\": %zu,\n  \"best\": %zu,\n  \"total\": %zu},\n", e->activations,
-	    e->reference, e->best, e->total + program);
+	dpo_buffer_printf(&out, "  \"activations\": %zu,\n  \"reference\": %zu,\n  \"best\": %zu,\n  \"output\": %zu,\n  \"total\": %zu},\n", e->activations,
+	    e->reference, e->best, e->output, e->total + program);
 	dpo_buffer_printf(&out, " \"steps\": %" PRIu64 ",\n \"rows\": %" PRIu64 ",\n \"tokens\": %" PRIu64 ",\n", e->steps, e->rows,
 	    e->tokens);
 	dpo_buffer_printf(&out, " \"operations\": %.4g,\n \"seconds\": %.3g}\n", e->operations, e->seconds);

@@ -300,7 +300,7 @@ save(struct training *training)
 
 	cli_check(dpo_out_open(&out, training->options->checkpoint, &err), &err);
 	cli_guard(out.temp);
-	status = dpo_train_save(training->train, training->run, &out, &err);
+	status = dpo_train_save(training->train, training->run, &out, (int)training->options->common.threads, &err);
 	if (status == DPO_OK)
 		status = dpo_out_commit(&out, &err);
 	else
@@ -450,7 +450,7 @@ training_finish(struct training *training, struct dpo_out *out)
 	cli_check(make_stages(training, &header, &err), &err);
 	cli_check(dpo_model_identify(&training->model, (int)options->common.threads, &err), &err);
 	cli_check((training->model.lora ? dpo_adapter_write : dpo_model_write)(&training->model, header.stages,
-	    dpo_reader_tip(training->data.reader), out, &err), &err);
+	    dpo_reader_tip(training->data.reader), out, (int)options->common.threads, &err), &err);
 	dpo_header_free(&header);
 	cli_commit(out);
 	if (training->log && ((fsync(fileno(training->log)) != 0 && errno != EINVAL && errno != EROFS) ||

@@ -1,11 +1,11 @@
 #include "adapter.h"
 
 #include "buffer.h"
+#include "bytes.h"
 #include "content.h"
 #include "json.h"
 #include "safetensors.h"
 
-#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -214,9 +214,8 @@ read_entry(float *to, const struct dpo_safetensors *set, const struct dpo_safete
 	if ((status = dpo_safetensors_read(set, entry, 0, stored, entry->bytes, err)) == DPO_OK)
 		dpo_dtype_to_float(to, stored, tensor->count, entry->dtype);
 	free(stored);
-	for (size_t i = 0; i < tensor->count && status == DPO_OK; i++)
-		if (!isfinite(to[i]))
-			status = dpo_fail(err, DPO_NONFINITE, "tensor \"%s\" holds a NaN or infinity", entry->name);
+	if (status == DPO_OK && !dpo_bytes_finite_floats(to, tensor->count))
+		status = dpo_fail(err, DPO_NONFINITE, "tensor \"%s\" holds a NaN or infinity", entry->name);
 	return status;
 }
 
@@ -314,14 +313,14 @@ dpo_adapter_files(struct dpo_files *files, const struct dpo_lora *lora, struct d
 
 enum dpo_status
 dpo_adapter_write(const struct dpo_model *model, const cJSON *stages, const uint8_t *parent, struct dpo_out *out,
-    struct dpo_error *err)
+    int threads, struct dpo_error *err)
 {
 	const struct dpo_lora *lora = model->lora;
 	struct dpo_files files;
 	enum dpo_status status = dpo_adapter_files(&files, lora, err);
 
 	if (status == DPO_OK)
-		status = dpo_content_write(out, "adapter", stages, parent, &files, &lora->params, lora->block, err);
+		status = dpo_content_write(out, "adapter", stages, parent, &files, &lora->params, lora->block, threads, err);
 	dpo_files_free(&files);
 	return status;
 }

@@ -38,9 +38,9 @@ enum dpo_status dpo_adapter_open(struct dpo_model *model, const char *path, stru
  */
 enum dpo_status dpo_adapter_open_alone(struct dpo_model *model, const char *path, struct dpo_error *err) DPO_MUST_CHECK;
 
-/* Write the model's adapter as a stream; stages and parent as in dpo_model_write. */
+/* Write the model's adapter as a stream; stages, parent and threads as in dpo_model_write. */
 enum dpo_status dpo_adapter_write(const struct dpo_model *model, const cJSON *stages, const uint8_t *parent,
-	struct dpo_out *out, struct dpo_error *err) DPO_MUST_CHECK;
+	struct dpo_out *out, int threads, struct dpo_error *err) DPO_MUST_CHECK;
 
 /* The files of an adapter: its adapter_config.json. On error *files is {0}. */
 enum dpo_status dpo_adapter_files(struct dpo_files *files, const struct dpo_lora *lora, struct dpo_error *err)

@@ -10,13 +10,11 @@
 #include <zstd_errors.h>
 
 enum {
-	MAGIC_BYTES = 8, LENGTH_BYTES = 4, COUNT_BYTES = 4,
+	LENGTH_BYTES = 4, COUNT_BYTES = 4,
 	END_BYTES = 8 + 3 * DPO_HASH_BYTES,	/* count, last h, parent, seal; without the tag */
 	STEP = 1 << 18,				/* a length is believed this many bytes at a time */
 	WINDOW_LOG = 23,
 };
-
-static const char magic[MAGIC_BYTES] = "dpostrm\n";
 
 struct dpo_block_reader {
 	char *name;
@@ -173,10 +171,10 @@ read_header(struct dpo_block_reader *reader, struct dpo_buffer *json, struct dpo
 	if ((len = dpo_bytes_load32(raw)) > DPO_HEADER_MAX)
 		return dpo_fail(err, DPO_LIMIT, "%s: header of %zu bytes; the limit is %zu", reader->name, len,
 		    DPO_HEADER_MAX);
-	dpo_buffer_append(&unit, magic, MAGIC_BYTES);
+	dpo_buffer_append(&unit, DPO_BLOCK_MAGIC, DPO_BLOCK_MAGIC_BYTES);
 	dpo_buffer_append(&unit, raw, sizeof raw);
 	if ((status = pull_into(reader, &unit, len, err)) == DPO_OK) {
-		dpo_buffer_append(json, unit.data + MAGIC_BYTES + LENGTH_BYTES, len);
+		dpo_buffer_append(json, unit.data + DPO_BLOCK_MAGIC_BYTES + LENGTH_BYTES, len);
 		dpo_hash(reader->h, unit.data, unit.len);
 		status = json->failed || unit.failed ? dpo_fail_memory(err) : DPO_OK;
 	}
@@ -210,16 +208,16 @@ static enum dpo_status
 next_member(struct dpo_block_reader *reader, char tag, struct dpo_error *err)
 {
 	struct dpo_buffer json = { 0 };
-	char start[MAGIC_BYTES];
+	char start[DPO_BLOCK_MAGIC_BYTES];
 	enum dpo_status status = DPO_OK;
 	size_t got = 0;
 
 	start[0] = tag;
-	if (tag == magic[0])
-		status = pull(reader, start + 1, MAGIC_BYTES - 1, &got, err);
+	if (tag == DPO_BLOCK_MAGIC[0])
+		status = pull(reader, start + 1, DPO_BLOCK_MAGIC_BYTES - 1, &got, err);
 	if (status != DPO_OK)
 		return status;
-	if (got < MAGIC_BYTES - 1 || memcmp(start, magic, MAGIC_BYTES) != 0)
+	if (got < DPO_BLOCK_MAGIC_BYTES - 1 || memcmp(start, DPO_BLOCK_MAGIC, DPO_BLOCK_MAGIC_BYTES) != 0)
 		return after_end(reader, err);
 	if ((status = read_header(reader, &json, err)) == DPO_OK)
 		status = check_header(reader, err);
@@ -360,13 +358,13 @@ check_zstd(struct dpo_block_reader *reader, struct dpo_error *err)
 static enum dpo_status
 open_first(struct dpo_block_reader *reader, struct dpo_error *err)
 {
-	char start[MAGIC_BYTES];
+	char start[DPO_BLOCK_MAGIC_BYTES];
 	enum dpo_status status;
 
 	if ((status = check_zstd(reader, err)) != DPO_OK ||
 	    (status = pull_all(reader, start, sizeof start, err)) != DPO_OK)
 		return status;
-	if (memcmp(start, magic, MAGIC_BYTES) != 0)
+	if (memcmp(start, DPO_BLOCK_MAGIC, DPO_BLOCK_MAGIC_BYTES) != 0)
 		return dpo_fail(err, DPO_FORMAT, "%s: zstd, but not a stream of these programs", reader->name);
 	if ((status = read_header(reader, &reader->header, err)) != DPO_OK)
 		return status;
@@ -460,117 +458,4 @@ dpo_block_close(struct dpo_block_reader *reader)
 	dpo_buffer_free(&reader->content);
 	free(reader->name);
 	free(reader);
-}
-
-/* ------------------------------------------------------------------ writing */
-
-struct dpo_block_writer {
-	struct dpo_out *out;
-	ZSTD_CCtx *zstd;
-	struct dpo_buffer raw, compressed;
-	uint8_t h[DPO_HASH_BYTES];
-	uint64_t records;
-};
-
-/* Compress raw into one frame and write it. */
-static enum dpo_status
-write_frame(struct dpo_block_writer *writer, struct dpo_error *err)
-{
-	size_t room = ZSTD_compressBound(writer->raw.len), done;
-	uint8_t *to;
-
-	dpo_buffer_clear(&writer->compressed);
-	if (writer->raw.failed || !(to = dpo_buffer_room(&writer->compressed, room)))
-		return dpo_fail_memory(err);
-	done = ZSTD_compress2(writer->zstd, to, room, writer->raw.data, writer->raw.len);
-	if (ZSTD_isError(done))
-		return dpo_fail(err, DPO_NOMEM, "zstd: %s", ZSTD_getErrorName(done));
-	return dpo_out_write(writer->out, to, done, err);
-}
-
-static enum dpo_status
-write_header(struct dpo_block_writer *writer, const void *header, size_t len, struct dpo_error *err)
-{
-	if (len > DPO_HEADER_MAX)
-		return dpo_fail(err, DPO_LIMIT, "header of %zu bytes; the limit is %zu", len, DPO_HEADER_MAX);
-	dpo_buffer_append(&writer->raw, magic, MAGIC_BYTES);
-	dpo_buffer_put32(&writer->raw, (uint32_t)len);
-	dpo_buffer_append(&writer->raw, header, len);
-	if (writer->raw.failed)
-		return dpo_fail_memory(err);
-	dpo_hash(writer->h, writer->raw.data, writer->raw.len);
-	dpo_buffer_append(&writer->raw, writer->h, sizeof writer->h);
-	return write_frame(writer, err);
-}
-
-enum dpo_status
-dpo_block_create(struct dpo_block_writer **writer, struct dpo_out *out, const void *header, size_t len, int level,
-    struct dpo_error *err)
-{
-	struct dpo_block_writer *made = dpo_alloc(1, sizeof *made);
-	enum dpo_status status = DPO_OK;
-
-	*writer = NULL;
-	if (!made)
-		return dpo_fail_memory(err);
-	made->out = out;
-	made->zstd = ZSTD_createCCtx();
-	if (!made->zstd || ZSTD_isError(ZSTD_CCtx_setParameter(made->zstd, ZSTD_c_checksumFlag, 1)) ||
-	    ZSTD_isError(ZSTD_CCtx_setParameter(made->zstd, ZSTD_c_compressionLevel, level)))
-		status = dpo_fail_memory(err);
-	if (status == DPO_OK)
-		status = write_header(made, header, len, err);
-	if (status == DPO_OK)
-		*writer = made;
-	else
-		dpo_block_free(made);
-	return status;
-}
-
-enum dpo_status
-dpo_block_put(struct dpo_block_writer *writer, const void *content, size_t len, size_t count, struct dpo_error *err)
-{
-	uint8_t hash[DPO_HASH_BYTES];
-
-	dpo_buffer_clear(&writer->raw);
-	dpo_buffer_byte(&writer->raw, 'B');
-	dpo_buffer_put32(&writer->raw, (uint32_t)(len + COUNT_BYTES));
-	dpo_buffer_put32(&writer->raw, (uint32_t)count);
-	dpo_buffer_append(&writer->raw, content, len);
-	if (writer->raw.failed)
-		return dpo_fail_memory(err);
-	dpo_hash(hash, writer->raw.data + 1 + LENGTH_BYTES, len + COUNT_BYTES);
-	dpo_hash_two(writer->h, writer->h, sizeof writer->h, hash, sizeof hash);
-	dpo_buffer_append(&writer->raw, writer->h, sizeof writer->h);
-	writer->records += count;
-	return write_frame(writer, err);
-}
-
-enum dpo_status
-dpo_block_end(struct dpo_block_writer *writer, const uint8_t *parent, struct dpo_error *err)
-{
-	static const uint8_t none[DPO_HASH_BYTES];
-	uint8_t sealed[8 + DPO_HASH_BYTES], seal[DPO_HASH_BYTES];
-
-	dpo_bytes_store64(sealed, writer->records);
-	memcpy(sealed + 8, parent ? parent : none, DPO_HASH_BYTES);
-	dpo_hash_two(seal, writer->h, sizeof writer->h, sealed, sizeof sealed);
-	dpo_buffer_clear(&writer->raw);
-	dpo_buffer_byte(&writer->raw, 'E');
-	dpo_buffer_append(&writer->raw, sealed, 8);
-	dpo_buffer_append(&writer->raw, writer->h, sizeof writer->h);
-	dpo_buffer_append(&writer->raw, sealed + 8, DPO_HASH_BYTES);
-	dpo_buffer_append(&writer->raw, seal, sizeof seal);
-	return write_frame(writer, err);
-}
-
-void
-dpo_block_free(struct dpo_block_writer *writer)
-{
-	if (!writer)
-		return;
-	ZSTD_freeCCtx(writer->zstd);
-	dpo_buffer_free(&writer->raw);
-	dpo_buffer_free(&writer->compressed);
-	free(writer);
 }

@@ -1,6 +1,6 @@
 /*
- * block - a chain of hashed blocks of bytes in a zstd stream. Layer 4; uses error, size, buffer, bytes, random, file,
- * zstd.
+ * block - a chain of hashed blocks of bytes in a zstd stream. Layer 4; uses error, size, buffer, bytes, random, hashes,
+ * parallel, file, zstd.
  *
  * This is the outer half of dpo-stream(5): header bytes, blocks and END, and what concatenation means. What the bytes of
  * a block say is for record.h. H is BLAKE2b-256:
@@ -17,6 +17,9 @@
 #include "file.h"
 #include "random.h"
 
+#define DPO_BLOCK_MAGIC "dpostrm\n"			/* begins the header unit */
+#define DPO_BLOCK_MAGIC_BYTES 8
+#define DPO_BLOCK_HELD 16				/* blocks held back at most (dpo_block_hold) */
 #define DPO_HEADER_MAX ((size_t)1 << 20)		/* bytes of the header's JSON */
 #define DPO_CONTENT_MAX (((size_t)64 << 20) + 4)	/* bytes of a block's content: its count and one largest record */
 
@@ -64,10 +67,19 @@ struct dpo_block_writer;
 /* Write the header unit. out is borrowed until close. On error *writer is NULL. */
 enum dpo_status dpo_block_create(struct dpo_block_writer **writer, struct dpo_out *out, const void *header, size_t len,
 	int level, struct dpo_error *err) DPO_MUST_CHECK;
-/* Write a block of `count` records in len bytes. */
-enum dpo_status dpo_block_put(struct dpo_block_writer *writer, const void *content, size_t len, size_t count,
-	struct dpo_error *err) DPO_MUST_CHECK;
-/* Write END. parent is DPO_HASH_BYTES long, or NULL for zeros. */
+/*
+ * From now on hold blocks back, up to DPO_BLOCK_HELD of them or 64 MiB, and then hash and compress them side by side, on at most `threads`
+ * threads: for streams of which nobody waits for the first record. The bytes are the same.
+ */
+void dpo_block_hold(struct dpo_block_writer *writer, int threads);
+/* Where records are appended, behind what is there. Good until the next put. */
+struct dpo_buffer *dpo_block_room(struct dpo_block_writer *writer);
+/* How many bytes were appended since the last block. */
+size_t dpo_block_pending(const struct dpo_block_writer *writer);
+/* Write the first len of them, `count` records, as a block; the rest begins the next. An error may be that of a block before. */
+enum dpo_status dpo_block_put(struct dpo_block_writer *writer, size_t len, size_t count, struct dpo_error *err)
+	DPO_MUST_CHECK;
+/* Write END; nothing is pending. parent is DPO_HASH_BYTES long, or NULL for zeros. */
 enum dpo_status dpo_block_end(struct dpo_block_writer *writer, const uint8_t *parent, struct dpo_error *err)
 	DPO_MUST_CHECK;
 /* Release without writing. */

@@ -28,6 +28,48 @@ dpo_bytes_swap_copy(void *to, const void *from, size_t n, size_t each)
 #endif
 }
 
+/* Numbers are looked at in runs, whose end is known beforehand: then compilers use vectors. */
+enum { RUN = 256 };
+typedef uint32_t word __attribute__((aligned(1), may_alias));
+typedef uint16_t half __attribute__((aligned(1), may_alias));
+
+static bool
+any_word(const word *words, uint32_t exponent)
+{
+	uint32_t any = 0;
+
+	for (size_t i = 0; i < RUN; i++)
+		any |= (words[i] & exponent) == exponent;
+	return any;
+}
+
+static bool
+any_half(const half *halves, uint16_t exponent)
+{
+	uint16_t any = 0;
+
+	for (size_t i = 0; i < RUN; i++)
+		any |= (halves[i] & exponent) == exponent;
+	return any;
+}
+
+bool
+dpo_bytes_finite(const void *numbers, size_t n, size_t each, uint32_t exponent)
+{
+	uint32_t last[RUN] = { 0 };	/* a shorter run, and zeros behind it */
+	const uint8_t *at = numbers;
+	bool bad = false;
+
+	for (size_t i = 0; i < n && !bad; i += RUN) {
+		const void *run = at + i * each;
+
+		if (n - i < RUN)
+			run = memcpy(last, run, (n - i) * each);
+		bad = each == 4 ? any_word(run, exponent) : any_half(run, (uint16_t)exponent);
+	}
+	return !bad;
+}
+
 void
 dpo_bytes_hex(char *hex, const uint8_t *bytes, size_t n)
 {

@@ -81,6 +81,19 @@ float dpo_bytes_from_f16(uint16_t h);
  */
 void dpo_bytes_swap_copy(void *to, const void *from, size_t n, size_t each);
 
+/*
+ * Whether n numbers of `each` bytes (4 or 2) are finite: none has an exponent of all ones, whose bits are given as the numbers
+ * have them, in their order of bytes.
+ */
+bool dpo_bytes_finite(const void *numbers, size_t n, size_t each, uint32_t exponent);
+
+/* The same of floats in the host's order. */
+static inline bool
+dpo_bytes_finite_floats(const float *x, size_t n)
+{
+	return dpo_bytes_finite(x, n, sizeof *x, 0x7f800000);
+}
+
 /* 2n lower-case hexadecimal digits and a NUL into hex[2n + 1]. */
 void dpo_bytes_hex(char *hex, const uint8_t *bytes, size_t n);
 

@@ -65,15 +65,18 @@ write_file(struct dpo_writer *writer, const struct dpo_header *header, const cha
 
 enum dpo_status
 dpo_checkpoint_write(struct dpo_out *out, const cJSON *run, const struct dpo_buffer *state,
-    const struct dpo_buffer *log, const struct dpo_params_block *blocks, size_t n_blocks, struct dpo_error *err)
+    const struct dpo_buffer *log, const struct dpo_params_block *blocks, size_t n_blocks, int threads,
+    struct dpo_error *err)
 {
 	struct dpo_header header = { 0 };
 	struct dpo_writer *writer = NULL;
 	enum dpo_status status;
 
 	if ((status = make_header(&header, run, err)) != DPO_OK ||
-	    (status = dpo_writer_open(&writer, out, &header, DPO_LEVEL_WEIGHTS, err)) != DPO_OK ||
-	    (status = write_file(writer, &header, state_name, state, err)) != DPO_OK ||
+	    (status = dpo_writer_open(&writer, out, &header, DPO_LEVEL_WEIGHTS, err)) != DPO_OK)
+		goto out;
+	dpo_writer_hold(writer, threads);
+	if ((status = write_file(writer, &header, state_name, state, err)) != DPO_OK ||
 	    (status = write_file(writer, &header, log_name, log, err)) != DPO_OK)
 		goto out;
 	for (size_t b = 0; b < n_blocks && status == DPO_OK; b++)

@@ -20,10 +20,10 @@
 
 struct dpo_checkpoint;
 
-/* Write all of it, END included; the caller commits out. state is JSON text. */
+/* Write all of it, END included; the caller commits out. state is JSON text. The bytes do not depend on the threads. */
 enum dpo_status dpo_checkpoint_write(struct dpo_out *out, const cJSON *run, const struct dpo_buffer *state,
-	const struct dpo_buffer *log, const struct dpo_params_block *blocks, size_t n_blocks, struct dpo_error *err)
-	DPO_MUST_CHECK;
+	const struct dpo_buffer *log, const struct dpo_params_block *blocks, size_t n_blocks, int threads,
+	struct dpo_error *err) DPO_MUST_CHECK;
 
 /* Open the file at path and read its header. No such file: DPO_OK and *checkpoint NULL. A stream of another kind is DPO_MISMATCH. */
 enum dpo_status dpo_checkpoint_open(struct dpo_checkpoint **checkpoint, const char *path, struct dpo_error *err)

@@ -176,7 +176,7 @@ write_file(struct dpo_writer *writer, const struct dpo_header *header,
 
 enum dpo_status
 dpo_content_write(struct dpo_out *out, const char *kind, const cJSON *stages, const uint8_t *parent,
-    const struct dpo_files *files, const struct dpo_params *params, const float *block, struct dpo_error *err)
+    const struct dpo_files *files, const struct dpo_params *params, const float *block, int threads, struct dpo_error *err)
 {
 	struct dpo_writer *writer = NULL;
 	struct dpo_header header;
@@ -184,7 +184,8 @@ dpo_content_write(struct dpo_out *out, const char *kind, const cJSON *stages, co
 
 	if ((status = make_header(&header, kind, stages, err)) != DPO_OK)
 		return status;
-	status = dpo_writer_open(&writer, out, &header, DPO_LEVEL_WEIGHTS, err);
+	if ((status = dpo_writer_open(&writer, out, &header, DPO_LEVEL_WEIGHTS, err)) == DPO_OK)
+		dpo_writer_hold(writer, threads);
 	for (size_t i = 0; i < files->count && status == DPO_OK; i++)
 		status = write_file(writer, &header, &files->list[i], err);
 	if (status == DPO_OK)

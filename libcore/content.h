@@ -32,9 +32,13 @@ enum dpo_status dpo_content_read(struct dpo_reader *reader, const char *kind, st
 enum dpo_status dpo_content_gather(struct dpo_reader *reader, const char *kind, struct dpo_files *files,
 	struct dpo_tensors_gather *gather, struct dpo_error *err) DPO_MUST_CHECK;
 
-/* Write a whole stream to out: header with `stages` (borrowed; NULL: none), files, tensors of the table in its order. */
+/*
+ * Write a whole stream to out: header with `stages` (borrowed; NULL: none), files, tensors of the table in its order. On at most
+ * `threads` threads; the bytes do not depend on them.
+ */
 enum dpo_status dpo_content_write(struct dpo_out *out, const char *kind, const cJSON *stages, const uint8_t *parent,
-	const struct dpo_files *files, const struct dpo_params *params, const float *block, struct dpo_error *err)
+	const struct dpo_files *files, const struct dpo_params *params, const float *block, int threads,
+	struct dpo_error *err)
 	DPO_MUST_CHECK;
 
 #endif

@@ -1,6 +1,6 @@
 /*
- * estimate - what a training run will take, before it takes it. Layer 18; uses error, size, parallel, gemm, mixed, model, recipe, optim,
- * rowset, score, train.
+ * estimate - what a training run will take, before it takes it. Layer 18; uses error, size, parallel, block, tensors, gemm, mixed, model,
+ * recipe, optim, rowset, score, train.
  *
  * Memory is exact by construction: tables are asked for their floats, and the working memory is carved (arena.h) for every row of the
  * data without being taken. Operations are those of the matrix products: 2 a multiplication, forward, and as many again for the
@@ -24,6 +24,7 @@ struct dpo_estimate {
 	size_t reference;	/* that moves (reference.h): weights, working memory, log-probs */
 	size_t best;		/* the best evaluation's weights */
 	size_t activations;	/* working memory of the row that takes most */
+	size_t output;		/* blocks of the weights on their way out (block.h) */
 	size_t total;
 	uint64_t steps, rows, tokens;	/* of the whole run; evaluations apart */
 	double operations;

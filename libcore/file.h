@@ -40,6 +40,7 @@ struct dpo_out {
 	char *path;		/* owned; "standard output" for that */
 	char *temp;		/* owned; NULL when writing through */
 	char *directory;	/* owned; the directory of path, when temp is set */
+	size_t resting;		/* bytes written that the system was not yet asked to bring to the disk */
 };
 
 enum dpo_status dpo_out_open(struct dpo_out *out, const char *path, struct dpo_error *err) DPO_MUST_CHECK;

@@ -2,10 +2,12 @@
 
 #include "bytes.h"
 #include "kernel.h"
+#include "parallel.h"
 
 #include <string.h>
 
 enum { LANES = DPO_HASHES_LANES, BLOCK = DPO_HASHES_BLOCK, WORDS = 16, ROUNDS = 12 };
+enum { FEW = 3 };	/* fewer are as fast one after the other */
 
 static size_t
 left_of(const struct dpo_hashes *hashes, size_t lane)
@@ -227,4 +229,46 @@ dpo_hashes_end(struct dpo_hashes *hashes, uint8_t *const hash[LANES])
 			end_side_by_side(hashes, lane, hash[lane]);
 		else if (hashes->bytes[lane])
 			crypto_generichash_final(&hashes->one[lane], hash[lane], DPO_HASH_BYTES);
+}
+
+/* ------------------------------------------------------------------ many */
+
+struct many {
+	size_t n;
+	const uint8_t *const *runs;
+	const size_t *bytes;
+	uint8_t (*hash)[DPO_HASH_BYTES];
+};
+
+static void
+hash_group(void *context, size_t group)
+{
+	const struct many *many = context;
+	size_t first = group * LANES, n = dpo_size_least(many->n - first, LANES), bytes[LANES] = { 0 }, longest = 0;
+	const uint8_t *runs[LANES] = { 0 };
+	uint8_t *hash[LANES] = { 0 };
+	struct dpo_hashes hashes;
+
+	for (size_t i = 0; i < n; i++) {
+		runs[i] = many->runs[first + i];
+		bytes[i] = many->bytes[first + i];
+		hash[i] = many->hash[first + i];
+		longest = bytes[i] > longest ? bytes[i] : longest;
+	}
+	if (n < FEW) {
+		for (size_t i = 0; i < n; i++)
+			dpo_hash(hash[i], runs[i], bytes[i]);
+		return;
+	}
+	dpo_hashes_begin(&hashes, bytes);
+	dpo_hashes_add(&hashes, runs, dpo_size_parts(longest, BLOCK) * BLOCK);
+	dpo_hashes_end(&hashes, hash);
+}
+
+void
+dpo_hashes_all(int threads, size_t n, const uint8_t *const *runs, const size_t *bytes, uint8_t (*hash)[DPO_HASH_BYTES])
+{
+	struct many many = { n, runs, bytes, hash };
+
+	dpo_parallel_for(threads, dpo_size_parts(n, LANES), hash_group, &many);
 }

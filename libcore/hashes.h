@@ -1,5 +1,6 @@
 /*
- * hashes - BLAKE2b-256 of several runs of bytes at once (RFC 7693). Layer 3; uses bytes, kernel, random, libsodium.
+ * hashes - BLAKE2b-256 of several runs of bytes at once (RFC 7693). Layer 3; uses bytes, kernel, parallel, random,
+ * libsodium.
  *
  * The hashes are those of dpo_hash. One run alone keeps a processor's vector units half idle, for each step of BLAKE2b waits
  * for the one before: where the kernel of kernel.h is at work, the runs go side by side, one in each lane of AVX-512; elsewhere
@@ -31,5 +32,8 @@ void dpo_hashes_begin(struct dpo_hashes *hashes, const size_t bytes[DPO_HASHES_L
 void dpo_hashes_add(struct dpo_hashes *hashes, const uint8_t *const runs[DPO_HASHES_LANES], size_t n);
 /* After all bytes of all runs: the hash of each; that of no run is not written. */
 void dpo_hashes_end(struct dpo_hashes *hashes, uint8_t *const hash[DPO_HASHES_LANES]);
+
+/* All of it at once, for any number of runs: hash[i] is that of bytes[i] > 0 bytes at runs[i]. On at most `threads` threads. */
+void dpo_hashes_all(int threads, size_t n, const uint8_t *const *runs, const size_t *bytes, uint8_t (*hash)[DPO_HASH_BYTES]);
 
 #endif

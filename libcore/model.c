@@ -266,7 +266,7 @@ dpo_model_init(struct dpo_model *model, const char *config_path, uint64_t seed,
 
 enum dpo_status
 dpo_model_write(const struct dpo_model *model, const cJSON *stages, const uint8_t *parent,
-    struct dpo_out *out, struct dpo_error *err)
+    struct dpo_out *out, int threads, struct dpo_error *err)
 {
-	return dpo_content_write(out, "model", stages, parent, &model->files, &model->params, model->weights, err);
+	return dpo_content_write(out, "model", stages, parent, &model->files, &model->params, model->weights, threads, err);
 }

@@ -86,10 +86,10 @@ enum dpo_status dpo_model_identify(struct dpo_model *model, int threads,
 
 /*
  * Write a model stream (kind "model") to out: header with `stages` (borrowed), the files, then all
- * tensors in table order. parent as in dpo_writer_end.
+ * tensors in table order. parent as in dpo_writer_end. On at most `threads` threads; the bytes do not depend on them.
  */
 enum dpo_status dpo_model_write(const struct dpo_model *model, const cJSON *stages,
-	const uint8_t *parent, struct dpo_out *out, struct dpo_error *err) DPO_MUST_CHECK;
+	const uint8_t *parent, struct dpo_out *out, int threads, struct dpo_error *err) DPO_MUST_CHECK;
 
 void dpo_model_free(struct dpo_model *model);
 

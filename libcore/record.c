@@ -25,6 +25,8 @@ check_string(const struct dpo_column *column, const void *text, size_t n, struct
 static enum dpo_status
 check_floats(const struct dpo_column *column, const float *floats, size_t n, struct dpo_error *err)
 {
+	if (dpo_bytes_finite_floats(floats, n))
+		return DPO_OK;
 	for (size_t i = 0; i < n; i++)
 		if (!isfinite(floats[i]))
 			return dpo_fail(err, DPO_NONFINITE, "column \"%s\": element %zu of %zu is %s", column->name, i + 1, n,

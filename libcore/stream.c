@@ -169,8 +169,7 @@ dpo_reader_close(struct dpo_reader *reader)
 struct dpo_writer {
 	struct dpo_block_writer *blocks;
 	struct dpo_header header;
-	struct dpo_buffer pending;	/* encoded records of the block to come */
-	size_t count;			/* how many they are */
+	size_t count;			/* records of the block to come */
 	size_t target;			/* how many a block takes now: 1, 2, 4, ... */
 	uint64_t records;
 };
@@ -206,37 +205,39 @@ dpo_writer_open(struct dpo_writer **writer, struct dpo_out *out, const struct dp
 	return status;
 }
 
-/* Write the first `count` pending records, `len` bytes, as a block; what lies behind moves to the front. */
+void
+dpo_writer_hold(struct dpo_writer *writer, int threads)
+{
+	dpo_block_hold(writer->blocks, threads);
+}
+
+/* Write the first `count` pending records, `len` bytes, as a block. */
 static enum dpo_status
 flush(struct dpo_writer *writer, size_t len, size_t count, struct dpo_error *err)
 {
-	enum dpo_status status = dpo_block_put(writer->blocks, writer->pending.data, len, count, err);
-
-	writer->pending.len -= len;
 	writer->count -= count;
-	if (writer->pending.len)
-		memmove(writer->pending.data, writer->pending.data + len, writer->pending.len);
 	if (writer->target <= DPO_BLOCK_BYTES)
 		writer->target *= 2;
-	return status;
+	return dpo_block_put(writer->blocks, len, count, err);
 }
 
 enum dpo_status
 dpo_writer_put(struct dpo_writer *writer, const struct dpo_value *values, struct dpo_error *err)
 {
-	size_t before = writer->pending.len;
+	size_t before = dpo_block_pending(writer->blocks), pending;
 	enum dpo_status status;
 
 	writer->records++;
 	if ((status = dpo_record_check(&writer->header, values, err)) != DPO_OK ||
-	    (status = dpo_record_put(&writer->header, values, &writer->pending, err)) != DPO_OK)
+	    (status = dpo_record_put(&writer->header, values, dpo_block_room(writer->blocks), err)) != DPO_OK)
 		return status == DPO_NOMEM ? status :
 		    dpo_error_prefix(err, "record %llu", (unsigned long long)writer->records);
 	writer->count++;
-	if (before > 0 && writer->pending.len > DPO_BLOCK_BYTES)
+	if (before > 0 && dpo_block_pending(writer->blocks) > DPO_BLOCK_BYTES)
 		status = flush(writer, before, writer->count - 1, err);
-	if (status == DPO_OK && (writer->count == writer->target || writer->pending.len > DPO_BLOCK_BYTES))
-		status = flush(writer, writer->pending.len, writer->count, err);
+	pending = dpo_block_pending(writer->blocks);
+	if (status == DPO_OK && (writer->count == writer->target || pending > DPO_BLOCK_BYTES))
+		status = flush(writer, pending, writer->count, err);
 	return status;
 }
 
@@ -246,7 +247,7 @@ dpo_writer_end(struct dpo_writer *writer, const uint8_t *parent, struct dpo_erro
 	enum dpo_status status = DPO_OK;
 
 	if (writer->count > 0)
-		status = flush(writer, writer->pending.len, writer->count, err);
+		status = flush(writer, dpo_block_pending(writer->blocks), writer->count, err);
 	return status == DPO_OK ? dpo_block_end(writer->blocks, parent, err) : status;
 }
 
@@ -257,6 +258,5 @@ dpo_writer_close(struct dpo_writer *writer)
 		return;
 	dpo_block_free(writer->blocks);
 	dpo_header_free(&writer->header);
-	dpo_buffer_free(&writer->pending);
 	free(writer);
 }

@@ -7,7 +7,7 @@
  *  2. A reader gives DPO_END only after a verified END and the end of the file (or, between members of a
  *     concatenation, a next header equal to the first).
  *  3. A writer's bytes depend on header, records, level and the zstd version alone: not on time, reads or threads.
- *  4. The first record is written at once; blocks then hold 1, 2, 4, ... records up to 256 KiB of content.
+ *  4. The first record is written at once (but see dpo_writer_hold); blocks then hold 1, 2, 4, ... records up to 256 KiB of content.
  */
 #ifndef DPO_STREAM_H
 #define DPO_STREAM_H
@@ -75,6 +75,12 @@ int dpo_stream_level(const char *kind);
  */
 enum dpo_status dpo_writer_open(struct dpo_writer **writer, struct dpo_out *out, const struct dpo_header *header,
 	int level, struct dpo_error *err) DPO_MUST_CHECK;
+
+/*
+ * From now on up to 16 blocks are held back, and coded side by side on at most `threads` threads: for weights, of which nobody
+ * waits for the first record (invariant 4). The bytes are the same; an error may be that of a record put before.
+ */
+void dpo_writer_hold(struct dpo_writer *writer, int threads);
 
 /* Append one record; values as in dpo_reader_next. str must be UTF-8. A record beyond DPO_RECORD_MAX is DPO_LIMIT; NaN or infinity in f32 or f32[] is DPO_NONFINITE naming the column. */
 enum dpo_status dpo_writer_put(struct dpo_writer *writer, const struct dpo_value *values, struct dpo_error *err)

@@ -1,8 +1,8 @@
 #include "tensors.h"
 
+#include "bytes.h"
 #include "size.h"
 
-#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -57,7 +57,7 @@ write_tensor(struct dpo_writer *writer, struct dpo_value *values,
 		values[columns->data] = (struct dpo_value){ .data = data + at, .count = n };
 		status = dpo_writer_put(writer, values, err);
 	}
-	return status == DPO_OK ? DPO_OK : dpo_error_prefix(err, "tensor \"%s\"", name);
+	return status == DPO_NONFINITE || status == DPO_LIMIT ? dpo_error_prefix(err, "tensor \"%s\"", name) : status;
 }
 
 enum dpo_status
@@ -106,11 +106,8 @@ same_shape(const struct dpo_value *value, const struct dpo_tensor *tensor)
 static enum dpo_status
 check_finite(const struct dpo_tensor *tensor, const struct dpo_value *data, struct dpo_error *err)
 {
-	for (size_t i = 0; i < data->count; i++)
-		if (!isfinite(((const float *)data->data)[i]))
-			return dpo_fail(err, DPO_NONFINITE, "tensor \"%s\" holds a NaN or infinity",
-			    tensor->name);
-	return DPO_OK;
+	return dpo_bytes_finite_floats(data->data, data->count) ? DPO_OK :
+	    dpo_fail(err, DPO_NONFINITE, "tensor \"%s\" holds a NaN or infinity", tensor->name);
 }
 
 static enum dpo_status

@@ -1,5 +1,5 @@
 /*
- * tensors - named float tensors as records of a stream. Layer 7; uses error, size, buffer, header, stream,
+ * tensors - named float tensors as records of a stream. Layer 7; uses error, size, buffer, bytes, header, stream,
  * config, params.
  *
  * A tensor is a run of records of at most 4 MiB of data: `name` (str), `shape` (i64[]), `offset`

@@ -81,7 +81,7 @@ list_blocks(const struct dpo_train *train, struct dpo_params_block blocks[BLOCKS
 }
 
 enum dpo_status
-dpo_train_save(struct dpo_train *train, const cJSON *run, struct dpo_out *out, struct dpo_error *err)
+dpo_train_save(struct dpo_train *train, const cJSON *run, struct dpo_out *out, int threads, struct dpo_error *err)
 {
 	struct dpo_params_block blocks[BLOCKS_MAX];
 	size_t n = list_blocks(train, blocks);
@@ -91,7 +91,7 @@ dpo_train_save(struct dpo_train *train, const cJSON *run, struct dpo_out *out, s
 	dpo_optim_settle(&train->optim);
 	write_state(train, &state);
 	status = state.failed ? dpo_fail_memory(err) :
-	    dpo_checkpoint_write(out, run, &state, &train->log, blocks, n, err);
+	    dpo_checkpoint_write(out, run, &state, &train->log, blocks, n, threads, err);
 	dpo_buffer_free(&state);
 	return status;
 }

@@ -12,7 +12,7 @@
 struct dpo_train;
 
 /* Write a checkpoint of this run; `run` as in checkpoint.h. The caller commits out. */
-enum dpo_status dpo_train_save(struct dpo_train *train, const cJSON *run, struct dpo_out *out,
+enum dpo_status dpo_train_save(struct dpo_train *train, const cJSON *run, struct dpo_out *out, int threads,
 	struct dpo_error *err) DPO_MUST_CHECK;
 /* Go on from an opened checkpoint, already found to be of this run. After an error the run is of no use. */
 enum dpo_status dpo_train_resume(struct dpo_train *train, struct dpo_checkpoint *checkpoint, struct dpo_error *err)

@@ -7,7 +7,6 @@
 #include "safetensors.h"
 #include "shards.h"
 
-#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -82,44 +81,17 @@ plan(struct work *work)
 	return true;
 }
 
-enum { RUN = 256 };
-
-/* Whether the exponent, given by its bits, is all ones in any of the numbers: infinity, or none at all. */
-static bool
-any_word(const uint32_t words[RUN], uint32_t exponent)
-{
-	uint32_t any = 0;
-
-	for (size_t i = 0; i < RUN; i++)
-		any |= (words[i] & exponent) == exponent;
-	return any;
-}
-
-static bool
-any_half(const uint16_t halves[RUN], uint16_t exponent)
-{
-	uint16_t any = 0;
-
-	for (size_t i = 0; i < RUN; i++)
-		any |= (halves[i] & exponent) == exponent;
-	return any;
-}
-
 static bool
 all_finite(const uint8_t *stored, size_t n, enum dpo_dtype dtype)
 {
-	union { uint32_t words[RUN]; uint16_t halves[RUN]; } run = { { 0 } };
-	size_t each = dpo_dtype_size(dtype);
-	bool bad = false;
+	const uint32_t word = 0x7f800000;
+	const uint16_t half = dtype == DPO_DTYPE_BF16 ? 0x7f80 : 0x7c00;
+	uint32_t as_word;
+	uint16_t as_half;
 
-	/* What an earlier run left behind a short one was finite. */
-	for (size_t i = 0, some; i < n && !bad; i += some) {
-		some = n - i < RUN ? n - i : RUN;
-		dpo_bytes_swap_copy(&run, stored + i * each, some, each);
-		bad = dtype == DPO_DTYPE_F32 ? any_word(run.words, 0x7f800000) :
-		    any_half(run.halves, dtype == DPO_DTYPE_BF16 ? 0x7f80 : 0x7c00);
-	}
-	return !bad;
+	dpo_bytes_swap_copy(&as_word, &word, 1, sizeof word);
+	dpo_bytes_swap_copy(&as_half, &half, 1, sizeof half);
+	return dpo_bytes_finite(stored, n, dpo_dtype_size(dtype), dtype == DPO_DTYPE_F32 ? as_word : as_half);
 }
 
 /* The file an entry lies in, for messages. */

@@ -49,7 +49,8 @@ subject_make(struct dpo_model *model, const struct subject_shape *shape)
 
 	*model = (struct dpo_model){ 0 };
 	subject_check(dpo_config_read(&model->config, text, (size_t)n, &err) == DPO_OK &&
-	    dpo_params_init(&model->params, &model->config, &err) == DPO_OK, err.text);
+	    dpo_params_init(&model->params, &model->config, &err) == DPO_OK &&
+	    dpo_files_add(&model->files, "config.json", (const uint8_t *)text, (size_t)n, &err) == DPO_OK, err.text);
 	model->weights = subject_filled(model->params.total);
 }
 

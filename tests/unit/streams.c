@@ -4,11 +4,15 @@
 
 #include <assert.h>
 #include <fcntl.h>
+#include <setjmp.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 #include <zstd.h>
+
+#include <cmocka.h>
 
 void
 streams_header(struct dpo_header *header, const char *kind)
@@ -141,6 +145,25 @@ streams_read(int fd, uint8_t hash[DPO_HASH_BYTES], size_t *records, struct dpo_e
 	dpo_buffer_free(&all);
 	free(values);
 	return status;
+}
+
+enum dpo_status
+streams_read_bytes(const void *bytes, size_t n, uint8_t *hash, struct dpo_error *err)
+{
+	size_t records;
+
+	return streams_read(streams_fd(bytes, n), hash, &records, err);
+}
+
+void
+streams_refused(const void *bytes, size_t n, const char *what, size_t where)
+{
+	struct dpo_error err = { 0 };
+	uint8_t hash[DPO_HASH_BYTES];
+	enum dpo_status status = streams_read_bytes(bytes, n, hash, &err);
+
+	if (status / 10 != 3 || !err.text[0] || err.status != status)
+		fail_msg("%s at %zu gives status %d \"%s\"", what, where, (int)status, err.text);
 }
 
 void

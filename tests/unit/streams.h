@@ -1,4 +1,4 @@
-/* streams - small streams in memory for the tests of stream, spool and text. */
+/* streams - small streams in memory for the tests of streams, spool and text. */
 #ifndef STREAMS_H
 #define STREAMS_H
 
@@ -22,6 +22,10 @@ int streams_fd(const void *bytes, size_t n);
  * of records handed on.
  */
 enum dpo_status streams_read(int fd, uint8_t hash[DPO_HASH_BYTES], size_t *records, struct dpo_error *err);
+
+/* The same of bytes in memory; and fail the test unless they are refused as bad input, not as a failure of the machine. */
+enum dpo_status streams_read_bytes(const void *bytes, size_t n, uint8_t *hash, struct dpo_error *err);
+void streams_refused(const void *bytes, size_t n, const char *what, size_t where);
 
 /* All of a .zst in one piece, and one frame of it again, without a checksum. */
 void streams_decompress(struct dpo_buffer *out, const void *bytes, size_t n);

@@ -67,7 +67,7 @@ write_stream(const struct dpo_model *model, const char *name, const char *base)
 	assert_true(cJSON_AddStringToObject(stage, "stage", "test") && cJSON_AddStringToObject(stage, "base", base));
 	assert_true(cJSON_AddItemToArray(stages, stage));
 	good(dpo_out_open(&out, fixture_path(path, fixture_here, name), &err), &err);
-	good(dpo_adapter_write(model, stages, NULL, &out, &err), &err);
+	good(dpo_adapter_write(model, stages, NULL, &out, 1, &err), &err);
 	good(dpo_out_commit(&out, &err), &err);
 	cJSON_Delete(stages);
 }
@@ -174,7 +174,7 @@ what_does_not_fit_is_refused(void **state)
 	}
 	free(whole);
 	good(dpo_out_open(&out, fixture_path(path, fixture_here, "model.dpo"), &err), &err);
-	good(dpo_model_write(&other, NULL, NULL, &out, &err), &err);
+	good(dpo_model_write(&other, NULL, NULL, &out, 1, &err), &err);
 	good(dpo_out_commit(&out, &err), &err);
 	refused(&other, "model.dpo", DPO_FORMAT, "not an adapter");
 	assert_int_equal(dpo_adapter_open_alone(&alone, path, &err), DPO_FORMAT);

@@ -119,6 +119,39 @@ halves_convert_exactly(void **unused)
 	assert_true(dpo_bytes_from_bf16(0x3f80) == 1.0f);
 }
 
+/* Wherever it stands, in runs of every length around that in which they are looked at; the largest finite ones are. */
+static void
+numbers_that_are_not_finite_are_found(void **unused)
+{
+	static const uint32_t words[] = { 0x7f800000, 0xff800000, 0x7f800001, 0xffffffff };
+	static const size_t lengths[] = { 0, 1, 2, 255, 256, 257, 511, 512, 700 };
+	uint32_t floats[700];
+	uint16_t halves[700];
+
+	(void)unused;
+	for (size_t i = 0; i < 700; i++) {
+		floats[i] = i % 2 ? 0xff7fffff : 0x7f7fffff;
+		halves[i] = i % 2 ? 0xfbff : 0x7bff;
+	}
+	for (size_t k = 0; k < sizeof lengths / sizeof *lengths; k++) {
+		size_t n = lengths[k];
+
+		assert_true(dpo_bytes_finite(floats, n, 4, 0x7f800000) && dpo_bytes_finite(halves, n, 2, 0x7c00));
+		for (size_t i = 0; i < n; i++) {
+			uint32_t word = floats[i];
+			uint16_t half = halves[i];
+
+			floats[i] = words[i % 4];
+			halves[i] = i % 2 ? 0xfc00 : 0x7e00;
+			assert_false(dpo_bytes_finite(floats, n, 4, 0x7f800000));
+			assert_false(dpo_bytes_finite(halves, n, 2, 0x7c00));
+			assert_true(dpo_bytes_finite(floats, i, 4, 0x7f800000) && dpo_bytes_finite(halves, i, 2, 0x7c00));
+			floats[i] = word;
+			halves[i] = half;
+		}
+	}
+}
+
 static void
 numbers_are_little_endian(void **unused)
 {
@@ -296,6 +329,32 @@ check_hashes(const size_t bytes[DPO_HASHES_LANES])
 	}
 }
 
+/* Up to two groups and some, on no thread but this or several. */
+static void
+any_number_of_hashes_is_those_of_each(void **unused)
+{
+	enum { MOST = 2 * DPO_HASHES_LANES + 3 };
+	static uint8_t data[5000];
+	uint8_t hash[MOST][DPO_HASH_BYTES], expected[DPO_HASH_BYTES];
+	const uint8_t *runs[MOST];
+	size_t bytes[MOST];
+
+	(void)unused;
+	dpo_random_bytes(data, sizeof data, "test", 2, 0);
+	for (size_t i = 0; i < MOST; i++) {
+		bytes[i] = 1 + i * i * 641 % 4900;
+		runs[i] = data + i;
+	}
+	for (size_t n = 0; n <= MOST; n++) {
+		memset(hash, 0, sizeof hash);
+		dpo_hashes_all((int)(n % 4) + 1, n, runs, bytes, hash);
+		for (size_t i = 0; i < n; i++) {
+			dpo_hash(expected, runs[i], bytes[i]);
+			assert_memory_equal(hash[i], expected, sizeof expected);
+		}
+	}
+}
+
 static void
 hashes_at_once_are_those_of_each(void **unused)
 {
@@ -323,10 +382,12 @@ main(void)
 		cmocka_unit_test(tables_find_every_key_and_no_other),
 		cmocka_unit_test(halves_convert_exactly),
 		cmocka_unit_test(numbers_are_little_endian),
+		cmocka_unit_test(numbers_that_are_not_finite_are_found),
 		cmocka_unit_test(orders_are_permutations_of_their_key),
 		cmocka_unit_test(orders_are_uniform),
 		cmocka_unit_test(normals_have_their_moments),
 		cmocka_unit_test(hashes_at_once_are_those_of_each),
+		cmocka_unit_test(any_number_of_hashes_is_those_of_each),
 		cmocka_unit_test(utf8_is_strict),
 		cmocka_unit_test(outputs_are_complete_or_absent),
 		cmocka_unit_test(parallel_loops_do_each_item_once),

@@ -66,7 +66,7 @@ write_one(const char *path, size_t n, bool reference)
 	for (size_t i = 0; i < n; i++)
 		dpo_buffer_byte(&log, (uint8_t)('a' + i % 26));
 	assert_int_equal(dpo_out_open(&out, path, &err), DPO_OK);
-	assert_int_equal(dpo_checkpoint_write(&out, run, &state, &log, all, reference ? 4 : 3, &err), DPO_OK);
+	assert_int_equal(dpo_checkpoint_write(&out, run, &state, &log, all, reference ? 4 : 3, 1, &err), DPO_OK);
 	assert_int_equal(dpo_out_commit(&out, &err), DPO_OK);
 	dpo_buffer_free(&state);
 	dpo_buffer_free(&log);

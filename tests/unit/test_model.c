@@ -92,7 +92,7 @@ put_stream(const struct dpo_model *model, const char *path)
 	struct dpo_out out;
 
 	assert_int_equal(dpo_out_open(&out, path, &err), DPO_OK);
-	assert_int_equal(dpo_model_write(model, NULL, NULL, &out, &err), DPO_OK);
+	assert_int_equal(dpo_model_write(model, NULL, NULL, &out, 1, &err), DPO_OK);
 	assert_int_equal(dpo_out_commit(&out, &err), DPO_OK);
 }
 
