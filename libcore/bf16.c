@@ -66,14 +66,17 @@ dpo_bf16_kernel(void)
 
 /* ------------------------------------------------------------------ packing */
 
-/* Up to 16 numbers as float. */
+/* Up to 16 numbers of a row as float. */
 AVX512_INLINE __m512
-load(const struct dpo_bf16_side *s, size_t at, __mmask16 mask)
+load(const struct dpo_bf16_side *s, size_t row, size_t column, __mmask16 mask)
 {
+	size_t at = row * s->ld + column;
 	const uint16_t *half = s->data;
 	const float *data = s->data;
 	__m256i narrow;
 
+	if (s->mask)
+		mask &= s->mask[row * s->mask_step + column / DPO_LANES];
 	if (s->dtype == DPO_DTYPE_F32)
 		return _mm512_maskz_loadu_ps(mask, data + at);
 	narrow = _mm512_castsi512_si256(_mm512_maskz_loadu_epi16(mask, half + at));
@@ -85,9 +88,10 @@ load(const struct dpo_bf16_side *s, size_t at, __mmask16 mask)
 AVX512_INLINE __m512i
 pairs_of_one(const struct dpo_bf16_side *s, size_t outer, size_t k)
 {
-	size_t left = s->inner - k, right = left > DPO_LANES ? left - DPO_LANES : 0, at = outer * s->ld + k;
+	size_t left = s->inner - k, right = left > DPO_LANES ? left - DPO_LANES : 0;
 
-	return (__m512i)_mm512_cvtne2ps_pbh(load(s, right ? at + DPO_LANES : at, dpo_lanes(right)), load(s, at, dpo_lanes(left)));
+	return (__m512i)_mm512_cvtne2ps_pbh(load(s, outer, right ? k + DPO_LANES : k, dpo_lanes(right)),
+	    load(s, outer, k, dpo_lanes(left)));
 }
 
 /* Sixteen pairs: the inner indices k and k + 1 of each of sixteen outer ones. */
@@ -96,10 +100,9 @@ pairs_of_each(const struct dpo_bf16_side *s, size_t outer, size_t k)
 {
 	const __m512i order = _mm512_set_epi16(31, 15, 30, 14, 29, 13, 28, 12, 27, 11, 26, 10, 25, 9, 24, 8, 23, 7, 22, 6,
 	    21, 5, 20, 4, 19, 3, 18, 2, 17, 1, 16, 0);
-	size_t at = k * s->ld + outer;
 	__mmask16 mask = dpo_lanes(s->outer - outer);
-	__m512 first = load(s, k < s->inner ? at : 0, k < s->inner ? mask : 0);
-	__m512 second = load(s, k + 1 < s->inner ? at + s->ld : 0, k + 1 < s->inner ? mask : 0);
+	__m512 first = load(s, k < s->inner ? k : 0, outer, k < s->inner ? mask : 0);
+	__m512 second = load(s, k + 1 < s->inner ? k + 1 : 0, outer, k + 1 < s->inner ? mask : 0);
 
 	return _mm512_permutexvar_epi16(order, (__m512i)_mm512_cvtne2ps_pbh(second, first));
 }
@@ -143,7 +146,7 @@ pack_tiles(const struct dpo_bf16_side *s, size_t first, size_t n, bool across, u
 				pack_tile(s, (first + p) * PANEL, k, across, packed + p * step + k / INNER * TILE);
 }
 
-/* Copies of the code for floats in either order, and one for the rest. */
+/* Copies of the code for floats in either order, with a mask and without, and one for the rest. */
 AVX512_INLINE void
 pack(const struct dpo_bf16_side *s, size_t first, size_t n, bool across, uint16_t *packed, size_t step)
 {
@@ -154,13 +157,18 @@ pack(const struct dpo_bf16_side *s, size_t first, size_t n, bool across, uint16_
 		return;
 	}
 	side.dtype = DPO_DTYPE_F32;
-	if (s->outer_next) {
-		side.outer_next = true;
+	side.outer_next = true;
+	if (s->outer_next && s->mask)
 		pack_tiles(&side, first, n, across, packed, step);
-	} else {
-		side.outer_next = false;
+	side.mask = NULL;
+	if (s->outer_next && !s->mask)
 		pack_tiles(&side, first, n, across, packed, step);
-	}
+	side.outer_next = false;
+	if (!s->outer_next && !s->mask)
+		pack_tiles(&side, first, n, across, packed, step);
+	side.mask = s->mask;
+	if (!s->outer_next && s->mask)
+		pack_tiles(&side, first, n, across, packed, step);
 }
 
 AVX512 void
@@ -177,9 +185,9 @@ dpo_bf16_pack_b(const struct dpo_bf16_side *b, size_t first, size_t n, uint16_t 
 
 /* ------------------------------------------------------------------ multiplying */
 
-/* Two panels of A and two of B, over `tiles` tiles: c[32][32]. */
+/* Two panels of A, or one, and two of B, or one, over `tiles` tiles: c[32 or 16][32 or 16]. */
 struct square {
-	const uint16_t *a[2], *b[2];
+	const uint16_t *a[2], *b[2];	/* the second NULL: there is none */
 	size_t tiles;
 	bool keep;
 	float *c;
@@ -207,12 +215,53 @@ release(void)
 	_tile_release();
 }
 
+/* With one panel of A, of B or of both. */
+AMX static void
+multiply_few_tiles(const struct square *s)
+{
+	const size_t line = s->ldc * sizeof *s->c;
+	bool tall = s->a[1], wide = s->b[1];
+
+	_tile_zero(0);
+	_tile_zero(1);
+	_tile_zero(2);
+	if (s->keep) {
+		_tile_loadd(0, s->c, line);
+		if (wide)
+			_tile_loadd(1, s->c + PANEL, line);
+		if (tall)
+			_tile_loadd(2, s->c + PANEL * s->ldc, line);
+	}
+	for (size_t t = 0; t < s->tiles; t++) {
+		_tile_loadd(4, s->a[0] + t * TILE, 64);
+		_tile_loadd(6, s->b[0] + t * TILE, 64);
+		_tile_dpbf16ps(0, 4, 6);
+		if (wide) {
+			_tile_loadd(7, s->b[1] + t * TILE, 64);
+			_tile_dpbf16ps(1, 4, 7);
+		}
+		if (tall) {
+			_tile_loadd(5, s->a[1] + t * TILE, 64);
+			_tile_dpbf16ps(2, 5, 6);
+		}
+	}
+	_tile_stored(0, s->c, line);
+	if (wide)
+		_tile_stored(1, s->c + PANEL, line);
+	if (tall)
+		_tile_stored(2, s->c + PANEL * s->ldc, line);
+}
+
 AMX static void
 multiply_tiles(const struct square *s)
 {
 	const size_t line = s->ldc * sizeof *s->c;
 	const uint16_t *a = s->a[0], *a2 = s->a[1], *b = s->b[0], *b2 = s->b[1];
 
+	if (!a2 || !b2) {
+		multiply_few_tiles(s);
+		return;
+	}
 	if (s->keep) {
 		_tile_loadd(0, s->c, line);
 		_tile_loadd(1, s->c + PANEL, line);
@@ -240,9 +289,9 @@ multiply_tiles(const struct square *s)
 	_tile_stored(3, s->c + PANEL * s->ldc + PANEL, line);
 }
 
-/* Eight rows of a panel of A with two panels of B. */
+/* Eight rows of a panel of A with one or two panels of B, a number known when compiled. */
 AVX512_INLINE void
-multiply_strip(const struct square *s, size_t half, size_t row)
+multiply_strip(const struct square *s, const size_t panels, size_t half, size_t row)
 {
 	enum { ROWS = 8 };
 	float *c = s->c + (half * PANEL + row) * s->ldc;
@@ -251,14 +300,14 @@ multiply_strip(const struct square *s, size_t half, size_t row)
 #pragma GCC unroll 8
 	for (size_t i = 0; i < ROWS; i++)
 #pragma GCC unroll 2
-		for (size_t v = 0; v < 2; v++)
+		for (size_t v = 0; v < panels; v++)
 			sum[i][v] = s->keep ? _mm512_loadu_ps(c + i * s->ldc + v * DPO_LANES) : _mm512_setzero_ps();
 	for (size_t t = 0; t < s->tiles; t++) {
 		const uint16_t *a = s->a[half] + t * TILE + row * INNER;
 
 		for (size_t k = 0; k < DPO_LANES; k++) {
 			__m512bh low = (__m512bh)_mm512_load_si512(s->b[0] + t * TILE + k * INNER);
-			__m512bh high = (__m512bh)_mm512_load_si512(s->b[1] + t * TILE + k * INNER);
+			__m512bh high = (__m512bh)_mm512_load_si512(s->b[panels - 1] + t * TILE + k * INNER);
 
 #pragma GCC unroll 8
 			for (size_t i = 0; i < ROWS; i++) {
@@ -268,23 +317,27 @@ multiply_strip(const struct square *s, size_t half, size_t row)
 				memcpy(&pair, a + i * INNER + 2 * k, sizeof pair);
 				each = (__m512bh)_mm512_set1_epi32((int)pair);
 				sum[i][0] = _mm512_dpbf16_ps(sum[i][0], each, low);
-				sum[i][1] = _mm512_dpbf16_ps(sum[i][1], each, high);
+				if (panels == 2)
+					sum[i][1] = _mm512_dpbf16_ps(sum[i][1], each, high);
 			}
 		}
 	}
 #pragma GCC unroll 8
 	for (size_t i = 0; i < ROWS; i++)
 #pragma GCC unroll 2
-		for (size_t v = 0; v < 2; v++)
+		for (size_t v = 0; v < panels; v++)
 			_mm512_storeu_ps(c + i * s->ldc + v * DPO_LANES, sum[i][v]);
 }
 
 AVX512 static void
 multiply_vectors(const struct square *s)
 {
-	for (size_t half = 0; half < 2; half++)
+	for (size_t half = 0; half < (s->a[1] ? 2 : 1); half++)
 		for (size_t row = 0; row < PANEL; row += 8)
-			multiply_strip(s, half, row);
+			if (s->b[1])
+				multiply_strip(s, 2, half, row);
+			else
+				multiply_strip(s, 1, half, row);
 }
 
 static void
@@ -317,8 +370,8 @@ square_at(const struct dpo_bf16_product *p, size_t row, size_t column, size_t ti
 
 	s.a[0] = p->a.data + a * p->a.step + tile * TILE;
 	s.b[0] = p->b.data + b * p->b.step + tile * TILE;
-	s.a[1] = row + PANEL < p->rows ? s.a[0] + p->a.step : s.a[0];
-	s.b[1] = column + PANEL < p->columns ? s.b[0] + p->b.step : s.b[0];
+	s.a[1] = row + PANEL < p->rows ? s.a[0] + p->a.step : NULL;
+	s.b[1] = column + PANEL < p->columns ? s.b[0] + p->b.step : NULL;
 	s.c = p->c + row * p->ldc + column;
 	return s;
 }
@@ -331,14 +384,14 @@ multiply_block(multiply_square *multiply, const struct dpo_bf16_product *p, size
 	for (size_t row = 0; row < p->rows; row += 2 * PANEL)
 		for (size_t column = first; column < end; column += 2 * PANEL) {
 			struct square s = square_at(p, row, column, tile);
-			size_t rows = p->rows - row, columns = p->columns - column;
+			size_t rows = p->rows - row < 2 * PANEL ? p->rows - row : 2 * PANEL;
+			size_t columns = p->columns - column < 2 * PANEL ? p->columns - column : 2 * PANEL;
 
 			s.tiles = tiles;
-			if (rows >= 2 * PANEL && columns >= 2 * PANEL)
+			if (rows % PANEL == 0 && columns % PANEL == 0)
 				multiply(&s);
 			else
-				multiply_edge(multiply, s, rows < 2 * PANEL ? rows : 2 * PANEL,
-				    columns < 2 * PANEL ? columns : 2 * PANEL);
+				multiply_edge(multiply, s, rows, columns);
 		}
 }
 

@@ -39,6 +39,8 @@ struct dpo_bf16_side {
 	size_t ld;			/* numbers between rows of what lies at data */
 	bool outer_next;
 	size_t outer, inner;
+	const uint16_t *mask;		/* a bit for each of 16 numbers next to each other: 0, it counts as 0; or NULL. F32 only */
+	size_t mask_step;		/* numbers of the mask between rows */
 };
 
 /* A packed side: panel p of tile t is at data + p * step + t * DPO_BF16_TILE. */

@@ -139,15 +139,15 @@ multiply(int threads, struct work *w, const struct side *shared, const struct si
 static struct side
 right_of(const struct dpo_product *p)
 {
-	return (struct side){ .raw = { p->b.data, p->b_dtype, p->b.ld, !p->b.transposed, p->columns, p->inner },
-	    .pack = dpo_bf16_pack_b };
+	return (struct side){ .raw = { .data = p->b.data, .dtype = p->b_dtype, .ld = p->b.ld, .outer_next = !p->b.transposed,
+	    .outer = p->columns, .inner = p->inner }, .pack = dpo_bf16_pack_b };
 }
 
 void
 dpo_mixed_product(int threads, const struct dpo_product *p, const struct dpo_bf16_packed *b)
 {
-	struct side left = { .raw = { p->a.data, DPO_DTYPE_F32, p->a.ld, p->a.transposed, p->rows, p->inner },
-	    .pack = dpo_bf16_pack_a };
+	struct side left = { .raw = { .data = p->a.data, .dtype = DPO_DTYPE_F32, .ld = p->a.ld, .outer_next = p->a.transposed,
+	    .outer = p->rows, .inner = p->inner }, .pack = dpo_bf16_pack_a };
 	struct side right = right_of(p);
 	struct work w = { .product = p, .a_is_shared = p->rows <= p->columns, .to = (uint16_t *)(void *)p->scratch };
 

@@ -178,7 +178,8 @@ enum { HALF_ROWS = 2 * DPO_BF16_PANEL, HALF_MOST = 256 };
 static struct dpo_strip_operand
 half_lay(float *to, struct dpo_operand b, size_t columns, size_t inner)
 {
-	struct dpo_bf16_side side = { b.data, DPO_DTYPE_F32, b.ld, !b.transposed, columns, inner };
+	struct dpo_bf16_side side = { .data = b.data, .dtype = DPO_DTYPE_F32, .ld = b.ld, .outer_next = !b.transposed,
+	    .outer = columns, .inner = inner };
 	size_t step = dpo_size_parts(inner, DPO_BF16_INNER) * DPO_BF16_TILE, n = dpo_size_parts(columns, DPO_BF16_PANEL);
 	uint16_t *packed = (uint16_t *)(void *)to;
 
@@ -193,7 +194,8 @@ half_product(size_t rows, size_t columns, size_t inner, struct dpo_operand a, st
     size_t column, bool keep, float *c, size_t ldc)
 {
 	_Alignas(64) uint16_t packed[HALF_ROWS * HALF_MOST];
-	struct dpo_bf16_side side = { a.data, DPO_DTYPE_F32, a.ld, a.transposed, rows, inner };
+	struct dpo_bf16_side side = { .data = a.data, .dtype = DPO_DTYPE_F32, .ld = a.ld, .outer_next = a.transposed,
+	    .outer = rows, .inner = inner };
 	size_t tiles = dpo_size_parts(inner, DPO_BF16_INNER), at = first / DPO_BF16_INNER * DPO_BF16_TILE;
 	const uint16_t *data = (const uint16_t *)(const void *)b.data + column / DPO_BF16_PANEL * b.step + at;
 
