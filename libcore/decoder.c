@@ -136,22 +136,39 @@ dpo_decoder_head(const struct dpo_decoder *decoder, const float *weights, float 
 	return linear;
 }
 
-/* The masks of the adapters' dropout, which the way back needs again: each layer's, or one layer's for all. */
+/*
+ * What adapters keep for the way back: u of each map, and the masks of their dropout, of each layer or one layer's for all. A
+ * decoder that never goes back has one of each for all.
+ */
 static void
-carve_masks(struct dpo_decoder *d, size_t rows)
+carve_adapter(struct dpo_decoder *d, size_t rows)
 {
 	struct dpo_place *maps[DPO_PLACES_MAPS], *first[DPO_PLACES_MAPS];
+	size_t rank = d->places.lora->rank_max;
+	float *u = d->train ? NULL : dpo_arena_take(&d->arena, rows, rank);
 	bool shared = !d->train || d->recompute;
 
 	dpo_places_maps(&d->places.layers[0], first);
 	for (size_t layer = 0; layer < d->config->layers; layer++) {
 		dpo_places_maps(&d->places.layers[layer], maps);
-		for (size_t i = 0; i < DPO_PLACES_MAPS; i++)
+		for (size_t i = 0; i < DPO_PLACES_MAPS; i++) {
+			bool adapted = maps[i]->weight && dpo_lora_part(d->places.lora, maps[i]->weight).a;
+
+			maps[i]->u = d->train && adapted ? dpo_arena_take(&d->arena, rows, rank) : u;
+			if (!d->layers.dropping)
+				continue;
 			if (shared && layer > 0)
 				maps[i]->mask = first[i]->mask;
-			else if (maps[i]->weight && (shared || dpo_lora_part(d->places.lora, maps[i]->weight).a))
+			else if (maps[i]->weight && (shared || adapted))
 				maps[i]->mask = (void *)dpo_arena_take(&d->arena, rows, dpo_dropout_words(maps[i]->in) / 2);
+		}
 	}
+	if (d->layers.step)
+		d->layers.lowrank = dpo_arena_take(&d->arena, rows, d->longest);
+	else
+		d->layers.lowrank = dpo_arena_take(&d->arena, dpo_lowrank_scratch(rows, d->longest, rank), 1);
+	if (d->train)
+		d->layers.lowrank_v = dpo_arena_take(&d->arena, rows, rank);
 }
 
 static void
@@ -174,10 +191,7 @@ carve(struct dpo_decoder *d, const struct dpo_sequence *s)
 	if (d->layers.bf16 || d->scratch_floats)
 		d->layers.scratch = dpo_arena_take(&d->arena, d->layers.bf16 ? DPO_MIXED_SCRATCH : d->scratch_floats, 1);
 	if (d->places.lora)
-		d->layers.lowrank = dpo_arena_take(&d->arena, dpo_lowrank_scratch(rows, d->longest,
-		    d->places.lora->rank_max, d->layers.dropping || d->layers.step), 1);
-	if (d->layers.dropping)
-		carve_masks(d, rows);
+		carve_adapter(d, rows);
 	dpo_layers_carve(&d->layers, rows, d->train, &d->arena);
 }
 

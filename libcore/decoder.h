@@ -41,8 +41,8 @@ void dpo_decoder_dropout(struct dpo_decoder *decoder, const struct dpo_dropout_k
 void dpo_decoder_recompute(struct dpo_decoder *decoder, bool recompute);
 
 /*
- * From the next forward pass on the products of the maps (linear.h) and of attention (strip.h), not those of
- * an adapter, are in bf16, or not, as at first. Only where dpo_bf16_kernel names a kernel.
+ * From the next forward pass on the products of the maps (linear.h), of an adapter (lowrank.h) and of attention (strip.h) are
+ * in bf16, or not, as at first. Only where dpo_bf16_kernel names a kernel.
  */
 void dpo_decoder_bf16(struct dpo_decoder *decoder, bool bf16);
 /* What is trained has other numbers now: the packed copies that bf16 keeps (packs.h) are stale. */

@@ -1,129 +1,99 @@
 #include "dropout.h"
 
-#include "lanes.h"
 #include "parallel.h"
 #include "random.h"
 #include "size.h"
-#include "vector.h"
 
 #include <inttypes.h>
 #include <math.h>
 #include <stdio.h>
-#include <string.h>
 
-enum { RUN = 2048 };	/* elements that one call of the generator serves; a multiple of DPO_LANES */
+#ifdef __SSE2__
+#include <emmintrin.h>
+#endif
+
+/*
+ * An element takes one random byte; only where that equals the threshold's higher byte, one more, in turn, of those that
+ * follow a run's: of a run about 16, and more than there are in less than one of 10^15.
+ */
+enum { WORD = 16, RUN = 4032, MORE = 64 };
 
 struct work {
 	char purpose[160];
 	uint64_t seed;
 	uint16_t threshold;
-	float factor;
 	uint16_t *mask;
-	size_t n, words, ldx, ldy;
-	const float *x;
-	float *y;
-	bool add;
+	size_t words;
+};
+
+/* Bit k: of byte k. */
+struct compared {
+	unsigned above, equal;
 };
 
 size_t
 dpo_dropout_words(size_t n)
 {
-	return 2 * dpo_size_parts(n, 2 * DPO_LANES);	/* whole floats' worth */
+	return 2 * dpo_size_parts(n, 2 * WORD);	/* whole floats' worth */
 }
 
-static struct work
-work_of(const struct dpo_dropout *dropout, size_t n)
+static uint16_t
+threshold_of(const struct dpo_dropout *dropout)
 {
-	struct work work = { .seed = dropout->key.seed, .mask = dropout->mask, .n = n, .words = dpo_dropout_words(n) };
-	double threshold = fmin(round(dropout->p * 65536.0), 65535.0);
-
-	work.threshold = (uint16_t)threshold;
-	work.factor = (float)(65536.0 / (65536.0 - threshold));
-	snprintf(work.purpose, sizeof work.purpose, "dropout %.95s %" PRIu64 " %" PRIu64, dropout->name, dropout->key.step,
-	    dropout->key.row);
-	return work;
+	return (uint16_t)fmin(round(dropout->p * 65536.0), 65535.0);
 }
 
-/* ------------------------------------------------------------------ drawing */
+float
+dpo_dropout_factor(const struct dpo_dropout *dropout)
+{
+	return (float)(65536.0 / (65536.0 - threshold_of(dropout)));
+}
 
-/* One row; its runs are numbered across all rows. */
+static struct compared
+compare(const uint8_t bytes[WORD], uint8_t with)
+{
+#ifdef __SSE2__
+	__m128i all = _mm_loadu_si128((const __m128i *)(const void *)bytes), one = _mm_set1_epi8((char)with);
+	unsigned equal = (unsigned)_mm_movemask_epi8(_mm_cmpeq_epi8(all, one));
+
+	return (struct compared){ (unsigned)_mm_movemask_epi8(_mm_cmpeq_epi8(_mm_max_epu8(all, one), all)) & ~equal, equal };
+#else
+	struct compared c = { 0, 0 };
+
+	for (size_t k = 0; k < WORD; k++) {
+		c.above |= (unsigned)(bytes[k] > with) << k;
+		c.equal |= (unsigned)(bytes[k] == with) << k;
+	}
+	return c;
+#endif
+}
+
 static void
-draw_row(void *context, size_t row)
+draw_run(void *context, size_t run)
 {
 	const struct work *w = context;
-	size_t runs = dpo_size_parts(w->n, RUN);
-	uint16_t *mask = w->mask + row * w->words;
-	uint8_t raw[2 * RUN] = { 0 };
+	size_t first = run * (RUN / WORD), n = dpo_size_least(w->words - first, RUN / WORD), used = 0;
+	uint8_t raw[RUN + MORE], high = (uint8_t)(w->threshold >> 8), low = (uint8_t)(w->threshold & 255);
+	const uint8_t *more = raw + n * WORD;
 
-	for (size_t run = 0; run < runs; run++) {
-		size_t n = dpo_size_least(w->n - run * RUN, RUN);
+	dpo_random_bytes(raw, n * WORD + MORE, w->purpose, w->seed, run);
+	for (size_t i = 0; i < n; i++) {
+		struct compared c = compare(raw + i * WORD, high);
 
-		dpo_random_bytes(raw, 2 * n, w->purpose, w->seed, row * runs + run);
-		for (size_t i = 0; i < n; i += DPO_LANES) {
-			unsigned bits = 0;
-
-			for (size_t k = 0; k < DPO_LANES; k++)
-				bits |= (unsigned)((raw[2 * (i + k)] | raw[2 * (i + k) + 1] << 8) >= w->threshold) << k;
-			*mask++ = (uint16_t)bits;
-		}
+		for (unsigned left = c.equal; left; left &= left - 1)
+			if (more[used++ % MORE] >= low)
+				c.above |= left & -left;
+		w->mask[first + i] = (uint16_t)c.above;
 	}
 }
 
 void
 dpo_dropout_draw(int threads, const struct dpo_dropout *dropout, size_t rows, size_t n)
 {
-	struct work work = work_of(dropout, n);
+	struct work work = { .seed = dropout->key.seed, .threshold = threshold_of(dropout), .mask = dropout->mask,
+		.words = rows * dpo_dropout_words(n) };
 
-	dpo_parallel_for(rows * n < 8192 ? 1 : threads, rows, draw_row, &work);
-}
-
-/* ------------------------------------------------------------------ applying */
-
-/* y[0 .. DPO_LANES) */
-__attribute__((always_inline)) static inline void
-apply_lanes(float *y, const float *x, uint16_t bits, float factor, bool add)
-{
-	const dpo_lanes_mask place = { 1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096, 8192, 16384, 32768 };
-	dpo_lanes here, sum;
-
-	dpo_lanes_load(&here, x);
-	here = (dpo_lanes)((dpo_lanes_mask)(here * factor) & (((int32_t)bits & place) != 0));
-	if (add) {
-		dpo_lanes_load(&sum, y);
-		here += sum;
-	}
-	memcpy(y, &here, sizeof here);
-}
-
-DPO_WIDE static void
-apply(float *y, const float *x, const uint16_t *mask, float factor, size_t n, bool add)
-{
-	size_t whole = n - n % DPO_LANES;
-
-	for (size_t i = 0; i < whole; i += DPO_LANES)
-		apply_lanes(y + i, x + i, mask[i / DPO_LANES], factor, add);
-	for (size_t i = whole; i < n; i++)
-		y[i] = (add ? y[i] : 0.0f) + (mask[i / DPO_LANES] >> i % DPO_LANES & 1 ? factor * x[i] : 0.0f);
-}
-
-static void
-apply_row(void *context, size_t row)
-{
-	const struct work *w = context;
-
-	apply(w->y + row * w->ldy, w->x + row * w->ldx, w->mask + row * w->words, w->factor, w->n, w->add);
-}
-
-void
-dpo_dropout_apply(int threads, const struct dpo_dropout *dropout, size_t rows, size_t n, const float *x, size_t ldx,
-    float *y, size_t ldy, bool add)
-{
-	struct work work = work_of(dropout, n);
-
-	work.x = x;
-	work.ldx = ldx;
-	work.y = y;
-	work.ldy = ldy;
-	work.add = add;
-	dpo_parallel_for(rows * n < 8192 ? 1 : threads, rows, apply_row, &work);
+	snprintf(work.purpose, sizeof work.purpose, "dropout %.95s %" PRIu64 " %" PRIu64, dropout->name, dropout->key.step,
+	    dropout->key.row);
+	dpo_parallel_for(rows * n < 65536 ? 1 : threads, dpo_size_parts(work.words, RUN / WORD), draw_run, &work);
 }

@@ -1,6 +1,6 @@
 /*
  * dropout - elements set to zero at random (Srivastava et al. 2014, JMLR 15), without random state. Layer 3; uses size, random,
- * parallel, lanes, vector.
+ * parallel.
  *
  * With t = round(65536 p): an element is dropped if its 16 random bits are below t, and the others are multiplied by
  * 65536 / (65536 - t), so that the mean over all masks is the element. The bits come from (seed, name, step, row) and
@@ -27,14 +27,10 @@ struct dpo_dropout {
 /* Numbers of the mask of a row of n elements. */
 size_t dpo_dropout_words(size_t n);
 
-/* Draw the mask of rows x n elements: it takes far longer than applying it. */
+/* Draw the mask of rows x n elements; bits behind a row's last element mean nothing. */
 void dpo_dropout_draw(int threads, const struct dpo_dropout *dropout, size_t rows, size_t n);
 
-/*
- * By the mask that was drawn: y[rows][n] = mask x[rows][n], or y += mask x with `add`; ldx and ldy are the distances between
- * rows. y may be x only if both have the same distance and without `add`.
- */
-void dpo_dropout_apply(int threads, const struct dpo_dropout *dropout, size_t rows, size_t n, const float *x, size_t ldx,
-	float *y, size_t ldy, bool add);
+/* What the elements that stay are multiplied by; 1 if p is 0. Whoever reads them by the mask multiplies (thin.h). */
+float dpo_dropout_factor(const struct dpo_dropout *dropout);
 
 #endif

@@ -153,6 +153,7 @@ lowrank_at(const struct dpo_layers *l, const struct dpo_place *place, float *gra
 {
 	if (!dpo_places_lowrank(l->places, place, gradients, low))
 		return false;
+	low->bf16 = l->bf16;
 	low->scratch = l->lowrank;
 	low->dropout.key = l->dropout;
 	low->dropout.p = l->dropping ? low->dropout.p : 0;
@@ -229,7 +230,7 @@ step_lowrank(const struct dpo_layers *l, const struct dpo_lowrank *low, size_t r
 {
 	struct dpo_linear a = { .in = low->in, .out = low->rank, .layout = DPO_LAYOUT_OUT_IN, .weight = low->a };
 	struct dpo_linear b = { .in = low->rank, .out = low->out, .layout = DPO_LAYOUT_OUT_IN, .weight = low->b };
-	struct dpo_rows u = rows_of(low->scratch, low->rank), share = rows_of(low->scratch + 2 * rows * low->rank, low->out);
+	struct dpo_rows u = rows_of(low->u, low->rank), share = rows_of(low->scratch, low->out);
 
 	multiply(l, &a, rows, x, (struct dpo_rows){ 0 }, u);
 	dpo_vector_scale(u.data, low->scale, rows * low->rank);
@@ -425,7 +426,7 @@ backward_map_input(const struct dpo_layers *l, const struct dpo_place *place, co
 	if (dx.data)
 		dpo_linear_backward_input(l->threads, &map, rows, dy, keep, dx);
 	if (lowrank_at(l, place, NULL, &low))
-		dpo_lowrank_backward_input(l->threads, &low, rows, dy, dx);
+		dpo_lowrank_backward_input(l->threads, &low, rows, dy, dx, l->lowrank_v);
 }
 
 static void
@@ -437,7 +438,7 @@ backward_map_weight(const struct dpo_layers *l, const struct dpo_place *place, c
 
 	dpo_linear_backward_weight(l->threads, &map, rows, x, dy);
 	if (lowrank_at(l, place, gradients, &low))
-		dpo_lowrank_backward_weight(l->threads, &low, rows, x, dy);
+		dpo_lowrank_backward_weight(l->threads, &low, rows, x, dy, l->lowrank_v);
 }
 
 /* The gradient of what a branch added, from that of the sum: back through the norm after it. */

@@ -34,9 +34,9 @@ struct dpo_layers {
 	int threads;
 	size_t hidden, query, kv, qkv, inner, up;	/* widths of rows */
 	const float *rope;		/* borrowed; table of rotations, or NULL */
-	bool bf16;			/* the products of the maps (linear.h) and of attention (strip.h) are in bf16 */
+	bool bf16;			/* the products of the maps (linear.h), of adapters (lowrank.h) and of attention (strip.h) are in bf16 */
 	float *scratch;			/* for products in bf16, or tiles of matrices that are not float */
-	float *lowrank;			/* for adapters */
+	float *lowrank, *lowrank_v;	/* for adapters: scratch, and v of the map at work (lowrank.h) */
 	bool dropping;			/* they drop, by this key: */
 	struct dpo_dropout_key dropout;
 	/* generation only: of the pass at hand */

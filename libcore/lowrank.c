@@ -1,68 +1,42 @@
 #include "lowrank.h"
 
+#include "parallel.h"
 #include "size.h"
 #include "thin.h"
 #include "vector.h"
 
 #include <stdint.h>
 
+/* Rows of an item of work; and rows of A's or B's gradient, which are columns of x or dy. */
+enum { ROWS = 32, COLUMNS = 64 };
+
 size_t
-dpo_lowrank_scratch(size_t rows, size_t longest, size_t rank, bool dropout)
+dpo_lowrank_scratch(size_t rows, size_t longest, size_t rank)
 {
-	size_t n, turned, masked = 0;
+	size_t down = dpo_thin_room(rank, longest), up = dpo_thin_room(longest, rank), both, gathered;
 
-	return dpo_size_mul(rows, 2 * rank, &n) && dpo_size_mul(rank, longest, &turned) && dpo_size_add(n, turned, &n) &&
-	    (!dropout || dpo_size_mul(rows, longest, &masked)) && dpo_size_add(n, masked, &n) ? n : SIZE_MAX;
+	return dpo_size_add(down, up, &both) && dpo_size_mul(dpo_thin_room(rank, rows), 2, &gathered) ?
+	    both > gathered ? both : gathered : SIZE_MAX;
 }
 
-/* The parts of scratch: u, v, room for A or B turned over, and what dropout leaves. */
-static float *
-part(const struct dpo_lowrank *low, size_t rows, size_t number)
+static int
+useful_threads(int threads, const struct dpo_lowrank *low, size_t rows)
 {
-	return low->scratch + number * rows * low->rank;
+	return rows * (low->in + low->out) < 32768 ? 1 : threads;
 }
 
-static float *
-dropped(const struct dpo_lowrank *low, size_t rows)
+/* u or v is multiplied by this. */
+static float
+scale_of(const struct dpo_lowrank *low)
 {
-	return part(low, rows, 2) + low->rank * (low->in > low->out ? low->in : low->out);
+	return low->dropout.p > 0 ? low->scale * dpo_dropout_factor(&low->dropout) : low->scale;
 }
 
-/* drop(x) */
-static struct dpo_rows
-drop(int threads, const struct dpo_lowrank *low, size_t rows, struct dpo_rows x)
+/* The mask of x's or dx's numbers; NULL: nothing is dropped. */
+static const uint16_t *
+mask_of(const struct dpo_lowrank *low)
 {
-	struct dpo_rows masked = { dropped(low, rows), low->in };
-
-	if (!(low->dropout.p > 0))
-		return x;
-	dpo_dropout_apply(threads, &low->dropout, rows, low->in, x.data, x.ld, masked.data, masked.ld, false);
-	return masked;
-}
-
-/* u = scale x A^T, for an x that was dropped from */
-static float *
-inner(int threads, const struct dpo_lowrank *low, size_t rows, struct dpo_rows x)
-{
-	float *u = part(low, rows, 0);
-
-	dpo_thin(threads, &(struct dpo_product){ .rows = rows, .columns = low->rank, .inner = low->in,
-	    .a = { x.data, x.ld, false }, .b = { low->a, low->in, true }, .scratch = part(low, rows, 2),
-	    .c = u, .ldc = low->rank });
-	dpo_vector_scale(u, low->scale, rows * low->rank);
-	return u;
-}
-
-/* v = scale dy B */
-static float *
-outer(int threads, const struct dpo_lowrank *low, size_t rows, struct dpo_rows dy)
-{
-	float *v = part(low, rows, 1);
-
-	dpo_thin(threads, &(struct dpo_product){ .rows = rows, .columns = low->rank, .inner = low->out,
-	    .a = { dy.data, dy.ld, false }, .b = { low->b, low->rank, false }, .c = v, .ldc = low->rank });
-	dpo_vector_scale(v, low->scale, rows * low->rank);
-	return v;
+	return low->dropout.p > 0 ? low->dropout.mask : NULL;
 }
 
 void
@@ -72,45 +46,111 @@ dpo_lowrank_draw(int threads, const struct dpo_lowrank *low, size_t rows)
 		dpo_dropout_draw(threads, &low->dropout, rows, low->in);
 }
 
+/* ------------------------------------------------------------------ through the two matrices */
+
+/* to += (middle = scale from DOWN) UP; the mask is of `from`'s numbers, or `back`, of what is added. */
+struct pass {
+	const struct dpo_lowrank *low;
+	size_t rows;
+	bool back;
+	struct dpo_thin_right down, up;
+	struct dpo_rows from, to;	/* to.data may be NULL */
+	float *middle;			/* [rows][rank] */
+};
+
+static void
+pass_some(void *context, size_t item)
+{
+	const struct pass *p = context;
+	const struct dpo_lowrank *low = p->low;
+	size_t first = item * ROWS, n = dpo_size_least(p->rows - first, ROWS), step = dpo_dropout_words(low->in);
+	const uint16_t *mask = mask_of(low) ? mask_of(low) + first * step : NULL;
+	float *middle = p->middle + first * low->rank;
+
+	dpo_thin(&(struct dpo_thin){ .rows = n, .a = { p->from.data + first * p->from.ld, p->from.ld, false }, .b = &p->down,
+	    .c = middle, .ldc = low->rank, .mask = p->back ? NULL : mask, .mask_step = step });
+	dpo_vector_scale(middle, scale_of(low), n * low->rank);
+	if (p->to.data)
+		dpo_thin(&(struct dpo_thin){ .rows = n, .a = { middle, low->rank, false }, .b = &p->up,
+		    .c = p->to.data + first * p->to.ld, .ldc = p->to.ld, .keep = true,
+		    .mask = p->back ? mask : NULL, .mask_step = step, .mask_c = true });
+}
+
 void
 dpo_lowrank_forward(int threads, const struct dpo_lowrank *low, size_t rows, struct dpo_rows x, struct dpo_rows y)
 {
-	const float *u;
+	struct pass pass = { .low = low, .rows = rows, .from = x, .to = y, .middle = low->u };
 
 	dpo_lowrank_draw(threads, low, rows);
-	u = inner(threads, low, rows, drop(threads, low, rows, x));
-	dpo_thin(threads, &(struct dpo_product){ .rows = rows, .columns = low->out, .inner = low->rank,
-	    .a = { u, low->rank, false }, .b = { low->b, low->rank, true }, .scratch = part(low, rows, 2),
-	    .c = y.data, .ldc = y.ld, .keep = 1.0f });
+	pass.down = dpo_thin_right(low->bf16, false, low->rank, low->in, (struct dpo_operand){ low->a, low->in, true }, low->scratch);
+	pass.up = dpo_thin_right(low->bf16, false, low->out, low->rank, (struct dpo_operand){ low->b, low->rank, true },
+	    low->scratch + dpo_thin_room(low->rank, low->in));
+	dpo_parallel_for(useful_threads(threads, low, rows), dpo_size_parts(rows, ROWS), pass_some, &pass);
 }
 
 void
 dpo_lowrank_backward_input(int threads, const struct dpo_lowrank *low, size_t rows, struct dpo_rows dy,
-    struct dpo_rows dx)
+    struct dpo_rows dx, float *v)
 {
-	bool dropout = low->dropout.p > 0;
-	struct dpo_rows masked = { dropped(low, rows), low->in }, to = dropout ? masked : dx;
-	const float *v = outer(threads, low, rows, dy);
+	struct pass pass = { .low = low, .rows = rows, .back = true, .from = dy, .to = dx, .middle = v };
 
-	if (!dx.data)
-		return;
-	dpo_thin(threads, &(struct dpo_product){ .rows = rows, .columns = low->in, .inner = low->rank,
-	    .a = { v, low->rank, false }, .b = { low->a, low->in, false }, .c = to.data, .ldc = to.ld,
-	    .keep = dropout ? 0.0f : 1.0f });
-	if (dropout)
-		dpo_dropout_apply(threads, &low->dropout, rows, low->in, masked.data, masked.ld, dx.data, dx.ld, true);
+	pass.down = dpo_thin_right(low->bf16, false, low->rank, low->out, (struct dpo_operand){ low->b, low->rank, false }, low->scratch);
+	if (dx.data)
+		pass.up = dpo_thin_right(low->bf16, false, low->in, low->rank, (struct dpo_operand){ low->a, low->in, false },
+		    low->scratch + dpo_thin_room(low->rank, low->out));
+	dpo_parallel_for(useful_threads(threads, low, rows), dpo_size_parts(rows, ROWS), pass_some, &pass);
+}
+
+/* ------------------------------------------------------------------ gradients */
+
+struct gathering {
+	const struct dpo_lowrank *low;
+	struct dpo_thin_right u, v;
+	struct dpo_rows x, dy;
+};
+
+/* Some columns of d_a, [rank][in]. */
+static void
+gather_a(const struct gathering *g, size_t first)
+{
+	const struct dpo_lowrank *low = g->low;
+
+	dpo_thin(&(struct dpo_thin){ .rows = dpo_size_least(low->in - first, COLUMNS), .a = { g->x.data + first, g->x.ld, true },
+	    .b = &g->v, .c = low->d_a + first, .ldc = low->in, .c_turned = true, .keep = true,
+	    .mask = mask_of(low) ? mask_of(low) + first / 16 : NULL, .mask_step = dpo_dropout_words(low->in) });
+}
+
+/* Some rows of d_b, [out][rank]. */
+static void
+gather_b(const struct gathering *g, size_t first)
+{
+	const struct dpo_lowrank *low = g->low;
+
+	dpo_thin(&(struct dpo_thin){ .rows = dpo_size_least(low->out - first, COLUMNS), .a = { g->dy.data + first, g->dy.ld, true },
+	    .b = &g->u, .c = low->d_b + first * low->rank, .ldc = low->rank, .keep = true });
+}
+
+static void
+gather_some(void *context, size_t item)
+{
+	const struct gathering *g = context;
+	size_t of_a = dpo_size_parts(g->low->in, COLUMNS);
+
+	if (item < of_a)
+		gather_a(g, item * COLUMNS);
+	else
+		gather_b(g, (item - of_a) * COLUMNS);
 }
 
 void
 dpo_lowrank_backward_weight(int threads, const struct dpo_lowrank *low, size_t rows, struct dpo_rows x,
-    struct dpo_rows dy)
+    struct dpo_rows dy, const float *v)
 {
-	struct dpo_rows left = drop(threads, low, rows, x);
-	const float *u = inner(threads, low, rows, left), *v = part(low, rows, 1);
+	struct gathering g = { .low = low, .x = x, .dy = dy };
 
-	dpo_thin(threads, &(struct dpo_product){ .rows = low->out, .columns = low->rank, .inner = rows,
-	    .a = { dy.data, dy.ld, true }, .b = { u, low->rank, false }, .c = low->d_b, .ldc = low->rank, .keep = 1.0f });
-	dpo_thin(threads, &(struct dpo_product){ .rows = low->rank, .columns = low->in, .inner = rows,
-	    .a = { v, low->rank, true }, .b = { left.data, left.ld, false }, .c = low->d_a, .ldc = low->in,
-	    .keep = 1.0f });
+	g.u = dpo_thin_right(low->bf16, true, low->rank, rows, (struct dpo_operand){ low->u, low->rank, false }, low->scratch);
+	g.v = dpo_thin_right(low->bf16, true, low->rank, rows, (struct dpo_operand){ v, low->rank, false },
+	    low->scratch + dpo_thin_room(low->rank, rows));
+	dpo_parallel_for(useful_threads(threads, low, rows), dpo_size_parts(low->in, COLUMNS) + dpo_size_parts(low->out, COLUMNS),
+	    gather_some, &g);
 }

@@ -166,7 +166,8 @@ dpo_places_lowrank(const struct dpo_places *places, const struct dpo_place *plac
 	*low = (struct dpo_lowrank){ .in = place->in, .out = place->out, .rank = part.rank, .scale = part.scale,
 	    .a = places->lora->block + part.a->offset, .b = places->lora->block + part.b->offset,
 	    .d_a = gradients ? gradients + part.a->offset : NULL, .d_b = gradients ? gradients + part.b->offset : NULL,
-	    .dropout = { .p = places->lora->config.dropout, .name = part.a->name, .mask = place->mask } };
+	    .dropout = { .p = places->lora->config.dropout, .name = part.a->name, .mask = place->mask },
+	    .u = place->u };
 	return true;
 }
 

@@ -20,6 +20,7 @@ struct dpo_place {
 	size_t in, out;			/* of a linear map; of a norm both are its width */
 	struct dpo_linear_pack *pack;	/* of a linear map (packs.h), or NULL */
 	uint16_t *mask;			/* of its adapter's dropout, if that is at work */
+	float *u;			/* of its adapter (lowrank.h), if it has one */
 };
 
 struct dpo_layer_places {
@@ -69,7 +70,7 @@ struct dpo_home dpo_places_home(const struct dpo_places *places, const struct dp
 bool dpo_places_trained(const struct dpo_places *places, size_t layer);
 /* Whether one is needed of what the layer's attention reads: for what lies below the layer, or for the norm before it. */
 bool dpo_places_below(const struct dpo_places *places, size_t layer);
-/* The adapter of the map at a place into *low, without scratch and dropout; false if it has none. */
+/* The adapter of the map at a place into *low, without scratch, bf16 and dropout's key; false if it has none. */
 bool dpo_places_lowrank(const struct dpo_places *places, const struct dpo_place *place, float *gradients,
 	struct dpo_lowrank *low);
 /* The map and norm at a place; gradients may be NULL in a forward pass. */

@@ -1,22 +1,145 @@
 #include "thin.h"
 
 #include "avx512.h"
-#include "parallel.h"
 #include "size.h"
+
+#include <assert.h>
+#include <stdint.h>
+
+#if defined(__x86_64__) && defined(__GNUC__)
+#include "transpose.h"
+#endif
+
+/*
+ * A is walked in blocks of ROWS by INNER, a multiple of DPO_BF16_INNER, which stay in the first-level cache where they are
+ * copied. What does not go straight to C is ROWS by COLUMNS at a time.
+ */
+enum { ROWS = 32, COLUMNS = 256, INNER = 256, PACKED_INNER = 1024, WORD = 16 };
+
+/* A block of rows by a block of columns: c = a b, or `flipped` its transpose, added to c if `keep`. */
+struct block {
+	size_t rows, column, columns, inner;
+	bool flipped;
+	struct dpo_operand a;		/* from its first row on */
+	const uint16_t *mask;		/* of A's numbers, or NULL */
+	size_t mask_step;
+	const struct dpo_thin_right *b;
+	bool keep;
+	float *c;
+	size_t ldc;
+};
+
+/* A's numbers from inner index k on. */
+static const float *
+from_inner(const struct block *b, size_t k)
+{
+	return b->a.data + (b->a.transposed ? k * b->a.ld : k);
+}
+
+static const uint16_t *
+mask_from_inner(const struct block *b, size_t k)
+{
+	return b->mask + (b->a.transposed ? k * b->mask_step : k / WORD);
+}
+
+/* ------------------------------------------------------------------ passes over a block */
+
+/* to[rows][columns] = what the mask leaves of from, or added to it. */
+struct masked {
+	size_t rows, columns;
+	const float *from;
+	size_t ld;
+	const uint16_t *mask;
+	size_t step;
+	float *to;
+	size_t ld_to;
+	bool add;
+};
+
+/* to[columns][rows] = from[rows][columns] turned over, or added to it. */
+struct turned {
+	size_t rows, columns;
+	const float *from;
+	size_t ld;
+	float *to;
+	size_t ld_to;
+	bool add;
+};
+
+static void
+mask_plain(const struct masked *m)
+{
+	for (size_t i = 0; i < m->rows; i++)
+		for (size_t j = 0; j < m->columns; j++) {
+			bool stays = m->mask[i * m->step + j / WORD] >> j % WORD & 1;
+
+			m->to[i * m->ld_to + j] = (m->add ? m->to[i * m->ld_to + j] : 0.0f) + (stays ? m->from[i * m->ld + j] : 0.0f);
+		}
+}
+
+static void
+turn_plain(const struct turned *t)
+{
+	for (size_t i = 0; i < t->rows; i++)
+		for (size_t j = 0; j < t->columns; j++) {
+			float *to = t->to + j * t->ld_to + i;
+
+			*to = (t->add ? *to : 0.0f) + t->from[i * t->ld + j];
+		}
+}
 
 #if defined(__x86_64__) && defined(__GNUC__)
 
-#include "transpose.h"
+DPO_AVX512 static void
+mask_lanes(const struct masked *m)
+{
+	for (size_t i = 0; i < m->rows; i++)
+		for (size_t j = 0; j < m->columns; j += DPO_LANES) {
+			__mmask16 inside = dpo_lanes(m->columns - j);
+			__m512 sum = _mm512_maskz_loadu_ps(inside & m->mask[i * m->step + j / DPO_LANES], m->from + i * m->ld + j);
+			float *to = m->to + i * m->ld_to + j;
 
-/*
- * Sums of ROWS by DPO_LANES elements stay in registers while INNER steps of the inner index go by: so many rows of B's panel,
- * and of a transposed A's, stay in the first-level cache. Rows are cut into ITEMS of work, whose runs of C are long; or columns,
- * where there are fewer than MANY rows.
- */
-enum { ROWS = 16, INNER = 256, ITEMS = 16, MANY = 128 };
+			if (m->add)
+				sum = _mm512_add_ps(_mm512_maskz_loadu_ps(inside, to), sum);
+			_mm512_mask_storeu_ps(to, inside, sum);
+		}
+}
 
-/* A block of elements: c[rows][columns <= DPO_LANES] = a b over `inner` steps, added to c if `keep`. */
-struct block {
+/* A square of up to DPO_LANES each way. */
+DPO_AVX512 static void
+turn_square(size_t rows, size_t columns, const struct turned *t, const float *from, float *to)
+{
+	__mmask16 across = dpo_lanes(columns), down = dpo_lanes(rows);
+	__m512i square[16];
+
+	for (size_t i = 0; i < 16; i++)
+		square[i] = i < rows ? _mm512_maskz_loadu_epi32(across, from + i * t->ld) : _mm512_setzero_si512();
+	dpo_transpose16(square);
+	for (size_t j = 0; j < columns; j++) {
+		__m512 sum = _mm512_castsi512_ps(square[j]);
+
+		if (t->add)
+			sum = _mm512_add_ps(_mm512_maskz_loadu_ps(down, to + j * t->ld_to), sum);
+		_mm512_mask_storeu_ps(to + j * t->ld_to, down, sum);
+	}
+}
+
+static void
+turn_lanes(const struct turned *t)
+{
+	for (size_t i = 0; i < t->rows; i += DPO_LANES)
+		for (size_t j = 0; j < t->columns; j += DPO_LANES)
+			turn_square(dpo_size_least(t->rows - i, DPO_LANES), dpo_size_least(t->columns - j, DPO_LANES), t,
+			    t->from + i * t->ld + j, t->to + j * t->ld_to + i);
+}
+
+/* ------------------------------------------------------------------ floats */
+
+/* Sums of SUMS rows by DPO_LANES columns stay in registers while the inner index goes by. */
+enum { SUMS = 16 };
+
+/* Rows of A times a vector of B's columns. */
+struct strip {
 	const float *a, *b;
 	size_t row_step, inner_step;	/* of a, from number to number */
 	size_t ldb, ldc, inner;
@@ -27,9 +150,9 @@ struct block {
 
 /* `rows` is known when compiled, and a row_step of 1. What is fetched is what the next block will read of a side that is walked across. */
 DPO_AVX512_INLINE void
-multiply_rows(const size_t rows, const size_t row_step, const struct block *p)
+multiply_rows(const size_t rows, const size_t row_step, const struct strip *p)
 {
-	__m512 sum[ROWS], b;
+	__m512 sum[SUMS], b;
 	const float *a = p->a, *from = p->b;
 
 #pragma GCC unroll 16
@@ -39,7 +162,7 @@ multiply_rows(const size_t rows, const size_t row_step, const struct block *p)
 		b = _mm512_maskz_loadu_ps(p->columns, from);
 		_mm_prefetch((const char *)(from + DPO_LANES), _MM_HINT_T1);
 		if (row_step == 1)
-			_mm_prefetch((const char *)(a + ROWS), _MM_HINT_T1);
+			_mm_prefetch((const char *)(a + SUMS), _MM_HINT_T1);
 #pragma GCC unroll 16
 		for (size_t i = 0; i < rows; i++)
 			sum[i] = _mm512_fmadd_ps(_mm512_set1_ps(a[i * row_step]), b, sum[i]);
@@ -52,100 +175,242 @@ multiply_rows(const size_t rows, const size_t row_step, const struct block *p)
 	}
 }
 
-/* The same for any number of rows up to ROWS. */
+/* The same for any number of rows up to SUMS. */
 DPO_AVX512 static void
-multiply(size_t rows, struct block block)
+multiply_strip(size_t rows, struct strip strip)
 {
 	size_t n;
 
 	for (; rows > 0; rows -= n) {
 		n = rows >= 16 ? 16 : rows >= 4 ? 4 : 1;
-		if (n == 16 && block.row_step == 1)
-			multiply_rows(16, 1, &block);
+		if (n == 16 && strip.row_step == 1)
+			multiply_rows(16, 1, &strip);
 		else if (n == 16)
-			multiply_rows(16, block.row_step, &block);
+			multiply_rows(16, strip.row_step, &strip);
 		else if (n == 4)
-			multiply_rows(4, block.row_step, &block);
+			multiply_rows(4, strip.row_step, &strip);
 		else
-			multiply_rows(1, block.row_step, &block);
-		block.a += n * block.row_step;
-		block.c += n * block.ldc;
+			multiply_rows(1, strip.row_step, &strip);
+		strip.a += n * strip.row_step;
+		strip.c += n * strip.ldc;
 	}
 }
 
-/* A product that is cut along its rows or columns. */
-struct work {
-	const struct dpo_product *product;	/* its B as it lies */
-	bool by_rows;
-	size_t share;				/* rows or columns of an item */
-};
-
+/* For the block's stretch of the inner index. */
 DPO_AVX512 static void
-some_blocks(void *context, size_t item)
+multiply_lanes(const struct block *b, struct dpo_operand right)
 {
-	const struct work *w = context;
-	const struct dpo_product *p = w->product;
-	size_t first = item * w->share, row = w->by_rows ? first : 0, column = w->by_rows ? 0 : first;
-	size_t last_row = w->by_rows ? dpo_size_least(row + w->share, p->rows) : p->rows;
-	size_t last = w->by_rows ? p->columns : dpo_size_least(column + w->share, p->columns);
-	struct block b = { .row_step = p->a.transposed ? 1 : p->a.ld, .inner_step = p->a.transposed ? p->a.ld : 1, .ldb = p->b.ld,
-		.ldc = p->ldc };
+	struct strip s = { .row_step = b->a.transposed ? 1 : b->a.ld, .inner_step = b->a.transposed ? b->a.ld : 1, .ldb = right.ld,
+		.ldc = b->ldc, .inner = b->inner, .keep = b->keep };
 
-	for (size_t k = 0; k < p->inner; k += INNER)
-		for (size_t i = row; i < last_row; i += ROWS)
-			for (size_t j = column; j < last; j += DPO_LANES) {
-				b.inner = dpo_size_least(p->inner - k, INNER);
-				b.keep = p->keep > 0 || k > 0;
-				b.columns = dpo_lanes(last - j);
-				b.a = p->a.data + i * b.row_step + k * b.inner_step;
-				b.b = p->b.data + k * p->b.ld + j;
-				b.c = p->c + i * p->ldc + j;
-				multiply(dpo_size_least(last_row - i, ROWS), b);
-			}
-}
-
-/* to[inner][columns] of a transposed B. */
-DPO_AVX512 static void
-turn(const struct dpo_product *p, float *to)
-{
-	__m512i square[16];
-
-	for (size_t j = 0; j < p->columns; j += DPO_LANES)
-		for (size_t k = 0; k < p->inner; k += DPO_LANES) {
-			for (size_t i = 0; i < 16; i++)
-				square[i] = _mm512_maskz_loadu_epi32(j + i < p->columns ? dpo_lanes(p->inner - k) : 0,
-				    p->b.data + (j + i < p->columns ? (j + i) * p->b.ld + k : 0));
-			dpo_transpose16(square);
-			for (size_t i = 0; i < dpo_size_least(p->inner - k, 16); i++)
-				_mm512_mask_storeu_epi32(to + (k + i) * p->columns + j, dpo_lanes(p->columns - j), square[i]);
+	for (size_t i = 0; i < b->rows; i += SUMS)
+		for (size_t j = 0; j < b->columns; j += DPO_LANES) {
+			s.columns = dpo_lanes(b->columns - j);
+			s.a = b->a.data + i * s.row_step;
+			s.b = right.data + j;
+			s.c = b->c + i * b->ldc + j;
+			multiply_strip(dpo_size_least(b->rows - i, SUMS), s);
 		}
-}
-
-void
-dpo_thin(int threads, const struct dpo_product *product)
-{
-	struct dpo_product p = *product;
-	struct work w = { &p, p.rows >= MANY || p.rows >= p.columns, 0 };
-	size_t length = w.by_rows ? p.rows : p.columns;
-
-	if (!dpo_kernel_here() || p.inner == 0) {
-		dpo_gemm(threads, product);
-		return;
-	}
-	if (p.b.transposed) {
-		turn(&p, p.scratch);
-		p.b = (struct dpo_operand){ p.scratch, p.columns, false };
-	}
-	w.share = dpo_size_parts(dpo_size_parts(length, ITEMS), ROWS) * ROWS;
-	dpo_parallel_for(dpo_gemm_worth(threads, &p), length > 0 ? dpo_size_parts(length, w.share) : 0, some_blocks, &w);
 }
 
 #else
 
-void
-dpo_thin(int threads, const struct dpo_product *product)
+static void
+mask_lanes(const struct masked *m)
 {
-	dpo_gemm(threads, product);
+	mask_plain(m);
+}
+
+static void
+turn_lanes(const struct turned *t)
+{
+	turn_plain(t);
+}
+
+static void
+multiply_lanes(const struct block *b, struct dpo_operand right)
+{
+	(void)b, (void)right;
 }
 
 #endif
+
+static void
+mask(const struct masked *m)
+{
+	if (dpo_kernel_here())
+		mask_lanes(m);
+	else
+		mask_plain(m);
+}
+
+static void
+turn(const struct turned *t)
+{
+	if (dpo_kernel_here())
+		turn_lanes(t);
+	else
+		turn_plain(t);
+}
+
+/* The block's stretch of the inner index from k on, without the numbers that the mask drops. */
+static struct block
+stretch_of(const struct block *block, size_t k, float room[ROWS * INNER])
+{
+	struct block b = *block;
+
+	b.inner = dpo_size_least(block->inner - k, INNER);
+	b.a.data = from_inner(block, k);
+	b.keep = block->keep || k > 0;
+	if (!b.mask)
+		return b;
+	mask(&(struct masked){ .rows = b.a.transposed ? b.inner : b.rows, .columns = b.a.transposed ? b.rows : b.inner,
+	    .from = b.a.data, .ld = b.a.ld, .mask = mask_from_inner(block, k), .step = b.mask_step,
+	    .to = room, .ld_to = b.a.transposed ? ROWS : INNER });
+	b.a.data = room;
+	b.a.ld = b.a.transposed ? ROWS : INNER;
+	return b;
+}
+
+static void
+multiply_floats(const struct block *block)
+{
+	_Alignas(64) float room[ROWS * INNER];
+
+	for (size_t k = 0; k < block->inner || k == 0; k += INNER) {
+		struct block b = stretch_of(block, k, room);
+		struct dpo_operand right = block->b->floats;
+
+		right.data += k * right.ld + b.column;
+		if (dpo_kernel_here())
+			multiply_lanes(&b, right);
+		else
+			dpo_gemm_one(b.rows, b.columns, b.inner, 1.0f, b.a, right, b.keep ? 1.0f : 0.0f, b.c, b.ldc);
+	}
+}
+
+/* ------------------------------------------------------------------ bfloat16 */
+
+/* A transposed A is packed fastest as the right side of the flipped product. */
+static void
+multiply_bf16(const struct block *b)
+{
+	_Alignas(64) uint16_t room[ROWS * PACKED_INNER];
+	size_t panels = dpo_size_parts(b->rows, DPO_BF16_PANEL);
+	struct dpo_bf16_product p = { .rows = b->flipped ? b->columns : b->rows, .columns = b->flipped ? b->rows : b->columns,
+		.c = b->c, .ldc = b->ldc };
+
+	for (size_t k = 0; k < b->inner || k == 0; k += PACKED_INNER) {
+		struct dpo_bf16_side side = { .data = from_inner(b, k), .dtype = DPO_DTYPE_F32, .ld = b->a.ld,
+			.outer_next = b->a.transposed, .outer = b->rows, .inner = dpo_size_least(b->inner - k, PACKED_INNER),
+			.mask = b->mask ? mask_from_inner(b, k) : NULL, .mask_step = b->mask_step };
+
+		struct dpo_bf16_packed left = { room, dpo_size_parts(side.inner, DPO_BF16_INNER) * DPO_BF16_TILE };
+		struct dpo_bf16_packed right = b->b->packed;
+
+		(b->flipped ? dpo_bf16_pack_b : dpo_bf16_pack_a)(&side, 0, panels, room, left.step);
+		right.data += b->column / DPO_BF16_PANEL * right.step + k / DPO_BF16_INNER * DPO_BF16_TILE;
+		p.a = b->flipped ? right : left;
+		p.b = b->flipped ? left : right;
+		p.tiles = dpo_size_parts(side.inner, DPO_BF16_INNER);
+		p.keep = b->keep || k > 0;
+		dpo_bf16_multiply(&p);
+	}
+}
+
+static struct dpo_bf16_packed
+pack_right(bool flipped, size_t columns, size_t inner, struct dpo_operand b, float *room)
+{
+	struct dpo_bf16_side side = { .data = b.data, .dtype = DPO_DTYPE_F32, .ld = b.ld, .outer_next = !b.transposed,
+		.outer = columns, .inner = inner };
+	uint16_t *to = (uint16_t *)(void *)room;
+	size_t step = dpo_size_parts(inner, DPO_BF16_INNER) * DPO_BF16_TILE;
+
+	(flipped ? dpo_bf16_pack_a : dpo_bf16_pack_b)(&side, 0, dpo_size_parts(columns, DPO_BF16_PANEL), to, step);
+	return (struct dpo_bf16_packed){ to, step };
+}
+
+/* ------------------------------------------------------------------ products */
+
+size_t
+dpo_thin_room(size_t columns, size_t inner)
+{
+	size_t whole = dpo_size_parts(columns, DPO_BF16_PANEL) * DPO_BF16_PANEL, n;
+
+	/* a packed tile's numbers take half the room, but the inner index is filled up */
+	return dpo_size_mul(whole, dpo_size_parts(inner, 16) * 16, &n) ? n : SIZE_MAX;
+}
+
+struct dpo_thin_right
+dpo_thin_right(bool bf16, bool of_transposed, size_t columns, size_t inner, struct dpo_operand b, float *room)
+{
+	struct dpo_thin_right right = { .columns = columns, .inner = inner, .bf16 = bf16, .of_transposed = of_transposed,
+		.floats = b };
+
+	if (bf16)
+		right.packed = pack_right(of_transposed, columns, inner, b, room);
+	else if (b.transposed)
+		turn(&(struct turned){ .rows = columns, .columns = inner, .from = b.data, .ld = b.ld, .to = room, .ld_to = columns });
+	if (!bf16 && b.transposed)
+		right.floats = (struct dpo_operand){ room, columns, false };
+	return right;
+}
+
+/* Whether a block's result lies as C does, and nothing of it is dropped. */
+static bool
+goes_straight(const struct dpo_thin *p, bool flipped)
+{
+	return flipped == p->c_turned && !(p->mask && p->mask_c);
+}
+
+/* A block's result goes to C. */
+static void
+put(const struct dpo_thin *p, const struct block *b, size_t i)
+{
+	if (p->mask && p->mask_c)
+		mask(&(struct masked){ .rows = b->rows, .columns = b->columns, .from = b->c, .ld = b->ldc,
+		    .mask = p->mask + i * p->mask_step + b->column / WORD, .step = p->mask_step,
+		    .to = p->c + i * p->ldc + b->column, .ld_to = p->ldc, .add = p->keep });
+	else
+		turn(&(struct turned){ .rows = b->flipped ? b->columns : b->rows, .columns = b->flipped ? b->rows : b->columns,
+		    .from = b->c, .ld = b->ldc, .to = p->c + (p->c_turned ? b->column * p->ldc + i : i * p->ldc + b->column),
+		    .ld_to = p->ldc, .add = p->keep });
+}
+
+static void
+multiply_block(const struct dpo_thin *p, size_t i, size_t column, size_t columns)
+{
+	_Alignas(64) float room[ROWS * COLUMNS];
+	struct block b = { .rows = dpo_size_least(p->rows - i, ROWS), .column = column, .columns = columns, .inner = p->b->inner,
+		.flipped = p->b->bf16 && p->b->of_transposed, .b = p->b, .a = p->a, .keep = p->keep, .ldc = p->ldc };
+	bool straight = goes_straight(p, b.flipped);
+
+	b.a.data += p->a.transposed ? i : i * p->a.ld;
+	b.c = p->c + (p->c_turned ? column * p->ldc + i : i * p->ldc + column);
+	if (!straight) {
+		b.keep = false;
+		b.c = room;
+		b.ldc = b.flipped ? ROWS : COLUMNS;
+	}
+	if (p->mask && !p->mask_c) {
+		b.mask = p->mask + (p->a.transposed ? i / WORD : i * p->mask_step);
+		b.mask_step = p->mask_step;
+	}
+	if (p->b->bf16)
+		multiply_bf16(&b);
+	else
+		multiply_floats(&b);
+	if (!straight)
+		put(p, &b, i);
+}
+
+void
+dpo_thin(const struct dpo_thin *p)
+{
+	size_t all = p->b->columns, most = goes_straight(p, p->b->bf16 && p->b->of_transposed) ? all : COLUMNS;
+
+	assert(p->a.transposed == p->b->of_transposed && !(p->mask_c && (p->a.transposed || p->c_turned)));
+	for (size_t i = 0; i < p->rows; i += ROWS)
+		for (size_t j = 0; j < all; j += most)
+			multiply_block(p, i, j, dpo_size_least(all - j, most));
+}

@@ -4,6 +4,7 @@
 #include "loraconfig.h"
 #include "machine.h"
 
+#include <sodium.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -48,6 +49,7 @@ subject_make(struct dpo_model *model, const struct subject_shape *shape)
 	    "\"n_positions\":%d}", shape->vocab, shape->hidden, shape->layers, shape->heads, SUBJECT_TOKENS);
 
 	*model = (struct dpo_model){ 0 };
+	subject_check(sodium_init() >= 0, "libsodium");	/* which takes its fast code only then */
 	subject_check(dpo_config_read(&model->config, text, (size_t)n, &err) == DPO_OK &&
 	    dpo_params_init(&model->params, &model->config, &err) == DPO_OK &&
 	    dpo_files_add(&model->files, "config.json", (const uint8_t *)text, (size_t)n, &err) == DPO_OK, err.text);
