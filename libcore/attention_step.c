@@ -1,44 +1,101 @@
 #include "attention.h"
 #include "exponential.h"
+#include "lanes.h"
 #include "parallel.h"
+#include "size.h"
 #include "vector.h"
 
 #include <math.h>
 #include <string.h>
 
-/* Keys that a row is set against at once. */
-enum { KEYS = 128 };
+/* Keys that a row is set against at once, whole blocks of the cache; below SMALL products no thread is woken. */
+enum { KEYS = 8 * DPO_CACHE_BLOCK, SMALL = 1 << 15 };
+
+_Static_assert((int)DPO_CACHE_BLOCK == (int)DPO_LANES, "a block of keys is one vector");
+
+typedef float half_lanes __attribute__((vector_size(2 * DPO_LANES)));
 
 struct step {
-	const struct dpo_attention *a;		/* as of the cache's rows, but for its queries */
+	const struct dpo_attention *a;		/* as of the cache's keys and values, but for its queries */
 	struct dpo_cache *const *caches;
-	size_t layer, ld, ld_keys;
+	size_t layer, ld, ld_values;
 	const float *qkv;
 	float *out;
 };
 
-/* One query against n keys: a product of one row, which a BLAS would spend on packing its operands. */
+/* One query against blocks of keys that are ld apart: key by key the products are summed in order. */
 DPO_WIDE static void
-score(const float *query, const float *keys, size_t ld, size_t n, size_t dim, float scale, float *scores)
+score(const float *query, const float *keys, size_t ld, size_t blocks, size_t dim, float scale, float *scores)
 {
-	for (size_t j = 0; j < n; j++) {
-		float sum = 0.0f;
+	for (size_t b = 0; b < blocks; b++, keys += ld, scores += DPO_LANES) {
+		dpo_lanes sum = { 0 }, here;
 
-#pragma omp simd reduction(+ : sum)
-		for (size_t i = 0; i < dim; i++)
-			sum += query[i] * keys[j * ld + i];
-		scores[j] = scale * sum;
+		for (size_t i = 0; i < dim; i++) {
+			dpo_lanes_load(&here, keys + i * DPO_CACHE_BLOCK);
+			sum += query[i] * here;
+		}
+		sum *= scale;
+		memcpy(scores, &sum, sizeof sum);
 	}
 }
 
-/* out += sum_j weights[j] values[j] */
+/* out += sum_j weights[j] values[j], of `lanes` vectors, which is a constant where this is called. */
+__attribute__((always_inline)) static inline void
+weigh_lanes(const size_t lanes, const float *weights, const float *values, size_t ld, size_t n, float *out)
+{
+	dpo_lanes sums[4], here;
+
+	memcpy(sums, out, lanes * sizeof *sums);
+	for (size_t j = 0; j < n; j++)
+#pragma GCC unroll 4
+		for (size_t i = 0; i < lanes; i++) {
+			dpo_lanes_load(&here, values + j * ld + i * DPO_LANES);
+			sums[i] += weights[j] * here;
+		}
+	memcpy(out, sums, lanes * sizeof *sums);
+}
+
+/* The same of half a vector. */
+__attribute__((always_inline)) static inline void
+weigh_half(const float *weights, const float *values, size_t ld, size_t n, float *out)
+{
+	half_lanes sum, here;
+
+	memcpy(&sum, out, sizeof sum);
+	for (size_t j = 0; j < n; j++) {
+		memcpy(&here, values + j * ld, sizeof here);
+		sum += weights[j] * here;
+	}
+	memcpy(out, &sum, sizeof sum);
+}
+
+/* out += sum_j weights[j] values[j]; the order of sums is that of j throughout. */
 DPO_WIDE static void
 weigh(const float *weights, const float *values, size_t ld, size_t n, size_t dim, float *out)
 {
-	for (size_t j = 0; j < n; j++)
+	size_t i = 0;
+
+	for (; i + 4 * DPO_LANES <= dim; i += 4 * DPO_LANES)
+		weigh_lanes(4, weights, values + i, ld, n, out + i);
+	for (; i + DPO_LANES <= dim; i += DPO_LANES)
+		weigh_lanes(1, weights, values + i, ld, n, out + i);
+	for (; i + DPO_LANES / 2 <= dim; i += DPO_LANES / 2)
+		weigh_half(weights, values + i, ld, n, out + i);
+	for (size_t j = 0; i < dim && j < n; j++)
 #pragma omp simd
-		for (size_t i = 0; i < dim; i++)
-			out[i] += weights[j] * values[j * ld + i];
+		for (size_t k = i; k < dim; k++)
+			out[k] += weights[j] * values[j * ld + k];
+}
+
+/* The weights of positions at .. at + n, each with its value. */
+static void
+weigh_positions(const struct step *s, size_t row, size_t head, size_t at, size_t n, const float *weights, float *out)
+{
+	for (size_t here; n > 0; at += here, n -= here, weights += here) {
+		here = dpo_size_least(n, DPO_CACHE_BLOCK - at % DPO_CACHE_BLOCK);
+		weigh(weights, dpo_cache_value(s->caches[row], s->layer, at) + dpo_attention_value(s->a, head), s->ld_values, here,
+		    s->a->head_dim, out);
+	}
 }
 
 /* One head of one row against its cache, with a running maximum. */
@@ -49,14 +106,17 @@ step_head(void *context, size_t item)
 	const struct dpo_attention *a = s->a;
 	size_t row = item / a->heads, head = item % a->heads, end = s->caches[row]->length + 1;
 	const float *query = s->qkv + row * s->ld + dpo_attention_query(a, head);
-	float *out = s->out + (row * a->heads + head) * a->head_dim, scores[KEYS], most = -INFINITY, sum = 0.0f, here;
+	float *out = s->out + (row * a->heads + head) * a->head_dim, block[KEYS], most = -INFINITY, sum = 0.0f, here;
 
 	memset(out, 0, a->head_dim * sizeof *out);
 	for (size_t at = a->window && end > a->window ? end - a->window : 0, n; at < end; at += n) {
-		const float *keys = dpo_cache_row(s->caches[row], s->layer, at);
+		size_t skipped = at % DPO_CACHE_BLOCK;
+		const float *keys = dpo_cache_key(s->caches[row], s->layer, at - skipped);
+		float *scores = block + skipped;
 
-		n = end - at < KEYS ? end - at : KEYS;
-		score(query, keys + dpo_attention_key(a, head), s->ld_keys, n, a->head_dim, a->scale, scores);
+		n = dpo_size_least(end - at, KEYS - skipped);
+		score(query, keys + dpo_attention_key(a, head) * DPO_CACHE_BLOCK, 2 * s->ld_values * DPO_CACHE_BLOCK,
+		    dpo_size_parts(skipped + n, DPO_CACHE_BLOCK), a->head_dim, a->scale, block);
 		if (a->cap > 0.0f)
 			dpo_vector_cap(scores, a->cap, n);
 		here = dpo_vector_max(scores, n);
@@ -67,7 +127,7 @@ step_head(void *context, size_t item)
 		}
 		dpo_vector_exp(scores, scores, most, n);
 		sum += (float)dpo_vector_sum(scores, n);
-		weigh(scores, keys + dpo_attention_value(a, head), s->ld_keys, n, a->head_dim, out);
+		weigh_positions(s, row, head, at, n, scores, out);
 	}
 	dpo_vector_scale(out, 1.0f / sum, a->head_dim);
 }
@@ -78,12 +138,12 @@ dpo_attention_step(int threads, const struct dpo_attention *attention, size_t la
 {
 	size_t kv = attention->kv_heads * attention->head_dim, seen = 0;
 	struct dpo_attention cached = *attention;
-	struct step s = { &cached, caches, layer, attention->heads * attention->head_dim + 2 * kv, 2 * kv, qkv, out };
+	struct step s = { &cached, caches, layer, attention->heads * attention->head_dim + 2 * kv, kv, qkv, out };
 
 	cached.key = 0;
-	cached.value = kv;
+	cached.value = 0;
 	cached.kv_step = attention->head_dim;
 	for (size_t row = 0; row < rows; row++)
 		seen += caches[row]->length + 1;
-	dpo_parallel_for(seen * kv < 65536 ? 1 : threads, rows * attention->heads, step_head, &s);
+	dpo_parallel_for(seen * kv < SMALL ? 1 : threads, rows * attention->heads, step_head, &s);
 }

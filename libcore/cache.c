@@ -9,8 +9,10 @@ dpo_cache_reserve(struct dpo_cache *cache, size_t layers, size_t width, size_t p
 {
 	size_t floats;
 
-	if (!dpo_size_mul(layers, width, &floats) || !dpo_size_mul(floats, positions, &floats))
+	if (!dpo_size_add(positions, DPO_CACHE_BLOCK - 1, &positions) || !dpo_size_mul(layers, width, &floats) ||
+	    !dpo_size_mul(floats, 2, &floats) || !dpo_size_mul(floats, positions, &floats))
 		return dpo_fail_memory(err);
+	positions -= positions % DPO_CACHE_BLOCK;
 	if (floats > cache->floats) {
 		dpo_cache_free(cache);
 		if (!(cache->data = dpo_alloc_aligned(floats, sizeof *cache->data)))
@@ -24,19 +26,33 @@ dpo_cache_reserve(struct dpo_cache *cache, size_t layers, size_t width, size_t p
 	return DPO_OK;
 }
 
-float *
-dpo_cache_row(const struct dpo_cache *cache, size_t layer, size_t position)
+static float *
+block(const struct dpo_cache *cache, size_t layer, size_t position)
 {
-	return cache->data + (layer * cache->capacity + position) * cache->width;
+	return cache->data + (layer * cache->capacity + position - position % DPO_CACHE_BLOCK) * 2 * cache->width;
+}
+
+float *
+dpo_cache_key(const struct dpo_cache *cache, size_t layer, size_t position)
+{
+	return block(cache, layer, position) + position % DPO_CACHE_BLOCK;
+}
+
+float *
+dpo_cache_value(const struct dpo_cache *cache, size_t layer, size_t position)
+{
+	return block(cache, layer, position) + (DPO_CACHE_BLOCK + position % DPO_CACHE_BLOCK) * cache->width;
 }
 
 void
 dpo_cache_copy(struct dpo_cache *to, const struct dpo_cache *from)
 {
+	size_t blocks = dpo_size_parts(from->length, DPO_CACHE_BLOCK);
+
 	assert(to->layers == from->layers && to->width == from->width && to->capacity >= from->length);
 	for (size_t layer = 0; from->length > 0 && layer < from->layers; layer++)
-		memcpy(dpo_cache_row(to, layer, 0), dpo_cache_row(from, layer, 0),
-		    from->length * from->width * sizeof *from->data);
+		memcpy(block(to, layer, 0), block(from, layer, 0),
+		    blocks * DPO_CACHE_BLOCK * 2 * from->width * sizeof *from->data);
 	to->length = from->length;
 }
 

@@ -7,6 +7,7 @@
 #include "packs.h"
 #include "parallel.h"
 #include "rope.h"
+#include "skinny.h"
 #include "vector.h"
 
 #include <assert.h>
@@ -171,6 +172,15 @@ carve_adapter(struct dpo_decoder *d, size_t rows)
 		d->layers.lowrank_v = dpo_arena_take(&d->arena, rows, rank);
 }
 
+/* What the products of a pass of so many rows take. */
+static size_t
+scratch(const struct dpo_decoder *d, size_t rows)
+{
+	if (d->layers.step)
+		return d->config->family->layout == DPO_LAYOUT_IN_OUT ? dpo_skinny_scratch(rows, d->longest) : 0;
+	return d->layers.bf16 ? DPO_MIXED_SCRATCH : d->scratch_floats;
+}
+
 static void
 carve(struct dpo_decoder *d, const struct dpo_sequence *s)
 {
@@ -188,8 +198,7 @@ carve(struct dpo_decoder *d, const struct dpo_sequence *s)
 	d->last = d->train ? dpo_arena_take(&d->arena, rows, hidden) : d->kept[0].x;
 	d->h = dpo_arena_take(&d->arena, s->head_rows, hidden);
 	d->h_stats = dpo_arena_take(&d->arena, s->head_rows, 2);
-	if (d->layers.bf16 || d->scratch_floats)
-		d->layers.scratch = dpo_arena_take(&d->arena, d->layers.bf16 ? DPO_MIXED_SCRATCH : d->scratch_floats, 1);
+	d->layers.scratch = dpo_arena_take(&d->arena, scratch(d, rows), 1);
 	if (d->places.lora)
 		carve_adapter(d, rows);
 	dpo_layers_carve(&d->layers, rows, d->train, &d->arena);
@@ -383,7 +392,7 @@ dpo_decoder_prefill(struct dpo_decoder *decoder, const float *weights, const str
     struct dpo_cache *cache, size_t positions, const float **h, struct dpo_error *err)
 {
 	struct dpo_decoder *d = decoder;
-	enum dpo_status status = dpo_cache_reserve(cache, d->config->layers, 2 * d->layers.kv, positions, err);
+	enum dpo_status status = dpo_cache_reserve(cache, d->config->layers, d->layers.kv, positions, err);
 
 	assert(!d->train && sequence->rows <= positions && sequence->n_segments <= 1);
 	if (status != DPO_OK)

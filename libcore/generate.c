@@ -19,9 +19,13 @@
 /* Completions that may be asked for and not handed out, for each sequence at work: so that there is a next one to begin. */
 enum { AHEAD = 4 };
 
+/* Up to so many weights stay in a core's cache: whole sequences are shared out to threads then, and not each product. */
+enum { SMALL = 1 << 20 };
+
 /* A sequence at work. */
 struct slot {
 	struct dpo_completion *completion;	/* NULL: free */
+	bool fresh;				/* it is not begun */
 	struct dpo_cache cache;
 	struct dpo_sampler sampler;
 	struct dpo_ids seen;			/* prompt and completion, for the repetition penalty */
@@ -31,7 +35,7 @@ struct slot {
 	float logp;
 };
 
-/* The prompt computed last. */
+/* The prompt that a worker computed last. */
 struct prompt {
 	bool there;
 	uint64_t row;
@@ -40,20 +44,31 @@ struct prompt {
 	float *h;				/* owned; [hidden] */
 };
 
+/* What computes some of the sequences at work: all of them, unless the model is small. */
+struct worker {
+	struct dpo_decoder *decoder;		/* owned */
+	struct prompt prompt;
+	/* of the step at hand */
+	size_t first, n;			/* of at_work */
+	enum dpo_status status;
+	struct dpo_error err;
+};
+
 struct dpo_generator {
 	const struct dpo_config *config;
 	const float *weights;
 	const struct dpo_generate_settings *settings;
-	int threads;
-	struct dpo_decoder *decoder;		/* owned */
+	int threads;				/* of a worker */
+	struct worker *workers;			/* owned; [n_workers] */
+	size_t n_workers;
 	struct dpo_completion *ring;		/* owned; [window] */
 	size_t window, first, asked, begun;	/* first: the oldest; counts from there */
 	struct slot *slots;			/* owned; [batch] */
 	size_t batch;
-	struct prompt prompt;
 	float *hidden, *rows, *logits;		/* owned; [batch] rows each */
 	/* of the step at hand; owned; [batch] */
 	struct slot **at_work;
+	size_t n_at_work;
 	struct dpo_cache **caches;
 	int32_t *tokens;
 };
@@ -72,9 +87,11 @@ allocate(struct dpo_generator *g)
 	    !(g->ring = dpo_alloc(g->window, sizeof *g->ring)) || !(g->slots = dpo_alloc(g->batch, sizeof *g->slots)) ||
 	    !(g->at_work = dpo_alloc(g->batch, sizeof(struct slot *))) ||
 	    !(g->caches = dpo_alloc(g->batch, sizeof(struct dpo_cache *))) ||
-	    !(g->tokens = dpo_alloc(g->batch, sizeof *g->tokens)) ||
-	    !(g->prompt.h = dpo_alloc_aligned(hidden, sizeof *g->prompt.h)))
+	    !(g->tokens = dpo_alloc(g->batch, sizeof *g->tokens)) || !(g->workers = dpo_alloc(g->n_workers, sizeof *g->workers)))
 		return false;
+	for (size_t i = 0; i < g->n_workers; i++)
+		if (!(g->workers[i].prompt.h = dpo_alloc_aligned(hidden, sizeof(float))))
+			return false;
 	for (size_t i = 0; i < g->batch; i++) {
 		g->slots[i].h = g->hidden + i * hidden;
 		if (!dpo_sampler_init(&g->slots[i].sampler, vocab))
@@ -99,7 +116,14 @@ dpo_generator_new(struct dpo_generator **generator, const struct dpo_config *con
 	g->settings = settings;
 	g->batch = batch;
 	g->threads = dpo_gemm_threads(threads);
-	status = allocate(g) ? dpo_decoder_new(&g->decoder, config, params, false, threads, err) : dpo_fail_memory(err);
+	g->n_workers = 1;
+	if (params->total <= SMALL && g->threads > 1) {
+		g->n_workers = dpo_size_least((size_t)g->threads, batch);
+		g->threads = 1;
+	}
+	status = allocate(g) ? DPO_OK : dpo_fail_memory(err);
+	for (size_t i = 0; i < g->n_workers && status == DPO_OK; i++)
+		status = dpo_decoder_new(&g->workers[i].decoder, config, params, false, g->threads, err);
 	if (status != DPO_OK)
 		dpo_generator_free(g);
 	else
@@ -120,7 +144,10 @@ free_completion(struct dpo_completion *completion)
 void
 dpo_generator_adapt(struct dpo_generator *generator, const struct dpo_lora *lora)
 {
-	dpo_decoder_adapt(generator->decoder, lora);
+	for (size_t i = 0; i < generator->n_workers; i++) {
+		dpo_decoder_adapt(generator->workers[i].decoder, lora);
+		generator->workers[i].prompt.there = false;
+	}
 }
 
 void
@@ -137,9 +164,13 @@ dpo_generator_free(struct dpo_generator *generator)
 		dpo_sampler_free(&g->slots[i].sampler);
 		free(g->slots[i].seen.ids);
 	}
-	dpo_cache_free(&g->prompt.cache);
-	dpo_sequence_free(&g->prompt.sequence);
-	free(g->prompt.h);
+	for (size_t i = 0; g->workers && i < g->n_workers; i++) {
+		dpo_cache_free(&g->workers[i].prompt.cache);
+		dpo_sequence_free(&g->workers[i].prompt.sequence);
+		free(g->workers[i].prompt.h);
+		dpo_decoder_free(g->workers[i].decoder);
+	}
+	free(g->workers);
 	free(g->ring);
 	free(g->slots);
 	free(g->hidden);
@@ -148,7 +179,6 @@ dpo_generator_free(struct dpo_generator *generator)
 	free(g->at_work);
 	free(g->caches);
 	free(g->tokens);
-	dpo_decoder_free(g->decoder);
 	free(g);
 }
 
@@ -220,9 +250,9 @@ dpo_generator_ask(struct dpo_generator *generator, uint64_t row, const struct dp
 
 /* Compute the prompt, unless it is the one at hand. */
 static enum dpo_status
-compute_prompt(struct dpo_generator *g, const struct dpo_completion *c, struct dpo_error *err)
+compute_prompt(const struct dpo_generator *g, struct worker *worker, const struct dpo_completion *c)
 {
-	struct prompt *p = &g->prompt;
+	struct prompt *p = &worker->prompt;
 	/* The answer of one token has no row of its own; its value is not looked at. */
 	struct dpo_example example = { .prompt = c->prompt.ids, .n_prompt = c->prompt.count, .n_answers = 1,
 	    .answer = { c->prompt.ids }, .n_answer = { 1 } };
@@ -232,9 +262,9 @@ compute_prompt(struct dpo_generator *g, const struct dpo_completion *c, struct d
 	if (p->there && p->row == c->row)
 		return DPO_OK;
 	p->there = false;
-	if ((status = dpo_pack(&p->sequence, &example, g->config->vocab_size, g->config->max_positions, err)) != DPO_OK ||
-	    (status = dpo_decoder_prefill(g->decoder, g->weights, &p->sequence, &p->cache, c->prompt.count, &h,
-	    err)) != DPO_OK)
+	if ((status = dpo_pack(&p->sequence, &example, g->config->vocab_size, g->config->max_positions, &worker->err)) != DPO_OK ||
+	    (status = dpo_decoder_prefill(worker->decoder, g->weights, &p->sequence, &p->cache, c->prompt.count, &h,
+	    &worker->err)) != DPO_OK)
 		return status;
 	memcpy(p->h, h, g->config->hidden_size * sizeof *h);
 	p->row = c->row;
@@ -252,76 +282,101 @@ limit(const struct dpo_generator *g, const struct dpo_completion *c)
 }
 
 static enum dpo_status
-begin(struct dpo_generator *g, struct slot *slot, struct dpo_completion *c, struct dpo_error *err)
+begin(const struct dpo_generator *g, struct worker *worker, struct slot *slot)
 {
-	enum dpo_status status = compute_prompt(g, c, err);
-	const struct dpo_cache *from = &g->prompt.cache;
+	const struct dpo_completion *c = slot->completion;
+	enum dpo_status status = compute_prompt(g, worker, c);
+	const struct dpo_cache *from = &worker->prompt.cache;
 
 	/* The last token is predicted from the one before it: it needs no position of its own. */
 	if (status != DPO_OK || (status = dpo_cache_reserve(&slot->cache, from->layers, from->width,
-	    c->prompt.count + limit(g, c) - 1, err)) != DPO_OK)
+	    c->prompt.count + limit(g, c) - 1, &worker->err)) != DPO_OK)
 		return status;
 	dpo_cache_copy(&slot->cache, from);
-	memcpy(slot->h, g->prompt.h, g->config->hidden_size * sizeof *slot->h);
+	memcpy(slot->h, worker->prompt.h, g->config->hidden_size * sizeof *slot->h);
 	if (!copy_ids(&slot->seen, &c->prompt))
-		return dpo_fail_memory(err);
-	slot->completion = c;
+		return dpo_fail_memory(&worker->err);
+	slot->fresh = false;
 	return DPO_OK;
 }
 
-static enum dpo_status
-fill_slots(struct dpo_generator *g, struct dpo_error *err)
+/* Free slots take what was asked for and is not begun; the number of slots at work. */
+static size_t
+fill_slots(struct dpo_generator *g)
 {
-	enum dpo_status status = DPO_OK;
+	size_t n = 0;
 
-	for (size_t i = 0; i < g->batch && g->begun < g->asked && status == DPO_OK; i++)
-		if (!g->slots[i].completion) {
-			status = begin(g, &g->slots[i], &g->ring[(g->first + g->begun) % g->window], err);
-			g->begun++;
+	for (size_t i = 0; i < g->batch; i++) {
+		struct slot *slot = &g->slots[i];
+
+		if (!slot->completion && g->begun < g->asked) {
+			slot->completion = &g->ring[(g->first + g->begun++) % g->window];
+			slot->fresh = true;
 		}
-	return status;
+		if (slot->completion)
+			g->at_work[n++] = slot;
+	}
+	return n;
 }
 
 /* ------------------------------------------------------------------ a step */
 
-/* The rows that predict: those of prompts are there, the others take their last token. */
+/* The sequences of a worker that are begun take their last token. */
 static enum dpo_status
-advance(struct dpo_generator *g, size_t n, struct dpo_error *err)
+advance(struct dpo_generator *g, struct worker *worker)
 {
+	struct slot **at_work = g->at_work + worker->first;
+	struct dpo_cache **caches = g->caches + worker->first;
 	size_t hidden = g->config->hidden_size, rows = 0;
+	int32_t *tokens = g->tokens + worker->first;
 	enum dpo_status status;
 	const float *h;
 
-	for (size_t i = 0; i < n; i++)
-		if (g->at_work[i]->completion->tokens.count > 0) {
-			g->caches[rows] = &g->at_work[i]->cache;
-			g->tokens[rows++] = g->at_work[i]->token;
+	for (size_t i = 0; i < worker->n; i++)
+		if (!at_work[i]->fresh) {
+			caches[rows] = &at_work[i]->cache;
+			tokens[rows++] = at_work[i]->token;
 		}
 	if (rows == 0)
 		return DPO_OK;
-	if ((status = dpo_decoder_step(g->decoder, g->weights, g->tokens, g->caches, rows, &h, err)) != DPO_OK)
+	if ((status = dpo_decoder_step(worker->decoder, g->weights, tokens, caches, rows, &h, &worker->err)) != DPO_OK)
 		return status;
-	for (size_t i = 0; i < n; i++)
-		if (g->at_work[i]->completion->tokens.count > 0) {
-			memcpy(g->at_work[i]->h, h, hidden * sizeof *h);
+	for (size_t i = 0; i < worker->n; i++)
+		if (!at_work[i]->fresh) {
+			memcpy(at_work[i]->h, h, hidden * sizeof *h);
 			h += hidden;
 		}
 	return DPO_OK;
 }
 
-static void
-predict(struct dpo_generator *g, size_t n)
+/* Those that are not. */
+static enum dpo_status
+begin_fresh(const struct dpo_generator *g, struct worker *worker)
 {
-	struct dpo_linear head = dpo_decoder_head(g->decoder, g->weights, NULL);
+	enum dpo_status status = DPO_OK;
 
-	for (size_t i = 0; i < n; i++) {
-		memcpy(g->rows + i * head.in, g->at_work[i]->h, head.in * sizeof *g->rows);
-		g->at_work[i]->logits = g->logits + i * head.out;
+	for (size_t i = 0; i < worker->n && status == DPO_OK; i++)
+		if (g->at_work[worker->first + i]->fresh)
+			status = begin(g, worker, g->at_work[worker->first + i]);
+	return status;
+}
+
+static void
+predict(struct dpo_generator *g, const struct worker *worker)
+{
+	struct dpo_linear head = dpo_decoder_head(worker->decoder, g->weights, NULL);
+	float *rows = g->rows + worker->first * head.in, *logits = g->logits + worker->first * head.out;
+
+	for (size_t i = 0; i < worker->n; i++) {
+		struct slot *slot = g->at_work[worker->first + i];
+
+		memcpy(rows + i * head.in, slot->h, head.in * sizeof *rows);
+		slot->logits = logits + i * head.out;
 	}
-	dpo_skinny_forward(dpo_skinny_best(), g->threads, &head, n, (struct dpo_rows){ g->rows, head.in },
-	    (struct dpo_rows){ 0 }, (struct dpo_rows){ g->logits, head.out });
+	dpo_skinny_forward(dpo_skinny_best(), g->threads, &head, worker->n, (struct dpo_rows){ rows, head.in },
+	    (struct dpo_rows){ 0 }, (struct dpo_rows){ logits, head.out });
 	if (g->config->logit_cap > 0)
-		dpo_vector_cap(g->logits, (float)g->config->logit_cap, n * head.out);
+		dpo_vector_cap(logits, (float)g->config->logit_cap, worker->n * head.out);
 }
 
 /* A number in [0, 1) for the next token of a completion. */
@@ -404,23 +459,40 @@ accept(const struct dpo_generator *g, struct slot *slot, struct dpo_error *err)
 	return status;
 }
 
+/* One token more for the sequences of a worker: an equal share of those at work. */
+static void
+step_worker(void *context, size_t item)
+{
+	struct dpo_generator *g = context;
+	struct worker *worker = &g->workers[item];
+
+	worker->first = item * g->n_at_work / g->n_workers;
+	worker->n = (item + 1) * g->n_at_work / g->n_workers - worker->first;
+	if ((worker->status = advance(g, worker)) != DPO_OK || (worker->status = begin_fresh(g, worker)) != DPO_OK || worker->n == 0)
+		return;
+	predict(g, worker);
+	if (g->n_workers == 1)
+		dpo_parallel_for(worker->n * g->config->vocab_size < 16384 ? 1 : g->threads, worker->n, choose, g);
+	else
+		for (size_t i = 0; i < worker->n; i++)
+			choose(g, worker->first + i);
+}
+
 /* One token more for everything at work. */
 static enum dpo_status
 step(struct dpo_generator *g, struct dpo_error *err)
 {
-	enum dpo_status status = fill_slots(g, err);
-	size_t n = 0;
+	enum dpo_status status = DPO_OK;
 
-	if (status != DPO_OK)
-		return status;
-	for (size_t i = 0; i < g->batch; i++)
-		if (g->slots[i].completion)
-			g->at_work[n++] = &g->slots[i];
-	if ((status = advance(g, n, err)) != DPO_OK)
-		return status;
-	predict(g, n);
-	dpo_parallel_for(n * g->config->vocab_size < 16384 ? 1 : g->threads, n, choose, g);
-	for (size_t i = 0; i < n && status == DPO_OK; i++)
+	g->n_at_work = fill_slots(g);
+	dpo_parallel_for((int)dpo_size_least(g->n_workers, g->n_at_work), g->n_workers, step_worker, g);
+	for (size_t i = 0; i < g->n_workers; i++)
+		if (g->workers[i].status != DPO_OK) {
+			if (err)
+				*err = g->workers[i].err;
+			return g->workers[i].status;
+		}
+	for (size_t i = 0; i < g->n_at_work && status == DPO_OK; i++)
 		status = accept(g, g->at_work[i], err);
 	return status;
 }

@@ -4,7 +4,8 @@
  *
  * A prompt is computed as one packed sequence (decoder.h) and leaves its keys and values in a cache; then all sequences at
  * work take one token a step, and one that ends makes room for the next (continuous batching). Samples of the same prompt
- * share its computation.
+ * share its computation. Each product is shared out to the threads, or, of a model that a core's cache holds, the sequences
+ * are: then each thread has a decoder of its own.
  *
  * A sample depends on the weights, the settings, its prompt, its key and its number alone: not on the others at work, on
  * how many may be, on the order they come in, nor on threads. The number at token t is uniform in [0, 1), from

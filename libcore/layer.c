@@ -261,17 +261,17 @@ static void
 remember(const struct dpo_layers *l, size_t layer, const struct dpo_attention *a, size_t rows,
     const float *qkv)
 {
-	size_t dim = a->head_dim;
-
 	for (size_t row = 0; row < rows; row++) {
 		const struct dpo_cache *cache = l->caches[l->step ? row : 0];
-		float *to = dpo_cache_row(cache, layer, l->step ? cache->length : row);
+		size_t position = l->step ? cache->length : row;
+		float *key = dpo_cache_key(cache, layer, position), *value = dpo_cache_value(cache, layer, position);
 
-		for (size_t head = 0; head < a->kv_heads; head++) {
+		for (size_t head = 0; head < a->kv_heads; head++, value += a->head_dim) {
 			const float *from = qkv + row * l->qkv + head * a->kv_step;
 
-			memcpy(to + head * dim, from + a->key, dim * sizeof *to);
-			memcpy(to + l->kv + head * dim, from + a->value, dim * sizeof *to);
+			for (size_t i = 0; i < a->head_dim; i++, key += DPO_CACHE_BLOCK)
+				*key = from[a->key + i];
+			memcpy(value, from + a->value, a->head_dim * sizeof *value);
 		}
 	}
 }

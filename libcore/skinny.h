@@ -1,5 +1,5 @@
 /*
- * skinny - the linear map of a few rows: a step of generation. Layer 6; uses dtype, linear,
+ * skinny - the linear map of a few rows: a step of generation. Layer 6; uses size, dtype, linear,
  * parallel, vector.
  *
  * A step reads every weight once for a handful of rows, so it is bound by memory, not by arithmetic. These loops read
@@ -18,7 +18,13 @@ enum dpo_skinny_set { DPO_SKINNY_BASE, DPO_SKINNY_AVX2, DPO_SKINNY_AVX512 };
 /* The best set this processor has. */
 enum dpo_skinny_set dpo_skinny_best(void);
 
-/* As dpo_linear_forward, with the loops of a set that the processor has. Bits do not depend on rows, nor on threads. */
+/* Floats of scratch that (in,out) weights of so many outputs take; SIZE_MAX if they overflow. */
+size_t dpo_skinny_scratch(size_t rows, size_t out);
+
+/*
+ * As dpo_linear_forward, but for the scratch, with the loops of a set that the processor has. Bits do not depend on rows, nor
+ * on threads.
+ */
 void dpo_skinny_forward(enum dpo_skinny_set set, int threads, const struct dpo_linear *linear, size_t rows,
 	struct dpo_rows x, struct dpo_rows residual, struct dpo_rows y);
 

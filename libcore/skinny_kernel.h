@@ -2,8 +2,9 @@
  * skinny_kernel - the loops of skinny.c for one set of instructions. Layer 5; uses dtype.
  *
  * Included once for each set, with LANES (floats of a vector), VEC, WORDS and HALVES (vectors of that many floats, and
- * integers of 32 and 16 bits), MADD(a, b, c) = a b + c, SUM(v) (its lanes, in a fixed order), TARGET (the attribute of the
- * set's functions) and NAME(f) (the set's f) defined; it undefines them. No include guard, for that reason.
+ * integers of 32 and 16 bits), MADD(a, b, c) = a b + c, TARGET (the attribute of the set's functions) and NAME(f) (the set's f)
+ * defined, and of two vectors, by fours of lanes, LOW a0 b0 a1 b1, HIGH a2 b2 a3 b3, LEFT a0 a1 b0 b1, RIGHT a2 a3 b2 b3, and
+ * FOLD(v), the sum of its fours; it undefines them. No include guard, for that reason.
  */
 
 TARGET static inline __attribute__((always_inline)) VEC
@@ -33,37 +34,57 @@ NAME(weights)(const void *w, const enum dpo_dtype dtype, size_t at)
 	return (VEC)((WORDS)number | (bits & 0x8000) << 16);
 }
 
+/* The sums of the lanes of four vectors at once, each in the same order. */
+TARGET static inline __attribute__((always_inline)) floats4
+NAME(sum_lanes)(const VEC *v)
+{
+	VEC left = LOW(v[0], v[1]) + HIGH(v[0], v[1]), right = LOW(v[2], v[3]) + HIGH(v[2], v[3]);
+
+	left = LEFT(left, right) + RIGHT(left, right);
+	return FOLD(left);
+}
+
 /*
  * y[r][o] = x[r] . w[o] for up to ROWS_AT_ONCE rows and up to OUTS rows of w, the first at number `at`: LANES sums over
  * every LANES-th element, added up, and then what is left of the row. rows, outs and dtype are constants where this is called.
+ * A processor left to itself fetches ahead too little of what is read but once.
  */
 TARGET static inline __attribute__((always_inline)) void
 NAME(dots)(const size_t rows, const size_t outs, const enum dpo_dtype dtype, const float *x, size_t ldx, const void *w,
     size_t at, size_t n, float *y, size_t ldy)
 {
-	VEC sums[ROWS_AT_ONCE][OUTS] = { 0 };
+	VEC sums[ROWS_AT_ONCE * OUTS] = { 0 };	/* [rows][outs] */
+	float all[ROWS_AT_ONCE * OUTS];
 	size_t whole = n - n % LANES;
 
 	for (size_t k = 0; k < whole; k += LANES) {
 		VEC here[OUTS];
 
 #pragma GCC unroll 4
-		for (size_t o = 0; o < outs; o++)
+		for (size_t o = 0; o < outs; o++) {
+			__builtin_prefetch((const uint8_t *)w + (at + o * n + k) * dpo_dtype_size(dtype) + AHEAD);
 			here[o] = NAME(weights)(w, dtype, at + o * n + k);
-#pragma GCC unroll 4
+		}
+#pragma GCC unroll 8
 		for (size_t r = 0; r < rows; r++) {
 			VEC input = NAME(load)(x + r * ldx + k);
 
 #pragma GCC unroll 4
 			for (size_t o = 0; o < outs; o++)
-				sums[r][o] = MADD(input, here[o], sums[r][o]);
+				sums[r * outs + o] = MADD(input, here[o], sums[r * outs + o]);
 		}
 	}
-#pragma GCC unroll 4
+#pragma GCC unroll 8
+	for (size_t i = 0; i < rows * outs; i += 4) {
+		floats4 four = NAME(sum_lanes)(sums + i);
+
+		memcpy(all + i, &four, sizeof four);
+	}
+#pragma GCC unroll 8
 	for (size_t r = 0; r < rows; r++)
 #pragma GCC unroll 4
 		for (size_t o = 0; o < outs; o++) {
-			float sum = SUM(sums[r][o]);
+			float sum = all[r * outs + o];
 
 			for (size_t k = whole; k < n; k++)
 				sum += x[r * ldx + k] * weight(w, dtype, at + o * n + k);
@@ -71,15 +92,20 @@ NAME(dots)(const size_t rows, const size_t outs, const enum dpo_dtype dtype, con
 		}
 }
 
+/* A set with few registers takes fewer rows at once. */
+#define MANY (LANES == 16 ? ROWS_AT_ONCE : ROWS_AT_ONCE / 2)
+
 TARGET static inline __attribute__((always_inline)) void
 NAME(dots_of)(const enum dpo_dtype dtype, size_t rows, size_t outs, const float *x, size_t ldx, const void *w, size_t at,
     size_t n, float *y, size_t ldy)
 {
-	for (; outs == OUTS && rows >= ROWS_AT_ONCE; rows -= ROWS_AT_ONCE) {
-		NAME(dots)(ROWS_AT_ONCE, OUTS, dtype, x, ldx, w, at, n, y, ldy);
-		x += ROWS_AT_ONCE * ldx;
-		y += ROWS_AT_ONCE * ldy;
-	}
+	for (; outs == OUTS && rows >= MANY; rows -= MANY, x += MANY * ldx, y += MANY * ldy)
+		for (size_t o = 0; o < OUTS; o += 2)
+			NAME(dots)(MANY, 2, dtype, x, ldx, w, at + o * n, n, y + o, ldy);
+	for (; outs == OUTS && rows >= 4 && LANES == 16; rows -= 4, x += 4 * ldx, y += 4 * ldy)
+		NAME(dots)(4, OUTS, dtype, x, ldx, w, at, n, y, ldy);
+	for (; outs == OUTS && rows >= 2; rows -= 2, x += 2 * ldx, y += 2 * ldy)
+		NAME(dots)(2, OUTS, dtype, x, ldx, w, at, n, y, ldy);
 	for (; rows > 0; rows--, x += ldx, y += ldy)
 		if (outs == OUTS)
 			NAME(dots)(1, OUTS, dtype, x, ldx, w, at, n, y, ldy);
@@ -111,8 +137,10 @@ NAME(axpys_of)(const enum dpo_dtype dtype, size_t rows, const float *x, size_t l
 		VEC here[STEP];
 
 #pragma GCC unroll 8
-		for (size_t k = 0; k < STEP; k++)
+		for (size_t k = 0; k < STEP; k++) {
+			__builtin_prefetch((const uint8_t *)w + (at + (k + STEP) * ldw + j) * dpo_dtype_size(dtype));
 			here[k] = NAME(weights)(w, dtype, at + k * ldw + j);
+		}
 		for (size_t r = 0; r < rows; r++) {
 			VEC sum = NAME(load)(y + r * ldy + j);
 
@@ -141,6 +169,7 @@ NAME(axpys)(enum dpo_dtype dtype, size_t rows, const float *x, size_t ldx, const
 		NAME(axpys_of)(DPO_DTYPE_F16, rows, x, ldx, w, at, ldw, y, ldy, columns);
 }
 
+#undef MANY
 #undef NAME
 #undef TARGET
 #undef LANES
@@ -148,4 +177,8 @@ NAME(axpys)(enum dpo_dtype dtype, size_t rows, const float *x, size_t ldx, const
 #undef WORDS
 #undef HALVES
 #undef MADD
-#undef SUM
+#undef LOW
+#undef HIGH
+#undef LEFT
+#undef RIGHT
+#undef FOLD

@@ -69,10 +69,11 @@ assert {len(row["completion_ids"]) for row in rows if row["finish_reason"] == "l
 }
 
 @test "the same samples for any -j, --batch-size and order of rows, and alone" {
-	options="--max-new-tokens 24 -n 3 --temperature 1.2 --top-p 0.95 --top-k 100"
+	options="--max-new-tokens 80 -n 3 --temperature 1.2 --top-p 0.95 --top-k 100"
 	"$bin/dpo-gen" -q -m "$story" -j 1 --batch-size 1 $options "$prompts" > one
 	[ "$(wc -l < one)" -eq 36 ]
-	[ "$(field completion_ids < one | sort -u | wc -l)" -gt 18 ] # samples differ
+	[ "$(field completion_ids < one | sort -u | wc -l)" -gt 18 ] # samples differ, and their lengths: others begin beside them
+	[ "$(field completion_ids < one | awk -F, '{print NF}' | sort -u | wc -l)" -gt 9 ]
 	for batch in 2 5 64; do
 		for threads in 1 2 3; do
 			"$bin/dpo-gen" -q -m "$story" -j $threads --batch-size $batch $options "$prompts" > many

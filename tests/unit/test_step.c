@@ -29,7 +29,8 @@ check_skinny(enum dpo_skinny_set set, enum dpo_layout layout, size_t in, size_t 
 {
 	float *w = numbers(in * out, 1), *x = numbers(ROWS * in, 2), *bias = numbers(out, 3);
 	float *residual = numbers(ROWS * out, 4), *y = numbers(ROWS * out, 5), *again = numbers(ROWS * out, 6);
-	struct dpo_linear map = { .in = in, .out = out, .layout = layout, .weight = w, .bias = full ? bias : NULL };
+	struct dpo_linear map = { .in = in, .out = out, .layout = layout, .weight = w, .bias = full ? bias : NULL,
+	    .scratch = numbers(dpo_skinny_scratch(ROWS, out), 7) };
 	struct dpo_rows from = { x, in }, rest = { full ? residual : NULL, out };
 
 	dpo_skinny_forward(set, 1, &map, ROWS, from, rest, (struct dpo_rows){ y, out });
@@ -56,9 +57,11 @@ check_skinny(enum dpo_skinny_set set, enum dpo_layout layout, size_t in, size_t 
 	free(residual);
 	free(y);
 	free(again);
+	free(map.scratch);
 }
 
-static const size_t sizes[][2] = { { 1, 1 }, { 7, 3 }, { 8, 5 }, { 16, 16 }, { 33, 18 }, { 64, 257 }, { 300, 600 } };
+static const size_t sizes[][2] = { { 1, 1 }, { 7, 3 }, { 8, 5 }, { 16, 16 }, { 33, 18 }, { 64, 257 }, { 300, 600 },
+	{ 2100, 70 } };
 
 static void
 test_skinny(void **state)
@@ -79,7 +82,8 @@ check_stored(enum dpo_skinny_set set, enum dpo_layout layout, enum dpo_dtype dty
 	float *w = numbers(in * out, 1), *x = numbers(ROWS * in, 2), *y = numbers(ROWS * out, 3);
 	float *again = numbers(ROWS * out, 4);
 	uint16_t *stored = dpo_alloc_aligned(in * out, sizeof *stored);
-	struct dpo_linear map = { .in = in, .out = out, .layout = layout, .weight = w };
+	struct dpo_linear map = { .in = in, .out = out, .layout = layout, .weight = w,
+	    .scratch = numbers(dpo_skinny_scratch(ROWS, out), 5) };
 	struct dpo_rows from = { x, in };
 
 	assert_non_null(stored);
@@ -96,6 +100,7 @@ check_stored(enum dpo_skinny_set set, enum dpo_layout layout, enum dpo_dtype dty
 	free(y);
 	free(again);
 	free(stored);
+	free(map.scratch);
 }
 
 static void
@@ -298,16 +303,23 @@ test_cache_copy(void **state)
 	struct dpo_error err;
 
 	(void)state;
-	assert_int_equal(dpo_cache_reserve(&from, 2, 3, 4, &err), DPO_OK);
-	assert_int_equal(dpo_cache_reserve(&to, 2, 3, 7, &err), DPO_OK);
-	for (size_t i = 0; i < 24; i++)
-		from.data[i] = (float)i;
-	from.length = 2;
+	assert_int_equal(dpo_cache_reserve(&from, 2, 3, 18, &err), DPO_OK);
+	assert_int_equal(dpo_cache_reserve(&to, 2, 3, 40, &err), DPO_OK);
+	for (size_t layer = 0; layer < 2; layer++)
+		for (size_t at = 0; at < 18; at++)
+			for (size_t i = 0; i < 3; i++) {
+				dpo_cache_key(&from, layer, at)[i * DPO_CACHE_BLOCK] = (float)(1000 * layer + 10 * at + i);
+				dpo_cache_value(&from, layer, at)[i] = -(float)(1000 * layer + 10 * at + i);
+			}
+	from.length = 18;
 	dpo_cache_copy(&to, &from);
-	assert_int_equal(to.length, 2);
-	assert_memory_equal(dpo_cache_row(&to, 0, 1), dpo_cache_row(&from, 0, 1), 3 * sizeof(float));
-	assert_memory_equal(dpo_cache_row(&to, 1, 0), dpo_cache_row(&from, 1, 0), 6 * sizeof(float));
-	assert_true(dpo_cache_row(&to, 1, 0)[0] == 12.0f);
+	assert_int_equal(to.length, 18);
+	for (size_t layer = 0; layer < 2; layer++)
+		for (size_t at = 0; at < 18; at++)
+			for (size_t i = 0; i < 3; i++) {
+				assert_true(dpo_cache_key(&to, layer, at)[i * DPO_CACHE_BLOCK] == (float)(1000 * layer + 10 * at + i));
+				assert_true(dpo_cache_value(&to, layer, at)[i] == -(float)(1000 * layer + 10 * at + i));
+			}
 	assert_int_equal(dpo_cache_reserve(&to, SIZE_MAX / 2, 3, 4, &err), DPO_NOMEM);
 	dpo_cache_free(&from);
 	dpo_cache_free(&to);
