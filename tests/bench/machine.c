@@ -1,6 +1,7 @@
 #include "machine.h"
 
 #include "bf16.h"
+#include "lanes.h"
 #include "parallel.h"
 #include "vector.h"
 
@@ -11,7 +12,7 @@
 #include <immintrin.h>
 #endif
 
-enum { ROUNDS = 5, TURNS = 200000, TILE_TURNS = 50000, SUMS = 12, SPAN = 1 << 16 };
+enum { ROUNDS = 5, TURNS = 200000, TILE_TURNS = 50000, SUMS = 12, SPAN = 1 << 18, AHEAD = 8192 };
 
 static double
 read_clock(clockid_t clock)
@@ -178,12 +179,26 @@ span(const struct memory *m, size_t item)
 	return m->n - item * SPAN < SPAN ? m->n - item * SPAN : SPAN;
 }
 
+/* Left to itself a processor fetches too little ahead to reach the memory's speed. */
+DPO_WIDE static float
+sum_run(const float *x, size_t n)
+{
+	dpo_lanes sum = { 0 }, here;
+
+	for (size_t i = 0; i + DPO_LANES <= n; i += DPO_LANES) {
+		__builtin_prefetch((const char *)(x + i) + AHEAD, 0, 2);
+		dpo_lanes_load(&here, x + i);
+		sum += here;
+	}
+	return dpo_lanes_total(&sum);
+}
+
 static void
 read_span(void *context, size_t item)
 {
 	struct memory *m = context;
 
-	m->sums[item % 1024] = (double)dpo_vector_max(m->data + item * SPAN, span(m, item));
+	m->sums[item % 1024] = (double)sum_run(m->data + item * SPAN, span(m, item));
 }
 
 static void

@@ -7,6 +7,7 @@
 #include <sodium.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 const struct subject_shape subject_gpt2 = { "124M", 12, 768, 12, 50257 };
 
@@ -54,6 +55,34 @@ subject_make(struct dpo_model *model, const struct subject_shape *shape)
 	    dpo_params_init(&model->params, &model->config, &err) == DPO_OK &&
 	    dpo_files_add(&model->files, "config.json", (const uint8_t *)text, (size_t)n, &err) == DPO_OK, err.text);
 	model->weights = subject_filled(model->params.total);
+}
+
+void
+subject_narrow(struct dpo_model *model)
+{
+	struct dpo_params *params = &model->params;
+	struct dpo_params wide;
+	float *narrow;
+
+	subject_check(dpo_params_init(&wide, &model->config, &(struct dpo_error){ 0 }) == DPO_OK, "out of memory");
+	for (size_t i = 0; i < params->count; i++)
+		if (params->list[i].rank > 1)
+			params->list[i].dtype = DPO_DTYPE_BF16;
+	narrow = dpo_params_lay_out(params) ? dpo_alloc_aligned(params->total, sizeof *narrow) : NULL;
+	subject_check(narrow, "out of memory");
+	for (size_t i = 0; i < params->count; i++) {
+		const uint32_t *from = (const uint32_t *)(model->weights + wide.list[i].offset);
+		float *to = narrow + params->list[i].offset;
+
+		if (params->list[i].dtype != DPO_DTYPE_BF16)
+			memcpy(to, from, params->list[i].count * sizeof *to);
+		else
+			for (size_t k = 0; k < params->list[i].count; k++)
+				((uint16_t *)to)[k] = (uint16_t)(from[k] >> 16);
+	}
+	dpo_params_free(&wide);
+	free(model->weights);
+	model->weights = narrow;
 }
 
 void

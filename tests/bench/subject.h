@@ -24,6 +24,8 @@ float *subject_filled(size_t n);
 
 /* A model of GPT-2's family. The caller calls dpo_model_free. */
 void subject_make(struct dpo_model *model, const struct subject_shape *shape);
+/* Its matrices as BF16, in half the room, as models are read that are only read; the upper half of each number. */
+void subject_narrow(struct dpo_model *model);
 /* Give it an adapter of rank 16 of all linear maps, alpha 32, with random numbers. */
 void subject_adapt(struct dpo_model *model, double dropout);
 
