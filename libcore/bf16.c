@@ -1,4 +1,3 @@
-#define _GNU_SOURCE	/* syscall */
 #include "bf16.h"
 
 #include <assert.h>
@@ -7,11 +6,9 @@
 
 #if defined(__x86_64__) && defined(__GNUC__)
 
+#include "amx.h"
 #include "avx512.h"
 #include "transpose.h"
-
-#include <sys/syscall.h>
-#include <unistd.h>
 
 enum { PANEL = DPO_BF16_PANEL, INNER = DPO_BF16_INNER, TILE = DPO_BF16_TILE };
 
@@ -21,21 +18,6 @@ enum { PANEL = DPO_BF16_PANEL, INNER = DPO_BF16_INNER, TILE = DPO_BF16_TILE };
 
 /* ------------------------------------------------------------------ the processor */
 
-/* Linux gives a process the tile registers when it asks. */
-static bool
-tiles_granted(void)
-{
-	enum { ARCH_REQ_XCOMP_PERM = 0x1023, XFEATURE_XTILEDATA = 18 };
-
-	return syscall(SYS_arch_prctl, ARCH_REQ_XCOMP_PERM, XFEATURE_XTILEDATA) == 0;
-}
-
-static bool
-has_amx(void)
-{
-	return __builtin_cpu_supports("amx-tile") && __builtin_cpu_supports("amx-bf16") && tiles_granted();
-}
-
 static bool
 has_vectors(void)
 {
@@ -43,25 +25,12 @@ has_vectors(void)
 	    __builtin_cpu_supports("avx512bf16");
 }
 
-/* Whether the environment asks for that kernel. */
-static bool
-wished(const char *kernel)
-{
-	const char *wish = getenv("DPO_KERNEL");
-
-	return wish && strcmp(wish, kernel) == 0;
-}
-
-static bool
-uses_tiles(void)
-{
-	return has_amx() && !wished("vectors");
-}
-
 const char *
 dpo_bf16_kernel(void)
 {
-	return !has_vectors() || wished("blas") ? NULL : uses_tiles() ? "AMX" : "AVX512-BF16";
+	const char *wish = getenv("DPO_KERNEL");
+
+	return !has_vectors() || (wish && strcmp(wish, "blas") == 0) ? NULL : dpo_amx_here() ? "AMX" : "AVX512-BF16";
 }
 
 /* ------------------------------------------------------------------ packing */
@@ -195,25 +164,6 @@ struct square {
 };
 
 typedef void multiply_square(const struct square *square);
-
-/* All eight tile registers hold sixteen rows of 64 bytes. Constant, for the compiler does not see that it is read. */
-static const struct {
-	uint8_t palette, start, reserved[14];
-	uint16_t bytes[16];
-	uint8_t rows[16];
-} tile_shapes = { .palette = 1, .bytes = { 64, 64, 64, 64, 64, 64, 64, 64 }, .rows = { 16, 16, 16, 16, 16, 16, 16, 16 } };
-
-AMX static void
-configure(void)
-{
-	_tile_loadconfig(&tile_shapes);
-}
-
-AMX static void
-release(void)
-{
-	_tile_release();
-}
 
 /* With one panel of A, of B or of both. */
 AMX static void
@@ -399,19 +349,19 @@ void
 dpo_bf16_multiply(const struct dpo_bf16_product *p)
 {
 	enum { TILES = 24, COLUMNS = 256 };
-	bool tiles = uses_tiles();
+	bool tiles = dpo_amx_here();
 	multiply_square *multiply = tiles ? multiply_tiles : multiply_vectors;
 
 	for (size_t row = 0; row < p->rows && p->tiles == 0 && !p->keep; row++)
 		memset(p->c + row * p->ldc, 0, p->columns * sizeof *p->c);
 	if (tiles)
-		configure();
+		dpo_amx_begin();
 	for (size_t tile = 0; tile < p->tiles; tile += TILES)
 		for (size_t column = 0; column < p->columns; column += COLUMNS)
 			multiply_block(multiply, p, tile, p->tiles - tile < TILES ? p->tiles - tile : TILES, column,
 			    p->columns - column < COLUMNS ? p->columns : column + COLUMNS);
 	if (tiles)
-		release();
+		dpo_amx_end();
 }
 
 #else

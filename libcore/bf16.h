@@ -1,6 +1,5 @@
 /*
- * bf16 - matrix products of operands rounded to bfloat16, on one thread. Layer 3; uses dtype, kernel, avx512,
- * transpose.
+ * bf16 - matrix products of operands rounded to bfloat16, on one thread. Layer 3; uses dtype, amx, avx512, transpose.
  *
  *	C[i][j] += sum_k round(A[i][k]) round(B[k][j])
  *
@@ -16,8 +15,9 @@
 #define DPO_BF16_H
 
 #include "dtype.h"
-#include "kernel.h"
 
+#include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 /* Rows of A or columns of B in a panel; and a tile's share of the inner index. */

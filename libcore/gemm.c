@@ -1,7 +1,10 @@
 #include "gemm.h"
 
+#include "amx.h"
+#include "kernel.h"
 #include "parallel.h"
 #include "size.h"
+#include "split.h"
 #include "vector.h"
 
 #include <assert.h>
@@ -19,12 +22,19 @@ enum { TILE_ROWS = 512, TILE_COLUMNS = 768, TILE_LEAST = 192, TILES_WANTED = 8 }
 
 /*
  * Our kernel's bits do not depend on the grid, so the threads may shape it: few and wide tiles, for every tile packs its rows
- * of A, but equally many for each thread, or more than OWN_TILES for each.
+ * of A, but equally many for each thread.
  */
-enum { OWN_TILES = 4, OWN_WIDEST = 2048, OWN_LEAST = 64 };
+enum { OWN_WIDEST = 2048, OWN_LEAST = 64 };
+
+/* What computes a tile. */
+enum kernel { BLAS, VECTORS, TILES };
+
+/* Least columns and inner length for tile registers. */
+enum { TILES_LEAST = 32 };
 
 struct grid {
 	const struct dpo_product *product;
+	enum kernel kernel;
 	size_t tile_rows, tile_columns;
 	size_t across;		/* tiles in a row of tiles */
 	size_t tiles, lanes;	/* with scratch: each lane has its part of it, and every so manieth tile */
@@ -55,7 +65,16 @@ dpo_gemm_worth(int threads, const struct dpo_product *p)
 const char *
 dpo_gemm_kernel(void)
 {
-	return dpo_kernel_here() ? "AVX512" : openblas_get_corename();
+	return !dpo_kernel_here() ? openblas_get_corename() : dpo_amx_here() ? "AMX-BF16x3" : "AVX512";
+}
+
+/* By columns and inner length, not by rows: these are a matter of batches, on which no bits may depend. */
+static enum kernel
+kernel_for(size_t columns, size_t inner)
+{
+	if (!dpo_kernel_here())
+		return BLAS;
+	return columns >= TILES_LEAST && inner >= TILES_LEAST && dpo_amx_here() ? TILES : VECTORS;
 }
 
 const char *
@@ -94,28 +113,38 @@ from_column(struct dpo_operand operand, size_t column)
 }
 
 static void
-multiply(bool own, const struct dpo_tile *tile)
+multiply_blas(const struct dpo_tile *tile)
 {
-	if (own)
-		dpo_kernel_product(tile);
-	else
-		cblas_sgemm(CblasRowMajor, tile->a.transposed ? CblasTrans : CblasNoTrans,
-		    tile->b.transposed ? CblasTrans : CblasNoTrans, as_int(tile->rows), as_int(tile->columns),
-		    as_int(tile->inner), tile->scale, tile->a.data, as_int(tile->a.ld), tile->b.data,
-		    as_int(tile->b.ld), tile->keep ? 1.0f : 0.0f, tile->c, as_int(tile->ldc));
+	cblas_sgemm(CblasRowMajor, tile->a.transposed ? CblasTrans : CblasNoTrans, tile->b.transposed ? CblasTrans : CblasNoTrans,
+	    as_int(tile->rows), as_int(tile->columns), as_int(tile->inner), 1.0f, tile->a.data, as_int(tile->a.ld),
+	    tile->b.data, as_int(tile->b.ld), tile->keep ? 1.0f : 0.0f, tile->c, as_int(tile->ldc));
+}
+
+/* The tile, as high as it may be. */
+static void
+multiply(enum kernel kernel, const struct dpo_tile *whole)
+{
+	static const struct {
+		void (*multiply)(const struct dpo_tile *tile);
+		size_t rows;
+	} kernels[] = { [BLAS] = { multiply_blas, SIZE_MAX }, [VECTORS] = { dpo_kernel_product, DPO_KERNEL_ROWS },
+		[TILES] = { dpo_split_product, DPO_SPLIT_ROWS } };
+
+	for (size_t row = 0, n; row < whole->rows && whole->columns > 0; row += n) {
+		struct dpo_tile tile = *whole;
+
+		tile.rows = n = dpo_size_least(whole->rows - row, kernels[kernel].rows);
+		tile.a = from_row(whole->a, row);
+		tile.c += row * whole->ldc;
+		kernels[kernel].multiply(&tile);
+	}
 }
 
 void
-dpo_gemm_one(size_t rows, size_t columns, size_t inner, float scale, struct dpo_operand a,
-    struct dpo_operand b, float keep, float *c, size_t ldc)
+dpo_gemm_one(size_t rows, size_t columns, size_t inner, struct dpo_operand a, struct dpo_operand b, float keep, float *c,
+    size_t ldc)
 {
-	bool own = dpo_kernel_here();
-	size_t most = own ? DPO_KERNEL_ROWS : rows;
-
-	for (size_t row = 0; row < rows && columns > 0; row += most)
-		multiply(own, &(struct dpo_tile){ .rows = rows - row < most ? rows - row : most,
-		    .columns = columns, .inner = inner, .scale = scale, .a = from_row(a, row), .b = b,
-		    .keep = keep > 0, .c = c + row * ldc, .ldc = ldc });
+	multiply(kernel_for(columns, inner), &(struct dpo_tile){ rows, columns, inner, a, b, keep > 0, c, ldc });
 }
 
 size_t
@@ -140,21 +169,24 @@ widen(const struct dpo_product *p, size_t first, size_t n, size_t column, size_t
 	return (struct dpo_operand){ room, length, p->b.transposed };
 }
 
-/* The tile of A B + keep C. */
+/* A part of A B + keep C. */
 static void
-compute(const struct dpo_product *p, size_t row, size_t rows, size_t column, size_t columns, float *c, float *room)
+compute(const struct grid *grid, const struct dpo_tile *tile, size_t column, float *room)
 {
-	struct dpo_operand a = from_row(p->a, row);
+	const struct dpo_product *p = grid->product;
+	struct dpo_tile part = *tile;
 
 	if (p->b_dtype == DPO_DTYPE_F32) {
-		dpo_gemm_one(rows, columns, p->inner, 1.0f, a, from_column(p->b, column), p->keep, c, p->ldc);
+		part.b = from_column(p->b, column);
+		multiply(grid->kernel, &part);
 		return;
 	}
-	for (size_t k = 0; k < p->inner; k += DPO_GEMM_INNER) {
-		size_t n = dpo_size_least(p->inner - k, DPO_GEMM_INNER);
-
-		dpo_gemm_one(rows, columns, n, 1.0f, from_column(a, k), widen(p, k, n, column, columns, room),
-		    k ? 1.0f : p->keep, c, p->ldc);
+	for (size_t k = 0; k < p->inner; k += part.inner) {
+		part.inner = dpo_size_least(p->inner - k, DPO_GEMM_INNER);
+		part.a = from_column(tile->a, k);
+		part.b = widen(p, k, part.inner, column, part.columns, room);
+		part.keep = k > 0 || tile->keep;
+		multiply(grid->kernel, &part);
 	}
 }
 
@@ -162,19 +194,15 @@ static void
 do_tile(const struct grid *grid, size_t item, float *room)
 {
 	const struct dpo_product *p = grid->product;
-	size_t row = item / grid->across * grid->tile_rows;
-	size_t column = item % grid->across * grid->tile_columns;
-	size_t rows = dpo_size_least(p->rows - row, grid->tile_rows);
-	size_t columns = dpo_size_least(p->columns - column, grid->tile_columns);
-	float *c = p->c + row * p->ldc + column;
+	size_t row = item / grid->across * grid->tile_rows, column = item % grid->across * grid->tile_columns;
+	struct dpo_tile tile = { .rows = dpo_size_least(p->rows - row, grid->tile_rows),
+	    .columns = dpo_size_least(p->columns - column, grid->tile_columns), .inner = p->inner, .a = from_row(p->a, row),
+	    .keep = p->keep > 0, .c = p->c + row * p->ldc + column, .ldc = p->ldc };
 
-	compute(p, row, rows, column, columns, c, room);
-	if (!p->bias && !p->residual)
-		return;
-	for (size_t i = 0; i < rows; i++)
-		dpo_vector_finish(c + i * p->ldc, p->bias ? p->bias + column : NULL,
-		    p->residual ? p->residual + (row + i) * p->ld_residual + column : NULL,
-		    columns);
+	compute(grid, &tile, column, room);
+	for (size_t i = 0; i < tile.rows && (p->bias || p->residual); i++)
+		dpo_vector_finish(tile.c + i * p->ldc, p->bias ? p->bias + column : NULL,
+		    p->residual ? p->residual + (row + i) * p->ld_residual + column : NULL, tile.columns);
 }
 
 static void
@@ -216,15 +244,15 @@ cut_for_kernel(size_t *down, size_t *across, const struct dpo_product *p, int th
 
 	*down = dpo_size_parts(p->rows, DPO_KERNEL_ROWS);
 	*across = dpo_size_parts(p->columns, OWN_WIDEST);
-	while (*down * *across % n != 0 && *down * *across < OWN_TILES * n && *across < most)
+	for (size_t i = 1; i < n && *down * *across % n != 0 && *across < most; i++)
 		++*across;
 }
 
 void
 dpo_gemm(int threads, const struct dpo_product *product)
 {
-	struct grid grid = { .product = product };
-	bool own = dpo_kernel_here() && product->b_dtype == DPO_DTYPE_F32;
+	struct grid grid = { .product = product, .kernel = kernel_for(product->columns, product->inner) };
+	bool own = grid.kernel != BLAS && product->b_dtype == DPO_DTYPE_F32;
 	size_t down, across;
 
 	if (product->rows == 0 || product->columns == 0)

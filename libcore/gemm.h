@@ -1,17 +1,18 @@
 /*
- * gemm - matrix products; the only caller of the BLAS. Layer 3; uses size, dtype, kernel, parallel, vector,
- * OpenBLAS.
+ * gemm - matrix products; the only caller of the BLAS. Layer 3; uses size, dtype, amx, kernel, split, parallel,
+ * vector, OpenBLAS.
  *
  * A product is cut into tiles, each computed by one thread, and the tiles are shared out. Where the
- * processor has AVX-512 a tile is our own kernel's, whose bits do not depend on tiles; elsewhere it
- * is one single-threaded cblas_sgemm, and the grid of tiles is fixed by the shape alone. So the bits
+ * processor has AVX-512 a tile is our own kernel's, whose bits do not depend on tiles: that of split.h
+ * where there are tile registers and columns and inner index are not too few, else that of kernel.h.
+ * Elsewhere a tile is one single-threaded cblas_sgemm, and the grid of tiles is fixed by the shape alone. So the bits
  * depend on the shape and the kernel, not on the thread count.
  */
 #ifndef DPO_GEMM_H
 #define DPO_GEMM_H
 
 #include "dtype.h"
-#include "kernel.h"
+#include "tile.h"
 
 /*
  * C = A B + keep C, then C[i][j] = C[i][j] + bias[j] + residual[i][j], where A is rows x inner, B
@@ -50,7 +51,7 @@ int dpo_gemm_threads(int threads);
 /* How many of `threads` are worth waking for a product: a small one, whatever computes it, is for the calling thread alone. */
 int dpo_gemm_worth(int threads, const struct dpo_product *product);
 
-/* The kernel of this process: "AVX512" for our own, or the name of OpenBLAS's. */
+/* The kernel of this process: "AMX-BF16x3" (split.h) or "AVX512" (kernel.h) for our own, or the name of OpenBLAS's. */
 const char *dpo_gemm_kernel(void);
 
 /*
@@ -63,10 +64,10 @@ const char *dpo_gemm_better(void);
 void dpo_gemm(int threads, const struct dpo_product *product);
 
 /*
- * C = scale A B + keep C on the calling thread, for callers that are themselves an item of work.
+ * C = A B + keep C on the calling thread, for callers that are themselves an item of work.
  * keep is 0 or 1.
  */
-void dpo_gemm_one(size_t rows, size_t columns, size_t inner, float scale, struct dpo_operand a,
-	struct dpo_operand b, float keep, float *c, size_t ldc);
+void dpo_gemm_one(size_t rows, size_t columns, size_t inner, struct dpo_operand a, struct dpo_operand b, float keep,
+	float *c, size_t ldc);
 
 #endif

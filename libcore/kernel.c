@@ -1,6 +1,7 @@
 #include "kernel.h"
 
 #include "avx512.h"
+#include "kernelpack.h"
 #include "size.h"
 
 #include <assert.h>
@@ -47,11 +48,10 @@ look_ahead(struct ahead *ahead)
 
 /* ------------------------------------------------------------------ multiplying */
 
-/* A panel of A with one of B: c[rows][columns <= 32] = scale a b, added to c if `keep`. */
+/* A panel of A with one of B: c[rows][columns <= 32] = a b, added to c if `keep`. */
 struct panels {
 	size_t inner;
 	const float *a, *b;
-	float scale;
 	bool keep;
 	float *c;
 	size_t ldc, columns;
@@ -59,30 +59,30 @@ struct panels {
 };
 
 DPO_AVX512_INLINE void
-store(float *c, __mmask16 mask, bool keep, __m512 scale, __m512 sum)
+store(float *c, __mmask16 mask, bool keep, __m512 sum)
 {
 	__m512 before = keep ? _mm512_maskz_loadu_ps(mask, c) : _mm512_setzero_ps();
 
-	_mm512_mask_storeu_ps(c, mask, _mm512_fmadd_ps(scale, sum, before));
+	_mm512_mask_storeu_ps(c, mask, _mm512_add_ps(sum, before));
 }
 
 /* Whole panels are stored without masks, which cost a store its speed. */
 DPO_AVX512_INLINE void
-store_row(float *c, size_t columns, bool keep, __m512 scale, const __m512 sum[2])
+store_row(float *c, size_t columns, bool keep, const __m512 sum[2])
 {
 	__m512 low = _mm512_setzero_ps(), high = low;
 
 	if (columns < DPO_PANEL_COLUMNS) {
-		store(c, dpo_lanes(columns), keep, scale, sum[0]);
-		store(c + DPO_LANES, dpo_lanes(columns > DPO_LANES ? columns - DPO_LANES : 0), keep, scale, sum[1]);
+		store(c, dpo_lanes(columns), keep, sum[0]);
+		store(c + DPO_LANES, dpo_lanes(columns > DPO_LANES ? columns - DPO_LANES : 0), keep, sum[1]);
 		return;
 	}
 	if (keep) {
 		low = _mm512_loadu_ps(c);
 		high = _mm512_loadu_ps(c + DPO_LANES);
 	}
-	_mm512_storeu_ps(c, _mm512_fmadd_ps(scale, sum[0], low));
-	_mm512_storeu_ps(c + DPO_LANES, _mm512_fmadd_ps(scale, sum[1], high));
+	_mm512_storeu_ps(c, _mm512_add_ps(sum[0], low));
+	_mm512_storeu_ps(c + DPO_LANES, _mm512_add_ps(sum[1], high));
 }
 
 /* `rows` is known when compiled: 26 sums, two vectors of B and one of A leave three of the 32 registers. */
@@ -116,10 +116,9 @@ multiply(const size_t rows, const struct panels *p, struct ahead *shared)
 		}
 	}
 	*shared = ahead;
-	each = _mm512_set1_ps(p->scale);
 #pragma GCC unroll 16
 	for (size_t i = 0; i < rows; i++)
-		store_row(p->c + i * p->ldc, p->columns, p->keep, each, sum[i]);
+		store_row(p->c + i * p->ldc, p->columns, p->keep, sum[i]);
 }
 
 typedef void multiply_panels(const struct panels *panels, struct ahead *ahead);
@@ -200,7 +199,7 @@ multiply_strip(const struct dpo_tile *tile, const float *a, const float *b, cons
     struct ahead ahead)
 {
 	size_t inner = strip->inner.n;
-	struct panels p = { .inner = inner, .scale = tile->scale, .keep = keep, .ldc = tile->ldc };
+	struct panels p = { .inner = inner, .keep = keep, .ldc = tile->ldc };
 
 	for (size_t i = 0, row = 0, n; i < dpo_pack_panels(tile->rows); i++, row += n) {
 		n = dpo_pack_row(tile->rows, i + 1) - row;

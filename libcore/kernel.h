@@ -1,5 +1,6 @@
 /*
- * kernel - a matrix product on one thread by our own AVX-512 code. Layer 2; uses size, avx512, kernelpack.
+ * kernel - a matrix product on one thread by our own AVX-512 code. Layer 2; uses size, tile, avx512,
+ * kernelpack.
  *
  * The method is that of Goto and van de Geijn 2008 (doi:10.1145/1356052.1356053): a block of A is packed
  * into the second-level cache, each panel of B into the first-level one, and they are multiplied by panels
@@ -10,17 +11,7 @@
 #ifndef DPO_KERNEL_H
 #define DPO_KERNEL_H
 
-#include "kernelpack.h"
-
-/* C = scale A B, added to C if `keep`; A is rows x inner, B inner x columns. */
-struct dpo_tile {
-	size_t rows, columns, inner;
-	float scale;
-	struct dpo_operand a, b;
-	bool keep;
-	float *c;
-	size_t ldc;
-};
+#include "tile.h"
 
 /* Rows of a tile, beyond which a product has to be cut. */
 #define DPO_KERNEL_ROWS ((size_t)416)

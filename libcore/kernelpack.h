@@ -1,5 +1,5 @@
 /*
- * kernelpack - operands of our AVX-512 product, laid out as it reads them. Layer 1; uses avx512, transpose.
+ * kernelpack - operands of our AVX-512 product, laid out as it reads them. Layer 1; uses tile, avx512, transpose.
  *
  * A panel is a strip of A's rows or of B's columns; packed, its numbers of one inner index lie together, and those of the
  * next behind them.
@@ -7,20 +7,7 @@
 #ifndef DPO_KERNELPACK_H
 #define DPO_KERNELPACK_H
 
-#include <stdbool.h>
-#include <stddef.h>
-
-/* A row-major operand. `transposed`: the operand is the transpose of what lies at data. */
-struct dpo_operand {
-	const float *data;
-	size_t ld;		/* floats between rows of what lies at data */
-	bool transposed;
-};
-
-/* A stretch of the inner index. */
-struct dpo_stretch {
-	size_t first, n;
-};
+#include "tile.h"
 
 /* Rows of a panel of A, and columns of one of B, at most. */
 #define DPO_PANEL_ROWS ((size_t)13)

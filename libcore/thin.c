@@ -1,6 +1,7 @@
 #include "thin.h"
 
 #include "avx512.h"
+#include "kernel.h"
 #include "size.h"
 
 #include <assert.h>
@@ -285,7 +286,7 @@ multiply_floats(const struct block *block)
 		if (dpo_kernel_here())
 			multiply_lanes(&b, right);
 		else
-			dpo_gemm_one(b.rows, b.columns, b.inner, 1.0f, b.a, right, b.keep ? 1.0f : 0.0f, b.c, b.ldc);
+			dpo_gemm_one(b.rows, b.columns, b.inner, b.a, right, b.keep ? 1.0f : 0.0f, b.c, b.ldc);
 	}
 }
 

@@ -65,18 +65,29 @@ with_kernel() { # kernel, CPU flag it needs
 	agrees
 }
 
-@test "our own AVX-512 kernel: chosen by the CPU alone, whatever OpenBLAS is told" {
-	grep -qw avx512f /proc/cpuinfo || skip "this CPU has no avx512f"
-	cd "$BATS_FILE_TMPDIR"
-	unset DPO_KERNEL
+ours() { # name of the kernel
 	for core in Haswell Prescott; do
 		export OPENBLAS_CORETYPE=$core
-		"$bin/dpo-reflogp" --version | grep -q "kernel AVX512"
+		"$bin/dpo-reflogp" --version | grep -q "kernel $1,"
 		"$bin/dpo-reflogp" -m "$model" -o "$core.ref" pairs.tok 2> said
 		! grep OpenBLAS said || return 1
 	done
 	cmp Haswell.ref Prescott.ref
 	agrees
+}
+
+@test "our own AVX-512 kernel: chosen by the CPU alone, whatever OpenBLAS is told" {
+	grep -qw avx512f /proc/cpuinfo || skip "this CPU has no avx512f"
+	cd "$BATS_FILE_TMPDIR"
+	export DPO_KERNEL=vectors
+	ours AVX512
+}
+
+@test "our own kernel for tile registers: the same" {
+	grep -qw amx_bf16 /proc/cpuinfo || skip "this CPU has no amx_bf16"
+	cd "$BATS_FILE_TMPDIR"
+	unset DPO_KERNEL
+	ours AMX-BF16x3
 }
 
 @test "an OpenBLAS kernel below the CPU's is named once, with the remedy; -q silences it" {

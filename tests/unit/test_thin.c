@@ -5,6 +5,7 @@
 #include "thin.h"
 
 #include "bytes.h"
+#include "kernel.h"
 #include "naive.h"
 #include "narrow.h"
 #include "size.h"

@@ -1,0 +1,31 @@
+/*
+ * tile - what a matrix product on one thread is. Layer 0; uses nothing.
+ */
+#ifndef DPO_TILE_H
+#define DPO_TILE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+/* A row-major operand. `transposed`: the operand is the transpose of what lies at data. */
+struct dpo_operand {
+	const float *data;
+	size_t ld;		/* floats between rows of what lies at data */
+	bool transposed;
+};
+
+/* A stretch of the inner index. */
+struct dpo_stretch {
+	size_t first, n;
+};
+
+/* C = A B, added to C if `keep`; A is rows x inner, B inner x columns. */
+struct dpo_tile {
+	size_t rows, columns, inner;
+	struct dpo_operand a, b;
+	bool keep;
+	float *c;
+	size_t ldc;
+};
+
+#endif
