@@ -326,7 +326,7 @@ resume(struct training *training)
 	cli_check(dpo_checkpoint_same(checkpoint, training->run, &err), &err);
 	if (!cJSON_Compare(dpo_json_get(dpo_checkpoint_run(checkpoint), "kernel"), dpo_json_get(training->run, "kernel"), true))
 		cli_warn("%s: written with another BLAS kernel; the result will differ by rounding", path);
-	if (dpo_train_resume(training->train, checkpoint, &err) != DPO_OK)
+	if (dpo_train_resume(training->train, checkpoint, (int)training->options->common.threads, &err) != DPO_OK)
 		cli_fail_at(&err, path);
 	dpo_checkpoint_close(checkpoint);
 	training->saved = dpo_train_done(training->train);

@@ -1,6 +1,7 @@
 #include "block.h"
 
 #include "bytes.h"
+#include "hashes.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -16,6 +17,12 @@ enum {
 	WINDOW_LOG = 23,
 };
 
+/* A block that was read, verified or yet to be. */
+struct unit {
+	struct dpo_buffer content;
+	uint8_t carried[DPO_HASH_BYTES];
+};
+
 struct dpo_block_reader {
 	char *name;
 	int fd;
@@ -24,27 +31,42 @@ struct dpo_block_reader {
 	size_t at;
 	bool inside_frame, end_of_file;
 	struct dpo_buffer header;	/* JSON */
-	struct dpo_buffer content;
+	struct unit ahead[DPO_BLOCK_HELD];	/* n_ahead of them to be handed on, from `next` on */
+	size_t n_ahead, next, most;
+	int threads;
+	uint64_t ahead_records;		/* that they hold together */
+	enum dpo_status then;		/* what comes after them, if it is an error */
+	struct dpo_error err;
 	uint8_t h[DPO_HASH_BYTES], first[DPO_HASH_BYTES], tip[DPO_HASH_BYTES], parent[DPO_HASH_BYTES];
 	bool between;			/* after an END */
-	uint64_t blocks, records, member_records, members;
+	bool tagged;			/* `tag` was read, and what it begins was not */
+	char tag;
+	uint64_t blocks, records;	/* handed on */
+	uint64_t member_records, members;
 };
 
 /* ------------------------------------------------------------------ messages */
+
+/* Records of all blocks that were read. */
+static unsigned long long
+records_read(const struct dpo_block_reader *reader)
+{
+	return reader->records + reader->ahead_records;
+}
 
 /* Put "NAME: record R: block B" before the text: the block being read, and the first record that it would give. */
 static enum dpo_status
 at_block(const struct dpo_block_reader *reader, struct dpo_error *err)
 {
-	return dpo_error_prefix(err, "%.200s: record %llu: block %llu", reader->name,
-	    (unsigned long long)reader->records + 1, (unsigned long long)reader->blocks + 1);
+	return dpo_error_prefix(err, "%.200s: record %llu: block %llu", reader->name, records_read(reader) + 1,
+	    (unsigned long long)(reader->blocks + reader->n_ahead - reader->next) + 1);
 }
 
 static enum dpo_status
 truncated(const struct dpo_block_reader *reader, struct dpo_error *err)
 {
 	return dpo_fail(err, DPO_TRUNCATED, "%s: ends without END after %llu record%s: cut off, or the program that "
-	    "wrote it failed", reader->name, (unsigned long long)reader->records, reader->records == 1 ? "" : "s");
+	    "wrote it failed", reader->name, records_read(reader), records_read(reader) == 1 ? "" : "s");
 }
 
 static enum dpo_status
@@ -262,10 +284,14 @@ read_end(struct dpo_block_reader *reader, struct dpo_error *err)
 	return DPO_OK;
 }
 
+/* ------------------------------------------------------------------ blocks */
+
+/* One more, behind those that were read ahead. */
 static enum dpo_status
 read_block(struct dpo_block_reader *reader, struct dpo_error *err)
 {
-	uint8_t raw[LENGTH_BYTES], carried[DPO_HASH_BYTES], hash[DPO_HASH_BYTES], both[2 * DPO_HASH_BYTES];
+	struct unit *unit = &reader->ahead[reader->n_ahead];
+	uint8_t raw[LENGTH_BYTES];
 	enum dpo_status status;
 	size_t len;
 
@@ -276,55 +302,123 @@ read_block(struct dpo_block_reader *reader, struct dpo_error *err)
 		dpo_fail(err, DPO_LIMIT, "%zu bytes; a block holds %d to %zu", len, COUNT_BYTES, DPO_CONTENT_MAX);
 		return at_block(reader, err);
 	}
-	dpo_buffer_clear(&reader->content);
-	if ((status = pull_into(reader, &reader->content, len, err)) != DPO_OK ||
-	    (status = pull_all(reader, carried, sizeof carried, err)) != DPO_OK)
+	dpo_buffer_clear(&unit->content);
+	if ((status = pull_into(reader, &unit->content, len, err)) != DPO_OK ||
+	    (status = pull_all(reader, unit->carried, sizeof unit->carried, err)) != DPO_OK)
 		return status;
-	dpo_hash(hash, reader->content.data, len);
-	memcpy(both, reader->h, DPO_HASH_BYTES);
-	memcpy(both + DPO_HASH_BYTES, hash, DPO_HASH_BYTES);
-	dpo_hash(hash, both, sizeof both);
-	if (memcmp(hash, carried, sizeof hash) != 0) {
-		dpo_fail(err, DPO_CORRUPT, "hash does not match: damaged, or not the block that belongs here");
-		return at_block(reader, err);
-	}
-	memcpy(reader->h, hash, sizeof hash);
+	reader->n_ahead++;
+	reader->ahead_records += dpo_bytes_load32(unit->content.data);
 	return DPO_OK;
+}
+
+/* The blocks read ahead against the chain: they end before the first that does not belong there. */
+static void
+verify(struct dpo_block_reader *reader)
+{
+	uint8_t hash[DPO_BLOCK_HELD][DPO_HASH_BYTES], h[DPO_HASH_BYTES];
+	const uint8_t *content[DPO_BLOCK_HELD] = { 0 };
+	size_t bytes[DPO_BLOCK_HELD] = { 0 }, n = reader->n_ahead;
+
+	for (size_t i = 0; i < n; i++) {
+		content[i] = reader->ahead[i].content.data;
+		bytes[i] = reader->ahead[i].content.len;
+	}
+	dpo_hashes_all(reader->threads, n, content, bytes, hash);
+	reader->n_ahead = reader->ahead_records = 0;
+	for (size_t i = 0; i < n; i++) {
+		dpo_hash_two(h, reader->h, sizeof h, hash[i], sizeof hash[i]);
+		if (memcmp(h, reader->ahead[i].carried, sizeof h) != 0) {
+			dpo_fail(&reader->err, DPO_CORRUPT, "hash does not match: damaged, or not the block that belongs here");
+			reader->then = at_block(reader, &reader->err);
+			return;
+		}
+		memcpy(reader->h, h, sizeof h);
+		reader->n_ahead++;
+		reader->ahead_records += dpo_bytes_load32(content[i]);
+	}
+}
+
+/* What begins next; end of file after an END is DPO_END. */
+static enum dpo_status
+read_tag(struct dpo_block_reader *reader, struct dpo_error *err)
+{
+	enum dpo_status status;
+	size_t got;
+
+	if (reader->tagged)
+		return DPO_OK;
+	if ((status = pull(reader, &reader->tag, 1, &got, err)) != DPO_OK)
+		return status;
+	if (got == 0)
+		return reader->between ? DPO_END : truncated(reader, err);
+	reader->tagged = true;
+	return DPO_OK;
+}
+
+/* Blocks until there are enough, or something else comes: a tag, or what `then` says. */
+static void
+read_ahead(struct dpo_block_reader *reader)
+{
+	size_t bytes = 0;
+
+	reader->n_ahead = reader->next = 0;
+	while (reader->n_ahead < reader->most && bytes < DPO_BLOCK_HELD_BYTES) {
+		if ((reader->then = read_tag(reader, &reader->err)) != DPO_OK || reader->between || reader->tag != 'B')
+			break;
+		reader->tagged = false;
+		if ((reader->then = read_block(reader, &reader->err)) != DPO_OK)
+			break;
+		bytes += reader->ahead[reader->n_ahead - 1].content.len;
+	}
+	verify(reader);
+}
+
+/* A unit that is no block, after its tag. */
+static enum dpo_status
+read_other(struct dpo_block_reader *reader, struct dpo_error *err)
+{
+	reader->tagged = false;
+	if (reader->between)
+		return next_member(reader, reader->tag, err);
+	if (reader->tag == 'E')
+		return read_end(reader, err);
+	dpo_fail(err, DPO_FORMAT, "neither a block nor END");
+	return at_block(reader, err);
 }
 
 enum dpo_status
 dpo_block_next(struct dpo_block_reader *reader, const uint8_t **content, size_t *len, size_t *count,
     struct dpo_error *err)
 {
-	enum dpo_status status;
-	char tag;
-	size_t got;
+	const struct dpo_buffer *block;
 
-	for (;;) {
-		if ((status = pull(reader, &tag, 1, &got, err)) != DPO_OK)
-			return status;
-		if (got == 0)
-			return reader->between ? DPO_END : truncated(reader, err);
-		if (reader->between)
-			status = next_member(reader, tag, err);
-		else if (tag == 'E')
-			status = read_end(reader, err);
-		else if (tag == 'B')
-			break;
-		else
-			status = (dpo_fail(err, DPO_FORMAT, "neither a block nor END"), at_block(reader, err));
-		if (status != DPO_OK)
-			return status;
+	while (reader->next == reader->n_ahead) {
+		if (reader->then == DPO_OK)
+			read_ahead(reader);
+		if (reader->n_ahead == 0 && reader->then == DPO_OK)
+			reader->then = read_other(reader, &reader->err);
+		if (reader->next == reader->n_ahead && reader->then != DPO_OK) {
+			if (err && reader->then != DPO_END)
+				*err = reader->err;
+			return reader->then;
+		}
 	}
-	if ((status = read_block(reader, err)) != DPO_OK)
-		return status;
-	*content = reader->content.data + COUNT_BYTES;
-	*len = reader->content.len - COUNT_BYTES;
-	*count = dpo_bytes_load32(reader->content.data);
+	block = &reader->ahead[reader->next++].content;
+	*content = block->data + COUNT_BYTES;
+	*len = block->len - COUNT_BYTES;
+	*count = dpo_bytes_load32(block->data);
 	reader->blocks++;
 	reader->records += *count;
 	reader->member_records += *count;
+	reader->ahead_records -= *count;
 	return DPO_OK;
+}
+
+void
+dpo_block_ahead(struct dpo_block_reader *reader, int threads)
+{
+	reader->most = DPO_BLOCK_HELD;
+	reader->threads = threads;
 }
 
 /* ------------------------------------------------------------------ opening and closing */
@@ -401,6 +495,8 @@ dpo_block_open(struct dpo_block_reader **reader, int fd, const void *head, size_
 		return dpo_fail_memory(err);
 	}
 	made->fd = fd;
+	made->most = 1;
+	made->threads = 1;
 	if ((status = prepare(made, head, n_head, name, err)) == DPO_OK)
 		status = open_first(made, err);
 	if (status == DPO_OK)
@@ -455,7 +551,8 @@ dpo_block_close(struct dpo_block_reader *reader)
 	ZSTD_freeDCtx(reader->zstd);
 	dpo_buffer_free(&reader->input);
 	dpo_buffer_free(&reader->header);
-	dpo_buffer_free(&reader->content);
+	for (size_t i = 0; i < DPO_BLOCK_HELD; i++)
+		dpo_buffer_free(&reader->ahead[i].content);
 	free(reader->name);
 	free(reader);
 }

@@ -19,12 +19,14 @@
 
 #define DPO_BLOCK_MAGIC "dpostrm\n"			/* begins the header unit */
 #define DPO_BLOCK_MAGIC_BYTES 8
-#define DPO_BLOCK_HELD 16				/* blocks held back at most (dpo_block_hold) */
+#define DPO_BLOCK_HELD 16				/* blocks held back or read ahead at most, */
+#define DPO_BLOCK_HELD_BYTES ((size_t)64 << 20)		/* and their bytes, but for the last one's */
 #define DPO_HEADER_MAX ((size_t)1 << 20)		/* bytes of the header's JSON */
 #define DPO_CONTENT_MAX (((size_t)64 << 20) + 4)	/* bytes of a block's content: its count and one largest record */
 
 /* ------------------------------------------------------------------ reading
- * Memory: two zstd buffers, one block, and never more than has arrived (doubled), whatever a length announces.
+ * Memory: two zstd buffers, one block (but see dpo_block_ahead), and never more than has arrived (doubled), whatever a length
+ * announces.
  * Errors begin with the name: "NAME: record 17: block 3: fact".
  */
 
@@ -47,7 +49,13 @@ const struct dpo_buffer *dpo_block_header(const struct dpo_block_reader *reader)
 enum dpo_status dpo_block_next(struct dpo_block_reader *reader, const uint8_t **content, size_t *len, size_t *count,
 	struct dpo_error *err) DPO_MUST_CHECK;
 
-uint64_t dpo_block_count(const struct dpo_block_reader *reader);	/* blocks verified */
+/*
+ * From now on read up to DPO_BLOCK_HELD blocks ahead, or 64 MiB, and verify them side by side, on at most `threads` threads: for
+ * streams of which nobody waits for the first record. Blocks and errors are the same, in the same order.
+ */
+void dpo_block_ahead(struct dpo_block_reader *reader, int threads);
+
+uint64_t dpo_block_count(const struct dpo_block_reader *reader);	/* blocks handed on */
 const char *dpo_block_name(const struct dpo_block_reader *reader);
 /* After DPO_END: the last h, folded over members as dpo_reader_tip says. */
 const uint8_t *dpo_block_tip(const struct dpo_block_reader *reader);

@@ -11,7 +11,6 @@ enum {
 	TAG_BYTES = 1, LENGTH_BYTES = 4, COUNT_BYTES = 4,
 	FRONT_BYTES = TAG_BYTES + LENGTH_BYTES + COUNT_BYTES,	/* of a block, before its records; the content is count and records */
 	HELD = DPO_BLOCK_HELD,
-	HELD_BYTES = 64 << 20,					/* of blocks together, but for the last one */
 };
 
 /* What makes a unit a frame. */
@@ -155,7 +154,7 @@ dpo_block_put(struct dpo_block_writer *writer, size_t len, size_t count, struct 
 	writer->records += count;
 	writer->n_held++;
 	writer->held_bytes += len;
-	return writer->n_held == writer->most || writer->held_bytes >= HELD_BYTES ? write_held(writer, err) : DPO_OK;
+	return writer->n_held == writer->most || writer->held_bytes >= DPO_BLOCK_HELD_BYTES ? write_held(writer, err) : DPO_OK;
 }
 
 static enum dpo_status

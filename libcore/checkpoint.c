@@ -255,10 +255,12 @@ take_blocks(struct dpo_checkpoint *checkpoint, const struct dpo_params_block *bl
 
 enum dpo_status
 dpo_checkpoint_read(struct dpo_checkpoint *checkpoint, struct dpo_buffer *state, struct dpo_buffer *log,
-    const struct dpo_params_block *blocks, size_t n_blocks, struct dpo_error *err)
+    const struct dpo_params_block *blocks, size_t n_blocks, int threads, struct dpo_error *err)
 {
-	enum dpo_status status = dpo_reader_next(checkpoint->reader, checkpoint->values, err);
+	enum dpo_status status;
 
+	dpo_reader_ahead(checkpoint->reader, threads);
+	status = dpo_reader_next(checkpoint->reader, checkpoint->values, err);
 	if (status == DPO_END)
 		status = dpo_fail(err, DPO_FORMAT, "%s: an empty checkpoint", dpo_reader_name(checkpoint->reader));
 	if (status == DPO_OK)

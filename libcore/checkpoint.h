@@ -41,10 +41,10 @@ enum dpo_status dpo_checkpoint_same(const struct dpo_checkpoint *checkpoint, con
 
 /*
  * Read everything up to the verified END; state and log are appended to, the data of the blocks, which must be those that
- * were written, filled. After an error they hold rubbish.
+ * were written, filled. After an error they hold rubbish. On at most `threads` threads.
  */
 enum dpo_status dpo_checkpoint_read(struct dpo_checkpoint *checkpoint, struct dpo_buffer *state,
-	struct dpo_buffer *log, const struct dpo_params_block *blocks, size_t n_blocks, struct dpo_error *err)
+	struct dpo_buffer *log, const struct dpo_params_block *blocks, size_t n_blocks, int threads, struct dpo_error *err)
 	DPO_MUST_CHECK;
 
 /*

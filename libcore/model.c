@@ -96,6 +96,7 @@ open_stream(struct dpo_model *model, const char *path, int threads, struct dpo_e
 
 	if ((status = dpo_reader_open_path(&reader, path, err)) != DPO_OK)
 		return status;
+	dpo_reader_ahead(reader, threads);
 	status = dpo_content_read(reader, "model", &model->files, begin_tensors, model, err);
 	if (status == DPO_OK && !(model->stages = cJSON_Duplicate(dpo_reader_header(reader)->stages, true)))
 		status = dpo_fail_memory(err);

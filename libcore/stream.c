@@ -63,6 +63,12 @@ dpo_reader_open_path(struct dpo_reader **reader, const char *path, struct dpo_er
 	    dpo_reader_open(reader, fd, strcmp(path, "-") ? path : "standard input", err);
 }
 
+void
+dpo_reader_ahead(struct dpo_reader *reader, int threads)
+{
+	dpo_block_ahead(reader->blocks, threads);
+}
+
 const struct dpo_header *
 dpo_reader_header(const struct dpo_reader *reader)
 {

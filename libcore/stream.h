@@ -38,6 +38,12 @@ enum dpo_status dpo_reader_open_path(struct dpo_reader **reader, const char *pat
 enum dpo_status dpo_reader_open_after(struct dpo_reader **reader, int fd, const void *head, size_t n_head,
 	const char *name, struct dpo_error *err) DPO_MUST_CHECK;
 
+/*
+ * From now on read up to 16 blocks ahead, and verify them side by side on at most `threads` threads: for weights, of which nobody
+ * waits for the first record. Records and errors are the same.
+ */
+void dpo_reader_ahead(struct dpo_reader *reader, int threads);
+
 /* Valid until dpo_reader_close. */
 const struct dpo_header *dpo_reader_header(const struct dpo_reader *reader);
 const char *dpo_reader_name(const struct dpo_reader *reader);
@@ -49,7 +55,7 @@ const char *dpo_reader_name(const struct dpo_reader *reader);
 enum dpo_status dpo_reader_next(struct dpo_reader *reader, struct dpo_value *values, struct dpo_error *err)
 	DPO_MUST_CHECK;
 
-/* Records handed on so far; blocks verified so far in all members; members of a concatenation whose END was verified. */
+/* Records handed on so far; blocks begun so far in all members; members of a concatenation whose END was verified. */
 uint64_t dpo_reader_records(const struct dpo_reader *reader);
 uint64_t dpo_reader_blocks(const struct dpo_reader *reader);
 uint64_t dpo_reader_members(const struct dpo_reader *reader);

@@ -97,7 +97,7 @@ dpo_train_save(struct dpo_train *train, const cJSON *run, struct dpo_out *out, i
 }
 
 enum dpo_status
-dpo_train_resume(struct dpo_train *train, struct dpo_checkpoint *checkpoint, struct dpo_error *err)
+dpo_train_resume(struct dpo_train *train, struct dpo_checkpoint *checkpoint, int threads, struct dpo_error *err)
 {
 	struct dpo_params_block blocks[BLOCKS_MAX];
 	size_t n = list_blocks(train, blocks);
@@ -105,7 +105,7 @@ dpo_train_resume(struct dpo_train *train, struct dpo_checkpoint *checkpoint, str
 	enum dpo_status status;
 
 	dpo_buffer_clear(&train->log);
-	status = dpo_checkpoint_read(checkpoint, &state, &train->log, blocks, n, err);
+	status = dpo_checkpoint_read(checkpoint, &state, &train->log, blocks, n, threads, err);
 	if (status == DPO_OK)
 		status = read_state(train, &state, err);
 	if (status == DPO_OK && train->reference)

@@ -15,7 +15,7 @@ struct dpo_train;
 enum dpo_status dpo_train_save(struct dpo_train *train, const cJSON *run, struct dpo_out *out, int threads,
 	struct dpo_error *err) DPO_MUST_CHECK;
 /* Go on from an opened checkpoint, already found to be of this run. After an error the run is of no use. */
-enum dpo_status dpo_train_resume(struct dpo_train *train, struct dpo_checkpoint *checkpoint, struct dpo_error *err)
-	DPO_MUST_CHECK;
+enum dpo_status dpo_train_resume(struct dpo_train *train, struct dpo_checkpoint *checkpoint, int threads,
+	struct dpo_error *err) DPO_MUST_CHECK;
 
 #endif

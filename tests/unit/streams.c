@@ -116,8 +116,9 @@ streams_make(struct dpo_buffer *out, const char *kind, size_t records, int level
 	collect(out, path);
 }
 
-enum dpo_status
-streams_read(int fd, uint8_t hash[DPO_HASH_BYTES], size_t *records, struct dpo_error *err)
+/* As streams_read; with threads by blocks read ahead. */
+static enum dpo_status
+read_as(int fd, int threads, uint8_t hash[DPO_HASH_BYTES], size_t *records, struct dpo_error *err)
 {
 	struct dpo_buffer all = { 0 };
 	struct dpo_value *values;
@@ -127,6 +128,8 @@ streams_read(int fd, uint8_t hash[DPO_HASH_BYTES], size_t *records, struct dpo_e
 	*records = 0;
 	if ((status = dpo_reader_open(&reader, fd, "test", err)) != DPO_OK)
 		return status;
+	if (threads)
+		dpo_reader_ahead(reader, threads);
 	values = dpo_alloc(dpo_reader_header(reader)->n_columns, sizeof *values);
 	if (dpo_header_write(dpo_reader_header(reader), &all, err) != DPO_OK)
 		abort();
@@ -148,11 +151,28 @@ streams_read(int fd, uint8_t hash[DPO_HASH_BYTES], size_t *records, struct dpo_e
 }
 
 enum dpo_status
+streams_read(int fd, uint8_t hash[DPO_HASH_BYTES], size_t *records, struct dpo_error *err)
+{
+	return read_as(fd, 0, hash, records, err);
+}
+
+enum dpo_status
 streams_read_bytes(const void *bytes, size_t n, uint8_t *hash, struct dpo_error *err)
 {
-	size_t records;
+	size_t records, ahead_records;
+	struct dpo_error first, ahead_err;
+	uint8_t ahead[DPO_HASH_BYTES];
+	enum dpo_status status = streams_read(streams_fd(bytes, n), hash, &records, &first);
 
-	return streams_read(streams_fd(bytes, n), hash, &records, err);
+	assert_int_equal(read_as(streams_fd(bytes, n), 2, ahead, &ahead_records, &ahead_err), status);
+	assert_int_equal(ahead_records, records);
+	if (status == DPO_OK)
+		assert_memory_equal(ahead, hash, sizeof ahead);
+	else
+		assert_string_equal(ahead_err.text, first.text);
+	if (status != DPO_OK)
+		*err = first;
+	return status;
 }
 
 void

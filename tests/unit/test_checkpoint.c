@@ -83,7 +83,7 @@ read_back(const char *path, float blocks[][32], bool reference, struct dpo_buffe
 
 	name_blocks(all, blocks);
 	if (status == DPO_OK)
-		status = dpo_checkpoint_read(checkpoint, state, log, all, reference ? 4 : 3, &err);
+		status = dpo_checkpoint_read(checkpoint, state, log, all, reference ? 4 : 3, 2, &err);
 	dpo_checkpoint_close(checkpoint);
 	return status;
 }

@@ -1,4 +1,4 @@
-/* Writing streams: which blocks, when, the same bytes; what is refused. */
+/* Writing streams: which blocks, when, the same bytes, one by one or held back and read ahead; what is refused. */
 #include "streams.h"
 
 #include "block.h"
@@ -126,7 +126,7 @@ put_weights(struct dpo_out *out, const float *x, size_t large, int threads, stru
 }
 
 static void
-write_weights(struct dpo_buffer *bytes, const float *x, int threads)
+write_weights(struct dpo_buffer *bytes, const float *x, size_t large, int threads)
 {
 	char path[] = "/tmp/dpo-test-XXXXXX";
 	struct dpo_out out = { .fd = mkstemp(path) };
@@ -134,7 +134,7 @@ write_weights(struct dpo_buffer *bytes, const float *x, int threads)
 
 	assert_true(out.fd >= 0);
 	unlink(path);
-	assert_int_equal(put_weights(&out, x, LARGE, threads, &err), DPO_OK);
+	assert_int_equal(put_weights(&out, x, large, threads, &err), DPO_OK);
 	dpo_buffer_clear(bytes);
 	assert_non_null(dpo_buffer_room(bytes, (size_t)lseek(out.fd, 0, SEEK_END)));
 	assert_int_equal(dpo_file_read_at(out.fd, 0, bytes->data, bytes->len, &err), DPO_OK);
@@ -152,15 +152,36 @@ held_blocks_change_nothing(void **state)
 	struct dpo_error err;
 
 	(void)state;
-	write_weights(&one_by_one, x, 0);
+	write_weights(&one_by_one, x, LARGE, 0);
 	assert_int_equal(streams_read_bytes(one_by_one.data, one_by_one.len, hash, &err), DPO_OK);
 	for (size_t i = 0; i < sizeof threads / sizeof *threads; i++) {
-		write_weights(&held, x, threads[i]);
+		write_weights(&held, x, LARGE, threads[i]);
 		assert_int_equal(held.len, one_by_one.len);
 		assert_memory_equal(held.data, one_by_one.data, held.len);
 	}
 	dpo_buffer_free(&one_by_one);
 	dpo_buffer_free(&held);
+	free(x);
+}
+
+/* Of many blocks, wherever in what is read ahead it is: streams_refused compares with blocks read one by one. */
+static void
+damage_is_told_as_it_comes(void **state)
+{
+	struct dpo_buffer bytes = { 0 };
+	float *x = numbers();
+
+	(void)state;
+	write_weights(&bytes, x, 300000, 2);
+	for (size_t i = 1; i < 12; i++) {
+		size_t at = bytes.len / 12 * i;
+
+		bytes.data[at] ^= 16;
+		streams_refused(bytes.data, bytes.len, "bit flip", at);
+		bytes.data[at] ^= 16;
+		streams_refused(bytes.data, at, "truncation", at);
+	}
+	dpo_buffer_free(&bytes);
 	free(x);
 }
 
@@ -309,6 +330,7 @@ main(void)
 		cmocka_unit_test(first_record_is_there_at_once),
 		cmocka_unit_test(blocks_end_by_their_records),
 		cmocka_unit_test(held_blocks_change_nothing),
+		cmocka_unit_test(damage_is_told_as_it_comes),
 		cmocka_unit_test(a_full_disk_or_a_closed_pipe_is_told_once),
 		cmocka_unit_test(writers_refuse_what_readers_would),
 		cmocka_unit_test(large_records_come_back),
