@@ -7,8 +7,8 @@
 
 #include <stdint.h>
 
-/* Rows of an item of work; and rows of A's or B's gradient, which are columns of x or dy. */
-enum { ROWS = 32, COLUMNS = 64 };
+/* Rows of an item of work; and rows of A's or B's gradient, which are columns of x or dy, of floats and in bf16 (thin.c). */
+enum { ROWS = 32, COLUMNS = 64, COLUMNS_BF16 = 256 };
 
 size_t
 dpo_lowrank_scratch(size_t rows, size_t longest, size_t rank)
@@ -107,6 +107,7 @@ struct gathering {
 	const struct dpo_lowrank *low;
 	struct dpo_thin_right u, v;
 	struct dpo_rows x, dy;
+	size_t columns;			/* of an item */
 };
 
 /* Some columns of d_a, [rank][in]. */
@@ -115,9 +116,9 @@ gather_a(const struct gathering *g, size_t first)
 {
 	const struct dpo_lowrank *low = g->low;
 
-	dpo_thin(&(struct dpo_thin){ .rows = dpo_size_least(low->in - first, COLUMNS), .a = { g->x.data + first, g->x.ld, true },
-	    .b = &g->v, .c = low->d_a + first, .ldc = low->in, .c_turned = true, .keep = true,
-	    .mask = mask_of(low) ? mask_of(low) + first / 16 : NULL, .mask_step = dpo_dropout_words(low->in) });
+	dpo_thin(&(struct dpo_thin){ .rows = dpo_size_least(low->in - first, g->columns),
+	    .a = { g->x.data + first, g->x.ld, true }, .b = &g->v, .c = low->d_a + first, .ldc = low->in, .c_turned = true,
+	    .keep = true, .mask = mask_of(low) ? mask_of(low) + first / 16 : NULL, .mask_step = dpo_dropout_words(low->in) });
 }
 
 /* Some rows of d_b, [out][rank]. */
@@ -126,31 +127,32 @@ gather_b(const struct gathering *g, size_t first)
 {
 	const struct dpo_lowrank *low = g->low;
 
-	dpo_thin(&(struct dpo_thin){ .rows = dpo_size_least(low->out - first, COLUMNS), .a = { g->dy.data + first, g->dy.ld, true },
-	    .b = &g->u, .c = low->d_b + first * low->rank, .ldc = low->rank, .keep = true });
+	dpo_thin(&(struct dpo_thin){ .rows = dpo_size_least(low->out - first, g->columns),
+	    .a = { g->dy.data + first, g->dy.ld, true }, .b = &g->u, .c = low->d_b + first * low->rank, .ldc = low->rank,
+	    .keep = true });
 }
 
 static void
 gather_some(void *context, size_t item)
 {
 	const struct gathering *g = context;
-	size_t of_a = dpo_size_parts(g->low->in, COLUMNS);
+	size_t of_a = dpo_size_parts(g->low->in, g->columns);
 
 	if (item < of_a)
-		gather_a(g, item * COLUMNS);
+		gather_a(g, item * g->columns);
 	else
-		gather_b(g, (item - of_a) * COLUMNS);
+		gather_b(g, (item - of_a) * g->columns);
 }
 
 void
 dpo_lowrank_backward_weight(int threads, const struct dpo_lowrank *low, size_t rows, struct dpo_rows x,
     struct dpo_rows dy, const float *v)
 {
-	struct gathering g = { .low = low, .x = x, .dy = dy };
+	struct gathering g = { .low = low, .x = x, .dy = dy, .columns = low->bf16 ? COLUMNS_BF16 : COLUMNS };
 
 	g.u = dpo_thin_right(low->bf16, true, low->rank, rows, (struct dpo_operand){ low->u, low->rank, false }, low->scratch);
 	g.v = dpo_thin_right(low->bf16, true, low->rank, rows, (struct dpo_operand){ v, low->rank, false },
 	    low->scratch + dpo_thin_room(low->rank, rows));
-	dpo_parallel_for(useful_threads(threads, low, rows), dpo_size_parts(low->in, COLUMNS) + dpo_size_parts(low->out, COLUMNS),
+	dpo_parallel_for(useful_threads(threads, low, rows), dpo_size_parts(low->in, g.columns) + dpo_size_parts(low->out, g.columns),
 	    gather_some, &g);
 }

@@ -16,6 +16,9 @@
  * copied. What does not go straight to C is ROWS by COLUMNS at a time.
  */
 enum { ROWS = 32, COLUMNS = 256, INNER = 256, PACKED_INNER = 1024, WORD = 16 };
+/* A flipped one is the other way about, for A's rows are columns of what is read. */
+enum { FLIPPED_ROWS = 256, FLIPPED_COLUMNS = 64, FLIPPED_INNER = 128 };
+_Static_assert(FLIPPED_ROWS * FLIPPED_INNER == ROWS * PACKED_INNER, "packed, they take the same room");
 
 /* A block of rows by a block of columns: c = a b, or `flipped` its transpose, added to c if `keep`. */
 struct block {
@@ -297,13 +300,13 @@ static void
 multiply_bf16(const struct block *b)
 {
 	_Alignas(64) uint16_t room[ROWS * PACKED_INNER];
-	size_t panels = dpo_size_parts(b->rows, DPO_BF16_PANEL);
+	size_t panels = dpo_size_parts(b->rows, DPO_BF16_PANEL), most = b->flipped ? FLIPPED_INNER : PACKED_INNER;
 	struct dpo_bf16_product p = { .rows = b->flipped ? b->columns : b->rows, .columns = b->flipped ? b->rows : b->columns,
 		.c = b->c, .ldc = b->ldc };
 
-	for (size_t k = 0; k < b->inner || k == 0; k += PACKED_INNER) {
+	for (size_t k = 0; k < b->inner || k == 0; k += most) {
 		struct dpo_bf16_side side = { .data = from_inner(b, k), .dtype = DPO_DTYPE_F32, .ld = b->a.ld,
-			.outer_next = b->a.transposed, .outer = b->rows, .inner = dpo_size_least(b->inner - k, PACKED_INNER),
+			.outer_next = b->a.transposed, .outer = b->rows, .inner = dpo_size_least(b->inner - k, most),
 			.mask = b->mask ? mask_from_inner(b, k) : NULL, .mask_step = b->mask_step };
 
 		struct dpo_bf16_packed left = { room, dpo_size_parts(side.inner, DPO_BF16_INNER) * DPO_BF16_TILE };
@@ -379,10 +382,10 @@ put(const struct dpo_thin *p, const struct block *b, size_t i)
 }
 
 static void
-multiply_block(const struct dpo_thin *p, size_t i, size_t column, size_t columns)
+multiply_block(const struct dpo_thin *p, size_t i, size_t rows, size_t column, size_t columns)
 {
-	_Alignas(64) float room[ROWS * COLUMNS];
-	struct block b = { .rows = dpo_size_least(p->rows - i, ROWS), .column = column, .columns = columns, .inner = p->b->inner,
+	_Alignas(64) float room[FLIPPED_ROWS * FLIPPED_COLUMNS];
+	struct block b = { .rows = dpo_size_least(p->rows - i, rows), .column = column, .columns = columns, .inner = p->b->inner,
 		.flipped = p->b->bf16 && p->b->of_transposed, .b = p->b, .a = p->a, .keep = p->keep, .ldc = p->ldc };
 	bool straight = goes_straight(p, b.flipped);
 
@@ -391,7 +394,7 @@ multiply_block(const struct dpo_thin *p, size_t i, size_t column, size_t columns
 	if (!straight) {
 		b.keep = false;
 		b.c = room;
-		b.ldc = b.flipped ? ROWS : COLUMNS;
+		b.ldc = b.flipped ? FLIPPED_ROWS : COLUMNS;
 	}
 	if (p->mask && !p->mask_c) {
 		b.mask = p->mask + (p->a.transposed ? i / WORD : i * p->mask_step);
@@ -408,10 +411,12 @@ multiply_block(const struct dpo_thin *p, size_t i, size_t column, size_t columns
 void
 dpo_thin(const struct dpo_thin *p)
 {
-	size_t all = p->b->columns, most = goes_straight(p, p->b->bf16 && p->b->of_transposed) ? all : COLUMNS;
+	bool flipped = p->b->bf16 && p->b->of_transposed;
+	size_t rows = flipped ? FLIPPED_ROWS : ROWS, all = p->b->columns;
+	size_t most = goes_straight(p, flipped) ? all : flipped ? FLIPPED_COLUMNS : COLUMNS;
 
 	assert(p->a.transposed == p->b->of_transposed && !(p->mask_c && (p->a.transposed || p->c_turned)));
-	for (size_t i = 0; i < p->rows; i += ROWS)
+	for (size_t i = 0; i < p->rows; i += rows)
 		for (size_t j = 0; j < all; j += most)
-			multiply_block(p, i, j, dpo_size_least(all - j, most));
+			multiply_block(p, i, rows, j, dpo_size_least(all - j, most));
 }
