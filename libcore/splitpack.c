@@ -14,8 +14,8 @@
 
 enum { PARTS = 3, PANEL = DPO_SPLIT_PANEL, INNER = DPO_SPLIT_INNER, SQUARE = DPO_SPLIT_SQUARE, STEP = DPO_SPLIT_STEP };
 
-/* Bytes of a line of a square, as numbers; rows of B that are fetched before their turn. */
-enum { LINE = 32, ROWS_AHEAD = 8 };
+/* Numbers in a line of a square; rows of A, and of B, that are fetched before their turn. */
+enum { LINE = 32, A_AHEAD = 4, B_AHEAD = 8 };
 
 /* Its upper half is x as bfloat16, to nearest; the last part needs no rounding, and so a NaN of any bits stays one there. */
 AVX512_INLINE __m512i
@@ -87,9 +87,9 @@ place(size_t panel, size_t panels, size_t t, size_t steps)
 	return (cut * panels + panel * n + t - cut) * STEP;
 }
 
-/* A row to the lines at `to` of its panel; without numbers: zeros. */
+/* A row to the lines at `to` of its panel; without numbers: zeros. What lies `ahead` floats further is fetched. */
 AVX512 static void
-pack_row(uint16_t *to, size_t panel, size_t panels, const float *from, bool numbers, size_t inner)
+pack_row(uint16_t *to, size_t panel, size_t panels, const float *from, size_t ahead, bool numbers, size_t inner)
 {
 	size_t steps = dpo_size_parts(inner, INNER);
 	__m512i line[PARTS];
@@ -97,6 +97,8 @@ pack_row(uint16_t *to, size_t panel, size_t panels, const float *from, bool numb
 	for (size_t t = 0; t < steps; t++, from += numbers ? INNER : 0) {
 		size_t left = numbers ? inner - t * INNER : 0, right = beyond(left, DPO_LANES);
 
+		__builtin_prefetch(from + ahead);
+		__builtin_prefetch(from + ahead + (right ? DPO_LANES : 0));
 		split_run(line, _mm512_maskz_loadu_ps(dpo_lanes(left), from),
 		    _mm512_maskz_loadu_ps(dpo_lanes(right), right ? from + DPO_LANES : from));
 		store(to + place(panel, panels, t, steps), line);
@@ -138,7 +140,7 @@ dpo_split_pack_a(uint16_t *to, const struct dpo_operand *a, size_t rows, struct 
 
 	for (row = 0; row < panels * PANEL && !a->transposed; row++)
 		pack_row(to + line_of(row), row / PANEL, panels, a->data + (row < rows ? row : 0) * a->ld + inner.first,
-		    row < rows, inner.n);
+		    row + A_AHEAD < rows ? A_AHEAD * a->ld : 0, row < rows, inner.n);
 	for (t = 0; t < steps && a->transposed; t++)
 		for (row = 0; row < panels * PANEL; row += DPO_LANES)
 			pack_square(to + line_of(row) + place(row / PANEL, panels, t, steps),
@@ -207,10 +209,10 @@ pack_straight(struct dpo_split_panel *p)
 {
 	size_t left = beyond(p->inner.n, p->k), n = p->columns - p->column, right = beyond(n, DPO_LANES);
 	const float *from = p->b.data + (p->inner.first + (left ? p->k : 0)) * p->b.ld + p->column;
-	const float *next = left > 1 ? from + p->b.ld : from, *ahead = left > ROWS_AHEAD + 1 ? from + ROWS_AHEAD * p->b.ld : from;
+	const float *next = left > 1 ? from + p->b.ld : from, *ahead = left > B_AHEAD + 1 ? from + B_AHEAD * p->b.ld : from;
 	size_t other = right ? DPO_LANES : 0;
 
-	for (size_t i = 0; i < 2; i++, ahead += left > ROWS_AHEAD + 1 ? p->b.ld : 0) {
+	for (size_t i = 0; i < 2; i++, ahead += left > B_AHEAD + 1 ? p->b.ld : 0) {
 		__builtin_prefetch(ahead, 0, 2);
 		__builtin_prefetch(ahead + other, 0, 2);
 	}
