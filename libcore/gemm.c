@@ -21,10 +21,11 @@
 enum { TILE_ROWS = 512, TILE_COLUMNS = 768, TILE_LEAST = 192, TILES_WANTED = 8 };
 
 /*
- * Our kernel's bits do not depend on the grid, so the threads may shape it: few and wide tiles, for every tile packs its rows
- * of A, but equally many for each thread.
+ * Our kernels' bits do not depend on the grid, so the threads may shape it: few and wide tiles, for every tile packs its rows
+ * of A, but equally many for each thread. With tile registers B is packed meanwhile: there a narrow product is cut by rows,
+ * down to LEAST_ROWS, while B is no more than CACHED numbers, for then every tile reads it from a cache.
  */
-enum { OWN_WIDEST = 2048, OWN_LEAST = 64 };
+enum { OWN_WIDEST = 2048, OWN_LEAST = 64, NARROW = 1024, LEAST_ROWS = 128, CACHED = 1 << 23 };
 
 /* What computes a tile. */
 enum kernel { BLAS, VECTORS, TILES };
@@ -238,12 +239,15 @@ cut_for_blas(size_t *down, size_t *across, const struct dpo_product *p)
 }
 
 static void
-cut_for_kernel(size_t *down, size_t *across, const struct dpo_product *p, int threads)
+cut_for_kernel(size_t *down, size_t *across, const struct dpo_product *p, enum kernel kernel, int threads)
 {
 	size_t n = (size_t)threads, most = dpo_size_parts(p->columns, OWN_LEAST);
 
 	*down = dpo_size_parts(p->rows, DPO_KERNEL_ROWS);
 	*across = dpo_size_parts(p->columns, OWN_WIDEST);
+	if (kernel == TILES && p->columns <= NARROW && p->inner <= CACHED / p->columns)
+		while (*down * *across < n && p->rows / (2 * *down) >= LEAST_ROWS)
+			*down *= 2;
 	for (size_t i = 1; i < n && *down * *across % n != 0 && *across < most; i++)
 		++*across;
 }
@@ -259,7 +263,7 @@ dpo_gemm(int threads, const struct dpo_product *product)
 		return;
 	threads = dpo_gemm_worth(threads, product);
 	if (own)
-		cut_for_kernel(&down, &across, product, threads);
+		cut_for_kernel(&down, &across, product, grid.kernel, threads);
 	else
 		cut_for_blas(&down, &across, product);
 	grid.tile_rows = share(product->rows, down, own ? 1 : 16);
