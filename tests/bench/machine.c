@@ -1,5 +1,6 @@
 #include "machine.h"
 
+#include "amx.h"
 #include "bf16.h"
 #include "lanes.h"
 #include "parallel.h"
@@ -43,64 +44,106 @@ struct arithmetic {
 
 #if defined(__x86_64__)
 
-#define CHAINS(name, set, type, set1, fma, first) \
+/*
+ * Numbers that differ from lane to lane and step to step, as those of products do: with operands that stay the same a processor
+ * may run faster than it ever does at work. Factors in turn are just so large that sums stay where they are.
+ */
+static const float factors[2] = { 0.8f, -1.2f };
+
+static float
+vary(size_t i)
+{
+	return (float)(i * 2654435761u % 65536) / 65536.0f - 0.5f;
+}
+
+#define CHAINS(name, set, type, load, set1, fma, first) \
 	__attribute__((target(set))) static void \
 	name(void *context, size_t item) \
 	{ \
 		struct arithmetic *a = context; \
-		type sum[SUMS], x = set1(0.5f), y = set1(0.25f); \
+		float numbers[(SUMS + 1) * 16]; \
+		type sum[SUMS], y; \
+		for (size_t i = 0; i < (SUMS + 1) * 16; i++) \
+			numbers[i] = vary(item + i); \
 		_Pragma("GCC unroll 12") \
 		for (size_t i = 0; i < SUMS; i++) \
-			sum[i] = set1((float)(item + i)); \
-		for (size_t turn = 0; turn < TURNS; turn++) { \
-			_Pragma("GCC unroll 12") \
-			for (size_t i = 0; i < SUMS; i++) \
-				sum[i] = fma(sum[i], x, y); \
-		} \
+			sum[i] = load(numbers + 16 * i); \
+		y = load(numbers + 16 * SUMS); \
+		for (size_t turn = 0; turn < TURNS; turn += 2) \
+			_Pragma("GCC unroll 2") \
+			for (size_t k = 0; k < 2; k++) \
+				_Pragma("GCC unroll 12") \
+				for (size_t i = 0; i < SUMS; i++) \
+					sum[i] = fma(sum[i], set1(factors[k]), y); \
 		_Pragma("GCC unroll 12") \
 		for (size_t i = 1; i < SUMS; i++) \
-			sum[0] = fma(sum[i], x, sum[0]); \
+			sum[0] = fma(sum[i], y, sum[0]); \
 		a->sums[item % 1024] = first(sum[0]); \
 	}
-CHAINS(chains_avx512, "avx512f", __m512, _mm512_set1_ps, _mm512_fmadd_ps, _mm512_cvtss_f32)
-CHAINS(chains_avx2, "avx2,fma", __m256, _mm256_set1_ps, _mm256_fmadd_ps, _mm256_cvtss_f32)
+CHAINS(chains_avx512, "avx512f", __m512, _mm512_loadu_ps, _mm512_set1_ps, _mm512_fmadd_ps, _mm512_cvtss_f32)
+CHAINS(chains_avx2, "avx2,fma", __m256, _mm256_loadu_ps, _mm256_set1_ps, _mm256_fmadd_ps, _mm256_cvtss_f32)
 
-/* Sums in four tile registers, as a product keeps them; the operands are whatever the registers hold. */
+/* The upper half of a varying float is a varying bfloat16. */
+static uint16_t
+vary16(size_t i)
+{
+	float x = vary(i);
+	uint32_t bits;
+
+	memcpy(&bits, &x, sizeof bits);
+	return (uint16_t)(bits >> 16);
+}
+
+/* Sums in four tile registers and operands that change, as in a product; a few stay in the first-level cache. */
 __attribute__((target("amx-tile,amx-bf16"))) static void
 chains_amx(void *context, size_t item)
 {
-	static const struct {
-		uint8_t palette, start, reserved[14];
-		uint16_t bytes[16];
-		uint8_t rows[16];
-	} shapes = { .palette = 1, .bytes = { 64, 64, 64, 64, 64, 64 }, .rows = { 16, 16, 16, 16, 16, 16 } };
+	enum { TILE = 512, TILES = 16 };
+	_Alignas(64) uint16_t numbers[TILES * TILE];
 
 	(void)context;
-	(void)item;
-	_tile_loadconfig(&shapes);
+	for (size_t i = 0; i < TILES * TILE; i++)
+		numbers[i] = vary16(item + i);
+	dpo_amx_begin();
+	_tile_zero(0);
+	_tile_zero(1);
+	_tile_zero(2);
+	_tile_zero(3);
 	for (size_t turn = 0; turn < TILE_TURNS; turn++) {
-		_tile_dpbf16ps(0, 4, 5);
-		_tile_dpbf16ps(1, 4, 5);
-		_tile_dpbf16ps(2, 4, 5);
-		_tile_dpbf16ps(3, 4, 5);
+		const uint16_t *tiles = numbers + turn * 4 % TILES * TILE;
+
+		_tile_loadd(4, tiles, 64);
+		_tile_loadd(5, tiles + TILE, 64);
+		_tile_loadd(6, tiles + 2 * TILE, 64);
+		_tile_loadd(7, tiles + 3 * TILE, 64);
+		_tile_dpbf16ps(0, 4, 6);
+		_tile_dpbf16ps(1, 4, 7);
+		_tile_dpbf16ps(2, 5, 6);
+		_tile_dpbf16ps(3, 5, 7);
 	}
-	_tile_release();
+	dpo_amx_end();
 }
 
-__attribute__((target("avx512f,avx512bf16"))) static void
+__attribute__((target("avx512f,avx512bw,avx512bf16"))) static void
 chains_bf16(void *context, size_t item)
 {
 	struct arithmetic *a = context;
-	__m512bh x = (__m512bh)_mm512_set1_epi32(0x3f003f00);
+	uint16_t numbers[(SUMS + 1) * 32];
+	__m512bh x[SUMS], y;
 	__m512 sum[SUMS];
 
+	for (size_t i = 0; i < (SUMS + 1) * 32; i++)
+		numbers[i] = vary16(item + i);
+	y = (__m512bh)_mm512_loadu_si512(numbers + 32 * SUMS);
 #pragma GCC unroll 12
-	for (size_t i = 0; i < SUMS; i++)
-		sum[i] = _mm512_set1_ps((float)(item + i));
+	for (size_t i = 0; i < SUMS; i++) {
+		x[i] = (__m512bh)_mm512_loadu_si512(numbers + 32 * i);
+		sum[i] = _mm512_setzero_ps();
+	}
 	for (size_t turn = 0; turn < TURNS; turn++)
 #pragma GCC unroll 12
 		for (size_t i = 0; i < SUMS; i++)
-			sum[i] = _mm512_dpbf16_ps(sum[i], x, x);
+			sum[i] = _mm512_dpbf16_ps(sum[i], x[i], y);
 #pragma GCC unroll 12
 	for (size_t i = 1; i < SUMS; i++)
 		sum[0] = _mm512_add_ps(sum[i], sum[0]);
