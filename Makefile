@@ -116,7 +116,7 @@ test: all units sanitized ## build and run all tests that need nothing from outs
 sanitized: | all
 	@$(MAKE) --no-print-directory BIN=$(BIN)/asan OPT=-O1 SANITIZE='$(asan)' all units
 
-conformance: all units ## compare with real models, data and the peers' numbers in $$DPO_SHARED (default ../shared)
+conformance: all units ## compare with real models, data and the peers' numbers in $DPO_SHARED (default ../shared)
 	@sh tests/run.sh $(call bats,conformance)
 
 asan: sanitized ## build everything with the address and undefined-behaviour sanitizers into bin/asan

@@ -6,8 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-void
-cat_out_of_memory(void)
+static void
+out_of_memory(void)
 {
 	struct dpo_error err;
 
@@ -35,11 +35,11 @@ cat_open(struct input *input, char **paths, size_t n, bool waive)
 {
 	*input = (struct input){ .paths = paths, .n = n, .source = dpo_source_new(waive) };
 	if (!input->source)
-		cat_out_of_memory();
+		out_of_memory();
 	begin_file(input);
 	input->values = dpo_alloc(dpo_source_header(input->source)->n_columns, sizeof *input->values);
 	if (!input->values)
-		cat_out_of_memory();
+		out_of_memory();
 }
 
 enum dpo_status
@@ -81,7 +81,7 @@ cat_drain(struct dpo_out *out, struct dpo_buffer *text)
 	struct dpo_error err;
 
 	if (text->failed)
-		cat_out_of_memory();
+		out_of_memory();
 	cli_check(dpo_out_write(out, text->data, text->len, &err), &err);
 	dpo_buffer_clear(text);
 }

@@ -38,8 +38,6 @@ const char *cat_shown(const char *path);
 /* Write out the text, and empty it. */
 void cat_drain(struct dpo_out *out, struct dpo_buffer *text);
 
-void cat_out_of_memory(void);
-
 /* --explain: the pairs as text; an exit code. */
 int cat_explain(struct input *input, const struct options *options);
 

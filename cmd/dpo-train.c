@@ -2,8 +2,8 @@
  *
  * Reads pairs with reference log-probs (dpo-reflogp), trains the model by Direct Preference Optimization, and writes the
  * policy as a model stream. Supervised rows are learned with --loss-type sft. Only the policy is in memory, and the
- * reference only where --sync-ref-model moves it. A run with --checkpoint that is stopped or killed goes on from its last checkpoint when the same command is
- * given again, and ends in the same bytes.
+ * reference only where --sync-ref-model moves it. A run with --checkpoint that is stopped or killed goes on from its last
+ * checkpoint when the same command is given again, and ends in the same bytes.
  *
  *	dpo-train -m MODEL --beta 0.1 --learning-rate 1e-5 --log log.jsonl prefs.ref > policy.dpo
  */

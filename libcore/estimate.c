@@ -65,7 +65,7 @@ rope_floats(const struct dpo_config *config, size_t longest)
 	return config->family->position == DPO_POSITION_ROPE ? 2 * longest * config->rope.dim : 0;
 }
 
-/* The blocks that are held while trained weights are written, and those that are being compressed or filled: each of a piece of a tensor. */
+/* The blocks held while trained weights are written, and those being compressed or filled: each of a piece of a tensor. */
 static size_t
 output_bytes(size_t floats, int threads)
 {
@@ -96,7 +96,8 @@ add_memory(struct dpo_estimate *e, const struct dpo_recipe *recipe, const struct
 	    (!recipe->load_best || add(e, &e->best, floats, sizeof(float))) &&
 	    (!recipe->ref_sync_steps || (add(e, &e->reference, model->params.total, sizeof(float)) &&
 	    add(e, &e->reference, moving.decoder, sizeof(float)) && add(e, &e->reference, moving.head, sizeof(float)))) &&
-	    add(e, &e->output, output_bytes(floats, threads), 1) && add(e, &e->activations, room.decoder, sizeof(float)) && add(e, &e->activations, room.head, sizeof(float)) &&
+	    add(e, &e->output, output_bytes(floats, threads), 1) &&
+	    add(e, &e->activations, room.decoder, sizeof(float)) && add(e, &e->activations, room.head, sizeof(float)) &&
 	    add(e, &e->activations, rope_floats(&model->config, longest), sizeof(float)))
 		return DPO_OK;
 	return dpo_fail(err, DPO_LIMIT, "the run needs more memory than can be counted");

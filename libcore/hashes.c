@@ -121,7 +121,7 @@ begin_side_by_side(struct dpo_hashes *hashes)
 	for (size_t i = 0; i < 8; i++)
 		for (size_t lane = 0; lane < LANES; lane++)
 			hashes->state[i][lane] = start[i];
-	/* Section 2.8: no key, and the length of the hash. */
+	/* Section 2.5, the parameter block: no key, and the length of the hash. */
 	for (size_t lane = 0; lane < LANES; lane++)
 		hashes->state[0][lane] ^= 0x01010000 ^ DPO_HASH_BYTES;
 }

@@ -339,7 +339,7 @@ const struct dpo_loss dpo_losses[] = {
 	  PAIR, .takes = SCORES | DPO_TAKES_ODPO_ALPHA, .value = odpo },
 	{ .name = "simpo", .formula = "-ls(b (l_c/n_c - l_r/n_r) - gamma)",
 	  .derivative = "dl/dl_c = -b sg(-z) / n_c",
-	  .source = "Meng et al. 2024 (SimPO), arXiv:2405.14734, eq. 6",
+	  .source = "Meng et al. 2024 (SimPO), arXiv:2405.14734",
 	  .pair = true, .takes = FACTORS | DPO_TAKES_SIMPO_GAMMA, .value = simpo },
 	{ .name = "orpo", .formula = "-l_c/n_c - b ls(log odds(l_c/n_c) - log odds(l_r/n_r)), odds(a) = exp(a)/(1-exp(a))",
 	  .derivative = "dl/dl_c = -(1 + b sg(-z)/(1 - exp(l_c/n_c))) / n_c, dl/dl_r = b sg(-z)/(1 - exp(l_r/n_r)) / n_r",

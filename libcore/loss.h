@@ -1,8 +1,8 @@
 /*
  * loss - the table of losses: what each is of a pair, its derivative, its source. Layer 1; uses logistic.
  *
- * A loss is a row of dpo_losses. It sees one pair as struct dpo_loss_input and returns its value l and its derivatives. The loss of a batch of N rows with
- * weights w_i is
+ * A loss is a row of dpo_losses. It sees one pair as struct dpo_loss_input and returns its value l and its derivatives. The
+ * loss of a batch of N rows with weights w_i is
  *
  *	L = (1/N) sum_i w_i l_i
  *

@@ -215,8 +215,9 @@ dpo_objective_batch(const struct dpo_objective *objective, size_t n, const struc
 	return status;
 }
 
-double
-dpo_objective_divisor(const struct dpo_loss *loss, size_t rows, size_t tokens)
+/* N_k: rows or scored chosen tokens of the batch, at least 1. */
+static double
+divisor(const struct dpo_loss *loss, size_t rows, size_t tokens)
 {
 	size_t n = loss->per_token ? tokens : rows;
 
@@ -229,7 +230,7 @@ dpo_objective_total(const struct dpo_objective *objective, const double *sums, s
 	double total = 0;
 
 	for (size_t k = 0; k < objective->n; k++)
-		total += objective->weights[k] * (sums[k] / dpo_objective_divisor(objective->losses[k], rows, tokens));
+		total += objective->weights[k] * (sums[k] / divisor(objective->losses[k], rows, tokens));
 	return total;
 }
 
@@ -240,7 +241,7 @@ dpo_objective_slopes(const struct dpo_objective *objective, const struct dpo_obj
 	struct dpo_loss_slopes total = { 0 };
 
 	for (size_t k = 0; k < objective->n; k++) {
-		double factor = objective->weights[k] * (weight / dpo_objective_divisor(objective->losses[k], rows, tokens));
+		double factor = objective->weights[k] * (weight / divisor(objective->losses[k], rows, tokens));
 
 		for (size_t a = 0; a < 2; a++)
 			total.logp[a] += factor * result->slopes[k].logp[a];

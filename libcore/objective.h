@@ -77,9 +77,6 @@ enum dpo_status dpo_objective_pair(const struct dpo_objective *objective, struct
 enum dpo_status dpo_objective_batch(const struct dpo_objective *objective, size_t n,
 	const struct dpo_loss_input *inputs, struct dpo_objective_result *results, struct dpo_error *err) DPO_MUST_CHECK;
 
-/* N_k: rows or scored chosen tokens of the batch, at least 1. */
-double dpo_objective_divisor(const struct dpo_loss *loss, size_t rows, size_t tokens);
-
 /* L, from sums[k] of w v l_k over a batch. */
 double dpo_objective_total(const struct dpo_objective *objective, const double *sums, size_t rows, size_t tokens);
 

@@ -51,8 +51,9 @@ is_printable(uint32_t byte)
 	return (byte >= '!' && byte <= '~') || (byte >= 0xa1 && byte <= 0xff && byte != 0xad);
 }
 
-uint32_t
-dpo_pretokenize_byte_char(uint8_t byte)
+/* The character that stands for a byte. */
+static uint32_t
+byte_char(uint8_t byte)
 {
 	if (is_printable(byte))
 		return byte;
@@ -344,7 +345,7 @@ hand_on(struct walk *walk, size_t index, const char *text, size_t n, bool first,
 		return walk_step(walk, index + 1, text, n, first, err);
 	dpo_buffer_clear(mapped);
 	for (size_t i = 0; i < n; i++)
-		dpo_buffer_append(mapped, utf8, dpo_utf8_put(utf8, dpo_pretokenize_byte_char((uint8_t)text[i])));
+		dpo_buffer_append(mapped, utf8, dpo_utf8_put(utf8, byte_char((uint8_t)text[i])));
 	if (mapped->failed)
 		return dpo_fail_memory(err);
 	return walk_step(walk, index + 1, (const char *)mapped->data, mapped->len, first, err);

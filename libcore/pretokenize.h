@@ -3,7 +3,8 @@
  * uses error, size, buffer, utf8, json, regex.
  *
  * Known: ByteLevel, Metaspace, Split (of a string or a regular expression), Digits, Punctuation, Whitespace,
- * WhitespaceSplit, CharDelimiterSplit, Sequence. Any other type is DPO_UNSUPPORTED naming it. ByteLevel writes each byte as one character of GPT-2's byte alphabet (Radford et al. 2019).
+ * WhitespaceSplit, CharDelimiterSplit, Sequence. Any other type is DPO_UNSUPPORTED naming it. ByteLevel writes each byte as
+ * one character of GPT-2's byte alphabet (Radford et al. 2019).
  */
 #ifndef DPO_PRETOKENIZE_H
 #define DPO_PRETOKENIZE_H
@@ -43,8 +44,7 @@ enum dpo_status dpo_pretokenize(const struct dpo_pretokenizer *pretokenizer, str
 	const char *text, size_t n, bool first, dpo_pretokenize_word *word, void *context, struct dpo_error *err)
 	DPO_MUST_CHECK;
 
-/* The character that stands for a byte in GPT-2's byte alphabet, and back (-1 if it stands for none). */
-uint32_t dpo_pretokenize_byte_char(uint8_t byte);
+/* The byte that a character of GPT-2's byte alphabet stands for; -1 if it stands for none. */
 int dpo_pretokenize_char_byte(uint32_t code);
 
 #endif

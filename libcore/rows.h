@@ -6,9 +6,9 @@
  *	{"chosen": "...", "rejected": "..."}			a pair; the prompt is what both begin with (below)
  *	{"prompt": "...", "completion": "..."}			supervised
  *
- * A row with "completion" and neither "chosen" nor "rejected" is supervised, any other is a pair. Optional: "id" (a string, or an integer), "weight" (at
- * least 0), "margin", "label_prob" (within 0 and 1); null counts as absent. Further keys are kept where asked for, and
- * otherwise dropped and counted.
+ * A row with "completion" and neither "chosen" nor "rejected" is supervised, any other is a pair. Optional: "id" (a string,
+ * or an integer), "weight" (at least 0), "margin", "label_prob" (within 0 and 1); null counts as absent. Further keys are kept
+ * where asked for, and otherwise dropped and counted.
  *
  * "rendered": true marks texts that a chat template made (pipelines/dpo-chat): prompt, with the generation prompt at its
  * end, and each answer behind the prompt as one whole text, which need not begin with the prompt's.

@@ -49,8 +49,9 @@ const struct dpo_header *dpo_reader_header(const struct dpo_reader *reader);
 const char *dpo_reader_name(const struct dpo_reader *reader);
 
 /*
- * The next record into values[n_columns], in the header's column order; pointers are good until the next call,
- * and a str has a NUL behind it (and none within). DPO_OK, DPO_END, or an error; after END or an error it gives the same again. NaN and infinity are passed as they are.
+ * The next record into values[n_columns], in the header's column order; pointers are good until the next call, and a str has a
+ * NUL behind it (and none within). DPO_OK, DPO_END, or an error; after END or an error it gives the same again. NaN and infinity
+ * are passed as they are.
  */
 enum dpo_status dpo_reader_next(struct dpo_reader *reader, struct dpo_value *values, struct dpo_error *err)
 	DPO_MUST_CHECK;
@@ -60,7 +61,10 @@ uint64_t dpo_reader_records(const struct dpo_reader *reader);
 uint64_t dpo_reader_blocks(const struct dpo_reader *reader);
 uint64_t dpo_reader_members(const struct dpo_reader *reader);
 
-/* After DPO_END: what a stage downstream writes as its parent. The last h of the one member; of several members h_1 ... h_n, H(... H(h_1 h_2) ... h_n). */
+/*
+ * After DPO_END: what a stage downstream writes as its parent. The last h of the one member; of several members h_1 ... h_n,
+ * H(... H(h_1 h_2) ... h_n).
+ */
 const uint8_t *dpo_reader_tip(const struct dpo_reader *reader);
 
 /* After DPO_END: the parent that the last member's END carries, zeros for none. */
@@ -88,7 +92,10 @@ enum dpo_status dpo_writer_open(struct dpo_writer **writer, struct dpo_out *out,
  */
 void dpo_writer_hold(struct dpo_writer *writer, int threads);
 
-/* Append one record; values as in dpo_reader_next. str must be UTF-8. A record beyond DPO_RECORD_MAX is DPO_LIMIT; NaN or infinity in f32 or f32[] is DPO_NONFINITE naming the column. */
+/*
+ * Append one record; values as in dpo_reader_next. str must be UTF-8. A record beyond DPO_RECORD_MAX is DPO_LIMIT; NaN or
+ * infinity in f32 or f32[] is DPO_NONFINITE naming the column.
+ */
 enum dpo_status dpo_writer_put(struct dpo_writer *writer, const struct dpo_value *values, struct dpo_error *err)
 	DPO_MUST_CHECK;
 

@@ -261,24 +261,6 @@ sum_run(const float *x, size_t n)
 }
 
 DPO_WIDE static float
-dot_run(const float *x, const float *y, size_t n)
-{
-	size_t whole = n - n % DPO_LANES;
-	dpo_lanes sums = { 0 }, here, other;
-	float sum;
-
-	for (size_t i = 0; i < whole; i += DPO_LANES) {
-		dpo_lanes_load(&here, x + i);
-		dpo_lanes_load(&other, y + i);
-		sums += here * other;
-	}
-	sum = dpo_lanes_total(&sums);
-	for (size_t i = whole; i < n; i++)
-		sum += x[i] * y[i];
-	return sum;
-}
-
-DPO_WIDE static float
 spread_run(const float *x, float mean, size_t n)
 {
 	size_t whole = n - n % DPO_LANES;
@@ -308,16 +290,6 @@ dpo_vector_sum(const float *x, size_t n)
 
 	for (size_t i = 0; i < n; i += RUN)
 		sum += (double)sum_run(x + i, run_length(n, i));
-	return sum;
-}
-
-double
-dpo_vector_dot(const float *x, const float *y, size_t n)
-{
-	double sum = 0.0;
-
-	for (size_t i = 0; i < n; i += RUN)
-		sum += (double)dot_run(x + i, y + i, run_length(n, i));
 	return sum;
 }
 

@@ -55,7 +55,6 @@ void dpo_vector_widen(float *y, const void *x, enum dpo_dtype dtype, size_t n);
 float dpo_vector_max(const float *x, size_t n);
 /* Sums are taken in float over runs of 256 and in double over the runs. */
 double dpo_vector_sum(const float *x, size_t n);
-double dpo_vector_dot(const float *x, const float *y, size_t n);
 /* The sum of (x[i] - mean)^2. */
 double dpo_vector_spread(const float *x, float mean, size_t n);
 /* The sum of x[i]^2, in double throughout. */

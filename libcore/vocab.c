@@ -80,8 +80,9 @@ put(struct dpo_vocab *vocab, size_t index)
 	*id_slot(vocab, token->id) = (uint32_t)index + 1;
 }
 
-enum dpo_status
-dpo_vocab_reserve(struct dpo_vocab *vocab, size_t count, struct dpo_error *err)
+/* Make room for `count` tokens in all. */
+static enum dpo_status
+reserve(struct dpo_vocab *vocab, size_t count, struct dpo_error *err)
 {
 	void *tokens = vocab->tokens;
 	size_t slots = vocab->slots ? vocab->slots : 64;
@@ -123,7 +124,7 @@ dpo_vocab_add(struct dpo_vocab *vocab, const char *text, size_t n, int64_t id, s
 	if (n > UINT32_MAX)
 		return dpo_fail(err, DPO_LIMIT, "a token of %zu bytes", n);
 	if (vocab->count + 1 >= vocab->slots / 2 &&
-	    (status = dpo_vocab_reserve(vocab, vocab->count + 1, err)) != DPO_OK)
+	    (status = reserve(vocab, vocab->count + 1, err)) != DPO_OK)
 		return status;
 	token.id = (int32_t)id;
 	token.hash = hash_text(text, n);

@@ -22,9 +22,6 @@ struct dpo_vocab {
 	size_t size;				/* one more than the largest id */
 };
 
-/* Make room for `count` tokens in all; later adds up to it do not rehash. Optional. */
-enum dpo_status dpo_vocab_reserve(struct dpo_vocab *vocab, size_t count, struct dpo_error *err) DPO_MUST_CHECK;
-
 /* Add text[0..n) -> id. DPO_FORMAT for an id outside the range, or an id or text that is there already. */
 enum dpo_status dpo_vocab_add(struct dpo_vocab *vocab, const char *text, size_t n, int64_t id, struct dpo_error *err)
 	DPO_MUST_CHECK;

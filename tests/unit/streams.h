@@ -23,7 +23,10 @@ int streams_fd(const void *bytes, size_t n);
  */
 enum dpo_status streams_read(int fd, uint8_t hash[DPO_HASH_BYTES], size_t *records, struct dpo_error *err);
 
-/* The same of bytes in memory, which must not be another when blocks are read ahead; and fail the test unless they are refused as bad input, not as a failure of the machine. */
+/*
+ * The same of bytes in memory, which must not be another when blocks are read ahead; and fail the test unless they are refused
+ * as bad input, not as a failure of the machine.
+ */
 enum dpo_status streams_read_bytes(const void *bytes, size_t n, uint8_t *hash, struct dpo_error *err);
 void streams_refused(const void *bytes, size_t n, const char *what, size_t where);
 
