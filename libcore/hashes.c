@@ -23,7 +23,7 @@ left_of(const struct dpo_hashes *hashes, size_t lane)
 #define AVX512_INLINE __attribute__((target("avx512f"), always_inline)) static inline
 
 typedef uint64_t vector __attribute__((vector_size(8 * LANES)));
-typedef vector stored __attribute__((aligned(8), may_alias));
+typedef vector stored __attribute__((aligned(1), may_alias));
 
 /* RFC 7693, section 2.6: the square roots' fractions, as SHA-512 begins. */
 static const uint64_t start[8] = {
