@@ -195,14 +195,8 @@ store(const struct work *w, const struct blocks *b)
 DPO_WIDE static void
 dot_rows(float *delta, const float *out, const float *d_out, size_t ld, size_t n, size_t dim)
 {
-	for (size_t i = 0; i < n; i++) {
-		float sum = 0.0f;
-
-#pragma omp simd reduction(+ : sum)
-		for (size_t c = 0; c < dim; c++)
-			sum += out[i * ld + c] * d_out[i * ld + c];
-		delta[i] = sum;
-	}
+	for (size_t i = 0; i < n; i++)
+		delta[i] = dpo_lanes_dot(out + i * ld, d_out + i * ld, dim);
 }
 
 static void

@@ -2,6 +2,7 @@
 
 #include "exponential.h"
 #include "gemm.h"
+#include "lanes.h"
 #include "parallel.h"
 #include "vector.h"
 
@@ -110,10 +111,10 @@ struct sums {
 DPO_WIDE static float
 largest(const float *z, size_t n)
 {
-	float most = -FLT_MAX;
+	size_t whole = n - n % DPO_LANES;
+	float most = dpo_lanes_max(z, whole, -FLT_MAX);
 
-#pragma omp simd reduction(max : most)
-	for (size_t i = 0; i < n; i++)
+	for (size_t i = whole; i < n; i++)
 		most = z[i] > most ? z[i] : most;
 	return most;
 }
@@ -130,21 +131,36 @@ find(const float *x, float value, size_t n)
 DPO_WIDE static void
 add_run(struct sums *sums, const float *z, float most, size_t n)
 {
-	float all = 0.0f, weighted = 0.0f, squares = 0.0f, total = 0.0f;
+	size_t whole = n - n % DPO_LANES;
+	dpo_lanes all = { 0 }, weighted = { 0 }, squares = { 0 }, total = { 0 }, here, e;
+	float sum[4], each[DPO_LANES];
 
-#pragma omp simd reduction(+ : all, weighted, squares, total)
-	for (size_t i = 0; i < n; i++) {
-		float shifted = z[i] - most, e = dpo_exp(shifted);
-
+	for (size_t i = 0; i < whole; i += DPO_LANES) {
+#pragma omp simd
+		for (size_t lane = 0; lane < DPO_LANES; lane++)
+			each[lane] = dpo_exp(z[i + lane] - most);
+		dpo_lanes_load(&e, each);
+		dpo_lanes_load(&here, z + i);
 		all += e;
-		weighted += e * shifted;
+		weighted += e * (here - most);
 		squares += e * e;
-		total += z[i];
+		total += here;
 	}
-	sums->all += (double)all;
-	sums->weighted += (double)weighted;
-	sums->squares += (double)squares;
-	sums->total += (double)total;
+	sum[0] = dpo_lanes_total(&all);
+	sum[1] = dpo_lanes_total(&weighted);
+	sum[2] = dpo_lanes_total(&squares);
+	sum[3] = dpo_lanes_total(&total);
+	for (size_t i = whole; i < n; i++) {
+		each[0] = dpo_exp(z[i] - most);
+		sum[0] += each[0];
+		sum[1] += each[0] * (z[i] - most);
+		sum[2] += each[0] * each[0];
+		sum[3] += z[i];
+	}
+	sums->all += (double)sum[0];
+	sums->weighted += (double)sum[1];
+	sums->squares += (double)sum[2];
+	sums->total += (double)sum[3];
 }
 
 /* The sums relative to a maximum that is larger by `rise`. */

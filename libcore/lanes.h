@@ -1,9 +1,10 @@
 /*
- * lanes - the maximum and the sum of whole vectors, for functions that are compiled for several sets of instructions.
+ * lanes - the maximum and sums of floats, for functions that are compiled for several sets of instructions.
  * Layer 1; uses nothing.
  *
- * What the compiler makes of a reduction ends in a loop over the lanes, which is longer than a short row; this ends in a
- * tree. n is a multiple of DPO_LANES.
+ * Sums have DPO_LANES lanes whatever the instructions and whatever the compiler makes of a loop, so their bits are the same
+ * in every build: lane k sums the numbers k, k + DPO_LANES, ... of whole vectors, a tree sums the lanes, and what is left is
+ * added one after the other. (A reduction left to the compiler has as many lanes as it pleases.)
  */
 #ifndef DPO_LANES_H
 #define DPO_LANES_H
@@ -23,7 +24,18 @@ dpo_lanes_load(dpo_lanes *v, const float *x)
 	memcpy(v, x, sizeof *v);
 }
 
-/* The largest of x[n] and `least`. NaN are passed over. */
+/* y += x */
+__attribute__((always_inline)) static inline void
+dpo_lanes_add(float *y, const dpo_lanes *x)
+{
+	dpo_lanes sum;
+
+	memcpy(&sum, y, sizeof sum);
+	sum += *x;
+	memcpy(y, &sum, sizeof sum);
+}
+
+/* The largest of x[n] and `least`, n a multiple of DPO_LANES. NaN are passed over. */
 __attribute__((always_inline)) static inline float
 dpo_lanes_max(const float *x, size_t n, float least)
 {
@@ -60,6 +72,7 @@ dpo_lanes_total(const dpo_lanes *v)
 	return each[0];
 }
 
+/* The sum of x[n], n a multiple of DPO_LANES. */
 __attribute__((always_inline)) static inline float
 dpo_lanes_sum(const float *x, size_t n)
 {
@@ -70,6 +83,25 @@ dpo_lanes_sum(const float *x, size_t n)
 		sum += here;
 	}
 	return dpo_lanes_total(&sum);
+}
+
+/* The sum of x[i] y[i], any n. */
+__attribute__((always_inline)) static inline float
+dpo_lanes_dot(const float *x, const float *y, size_t n)
+{
+	size_t whole = n - n % DPO_LANES;
+	dpo_lanes sums = { 0 }, here, other;
+	float sum;
+
+	for (size_t i = 0; i < whole; i += DPO_LANES) {
+		dpo_lanes_load(&here, x + i);
+		dpo_lanes_load(&other, y + i);
+		sums += here * other;
+	}
+	sum = dpo_lanes_total(&sums);
+	for (size_t i = whole; i < n; i++)
+		sum += x[i] * y[i];
+	return sum;
 }
 
 #endif

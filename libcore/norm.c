@@ -1,5 +1,6 @@
 #include "norm.h"
 
+#include "lanes.h"
 #include "parallel.h"
 #include "vector.h"
 
@@ -83,25 +84,41 @@ dpo_norm_forward(int threads, const struct dpo_norm *norm, size_t rows, const fl
 
 /*
  * With h = (x - mean) rstd and g = dy weight: d_weight += dy h, d_bias += dy, and
- * dx = rstd (g - mean(g) - h mean(g h)), without mean(g) for RMS.
+ * dx = rstd (g - mean(g) - h mean(g h)), without mean(g) for RMS. d_weight and d_bias NULL: they are not wanted.
  */
 DPO_WIDE static void
 backward_sums(float *sums, float *d_weight, float *d_bias, const float *x, const float *dy,
     const float *weight, float offset, float mean, float rstd, size_t n)
 {
-	float g_sum = 0.0f, gh_sum = 0.0f;
+	size_t whole = n - n % DPO_LANES;
+	dpo_lanes g_sum = { 0 }, gh_sum = { 0 }, h, g, d;
 
-#pragma omp simd reduction(+ : g_sum, gh_sum)
-	for (size_t i = 0; i < n; i++) {
-		float h = (x[i] - mean) * rstd, g = dy[i] * (offset + weight[i]);
-
-		d_weight[i] += dy[i] * h;
-		d_bias[i] += dy[i];
+	for (size_t i = 0; i < whole; i += DPO_LANES) {
+		dpo_lanes_load(&h, x + i);
+		dpo_lanes_load(&d, dy + i);
+		dpo_lanes_load(&g, weight + i);
+		h = (h - mean) * rstd;
+		g = d * (offset + g);
 		g_sum += g;
 		gh_sum += g * h;
+		h *= d;
+		if (d_weight) {
+			dpo_lanes_add(d_weight + i, &h);
+			dpo_lanes_add(d_bias + i, &d);
+		}
 	}
-	sums[0] = g_sum;
-	sums[1] = gh_sum;
+	sums[0] = dpo_lanes_total(&g_sum);
+	sums[1] = dpo_lanes_total(&gh_sum);
+	for (size_t i = whole; i < n; i++) {
+		float h_one = (x[i] - mean) * rstd, g_one = dy[i] * (offset + weight[i]);
+
+		sums[0] += g_one;
+		sums[1] += g_one * h_one;
+		if (d_weight) {
+			d_weight[i] += dy[i] * h_one;
+			d_bias[i] += dy[i];
+		}
+	}
 }
 
 DPO_WIDE static void
@@ -120,10 +137,11 @@ backward_rows(void *context, size_t item)
 	const struct work *w = context;
 	const struct dpo_norm *norm = w->norm;
 	size_t n = norm->n, end = w->rows - item * ROWS < ROWS ? w->rows : item * ROWS + ROWS;
-	float *d_weight = w->partial + item * 2 * n, *d_bias = d_weight + n, sums[2];
+	float *d_weight = norm->d_weight ? w->partial + item * 2 * n : NULL, *d_bias = d_weight ? d_weight + n : NULL, sums[2];
 	float offset = offset_of(norm);
 
-	memset(d_weight, 0, 2 * n * sizeof *d_weight);
+	if (d_weight)
+		memset(d_weight, 0, 2 * n * sizeof *d_weight);
 	for (size_t row = item * ROWS; row < end; row++) {
 		const float *x = w->x + row * n, *dy = w->dy + row * n;
 		float mean = w->stats[2 * row], rstd = w->stats[2 * row + 1];

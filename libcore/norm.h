@@ -1,6 +1,6 @@
 /*
  * norm - LayerNorm (Ba et al. 2016, arXiv:1607.06450) and RMSNorm (Zhang and Sennrich 2019,
- * arXiv:1910.07467). Layer 5; uses family, parallel, vector.
+ * arXiv:1910.07467). Layer 5; uses family, lanes, parallel, vector.
  *
  *	layer:	y = (x - mean(x)) / sqrt(var(x) + epsilon) * weight + bias
  *	RMS:	y = x / sqrt(mean(x^2) + epsilon) * weight, or (1 + weight) as Gemma's

@@ -3,8 +3,7 @@
  * lanes, SLEEF.
  *
  * Each function is built for the baseline, AVX2 and AVX-512, and the processor's best is taken
- * at run time. So the order of a sum depends on the processor, and on nothing else but n. Runs may
- * have any length and alignment. Unless said otherwise output may be an input, but may not overlap
+ * at run time. The order of a sum depends on n alone (lanes.h). Runs may have any length and alignment. Unless said otherwise output may be an input, but may not overlap
  * it in part.
  */
 #ifndef DPO_VECTOR_H

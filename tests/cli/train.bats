@@ -248,3 +248,14 @@ for line in sys.stdin:
 	diff <("$bin/dpo-cat" --data policy.dpo | grep -vE '"header"|"end"') <("$bin/dpo-cat" --data again.dpo | grep -vE '"header"|"end"')
 	cmp policy.log again.log
 }
+
+@test "a sanitized build gives the same bits: log-probs, log and policy" {
+	[ -x "$bin/asan/dpo-train" ] || skip "not built: make sanitized"
+	for build in "$bin" "$bin/asan"; do
+		"$build/dpo-reflogp" -q -m base.dpo -o again.ref pairs.tok
+		cmp pairs.ref again.ref
+		"$build/dpo-train" $common --log again.log -o again.dpo pairs.ref
+		cmp policy.log again.log
+		cmp policy.dpo again.dpo
+	done
+}

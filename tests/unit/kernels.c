@@ -44,3 +44,20 @@ near(double got, double wanted, double tolerance)
 	if (!(fabs(got - wanted) <= tolerance))
 		fail_msg("%.9g instead of %.9g", got, wanted);
 }
+
+float
+sum_by_lanes(const float *terms, size_t n)
+{
+	enum { LANES = 16 };
+	float sums[LANES] = { 0 };
+	size_t whole = n - n % LANES;
+
+	for (size_t i = 0; i < whole; i++)
+		sums[i % LANES] += terms[i];
+	for (size_t half = LANES / 2; half > 0; half /= 2)
+		for (size_t i = 0; i < half; i++)
+			sums[i] += sums[i + half];
+	for (size_t i = whole; i < n; i++)
+		sums[0] += terms[i];
+	return sums[0];
+}

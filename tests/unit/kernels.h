@@ -15,6 +15,9 @@ int kernels_set_up(void **unused);
 float *noise(size_t n);
 float *copy(const float *x, size_t n);
 
+/* The sum of the terms in the order that lanes.h promises of every build. */
+float sum_by_lanes(const float *terms, size_t n);
+
 /* Fail the test unless got is within the tolerance of what is wanted. */
 void near(double got, double wanted, double tolerance);
 

@@ -206,6 +206,33 @@ test_norm(void **state)
 	check_norm(DPO_NORM_RMS, 1, 3);
 }
 
+/* One row's gradient of an RMSNorm, to the last bit: its sums are those of fixed lanes. Without d_weight it is the same. */
+static void
+test_norm_lanes(void **state)
+{
+	enum { N = 301 };
+	float *x = noise(N), *dy = noise(N), *w = noise(N), *y = noise(N), dx[2][N] = { { 0 } }, dw[N] = { 0 }, terms[N], stats[2], mean;
+	float *partial = noise(dpo_norm_partial(1, N));
+	struct dpo_norm norm = { DPO_NORM_RMS, N, 1e-3f, w, NULL, dw, NULL };
+
+	(void)state;
+	dpo_norm_forward(1, &norm, 1, x, y, stats);
+	dpo_norm_backward(1, &norm, 1, x, stats, dy, dx[0], partial);
+	norm.d_weight = NULL;
+	dpo_norm_backward(1, &norm, 1, x, stats, dy, dx[1], partial);
+	assert_memory_equal(dx[0], dx[1], sizeof dx[0]);
+	for (size_t i = 0; i < N; i++)
+		terms[i] = dy[i] * w[i] * (x[i] * stats[1]);
+	mean = sum_by_lanes(terms, N) / (float)N;
+	for (size_t i = 0; i < N; i++)
+		near((double)dx[0][i], (double)(stats[1] * (dy[i] * w[i] - x[i] * stats[1] * mean)), 0);
+	free(x);
+	free(dy);
+	free(w);
+	free(y);
+	free(partial);
+}
+
 /* a(x) by the definition */
 static double
 activation(enum dpo_activation kind, double x)
@@ -286,6 +313,7 @@ main(void)
 		cmocka_unit_test(test_vector_nan),
 		cmocka_unit_test(test_vector_widen),
 		cmocka_unit_test(test_norm),
+		cmocka_unit_test(test_norm_lanes),
 		cmocka_unit_test(test_activation),
 	};
 
