@@ -8,9 +8,10 @@
 
 /*
  * One side is packed whole by all threads, as far as OUTER by INNER go: the one with fewer rows or columns. Then each
- * thread packs a block of the other, which stays in its second-level cache, and multiplies.
+ * thread packs a block of the other, which stays in its second-level cache, and multiplies. A B that is packed already is
+ * shared too, unless it is so wide that reading it once for each block of rows takes longer, or there are few rows a thread.
  */
-enum { INNER = 1536, OUTER = 1024, BLOCK = 192, PACKED_AT_ONCE = 4 };
+enum { INNER = 1536, OUTER = 1024, BLOCK = 192, PACKED_AT_ONCE = 4, NARROW = 8192, ROWS_EACH = 256 };
 _Static_assert(DPO_MIXED_SCRATCH == OUTER * INNER / 2, "the scratch holds the shared side");
 
 typedef void pack(const struct dpo_bf16_side *side, size_t first, size_t n, uint16_t *packed, size_t step);
@@ -156,6 +157,8 @@ dpo_mixed_product(int threads, const struct dpo_product *p, const struct dpo_bf1
 	if (b)
 		right.packed = *b;
 	threads = dpo_gemm_worth(threads, p);
+	if (b && p->columns <= NARROW && p->rows >= ROWS_EACH * (size_t)threads)
+		w.a_is_shared = false;
 	if (w.a_is_shared)
 		multiply(threads, &w, &left, &right);
 	else
