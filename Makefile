@@ -58,7 +58,7 @@ $(BIN)/tests/%: $(BIN)/obj/tests/%.o $(helpers) $(BIN)/libdpo.a
 	@mkdir -p $(@D)
 	$(call say,LINK)$(CC) $(FLAGS) $(LDFLAGS) -o $@ $^ $(LIBS) -lcmocka
 
-benches = $(BIN)/bench/step $(BIN)/bench/gen $(BIN)/bench/open $(BIN)/bench/growth $(BIN)/bench/lora $(BIN)/bench/lengths $(BIN)/bench/stream
+benches = $(BIN)/bench/step $(BIN)/bench/gen $(BIN)/bench/open $(BIN)/bench/growth $(BIN)/bench/ways $(BIN)/bench/bits $(BIN)/bench/lengths $(BIN)/bench/stream
 
 units: $(unit) $(tools) $(benches) # the benches too, so that they build with what they measure
 
