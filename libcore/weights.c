@@ -6,6 +6,7 @@
 #include "parallel.h"
 #include "safetensors.h"
 #include "shards.h"
+#include "stored.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -94,13 +95,6 @@ all_finite(const uint8_t *stored, size_t n, enum dpo_dtype dtype)
 	return dpo_bytes_finite(stored, n, dpo_dtype_size(dtype), dtype == DPO_DTYPE_F32 ? as_word : as_half);
 }
 
-/* The file an entry lies in, for messages. */
-static const char *
-file_of(const struct dpo_safetensors *set, const struct dpo_safetensors_entry *entry)
-{
-	return set->shards[entry->shard].path;
-}
-
 /* n stored numbers into the block, from element `first` of a tensor on. */
 static void
 store(float *block, const struct dpo_tensor *tensor, size_t first, const uint8_t *stored, size_t n, enum dpo_dtype dtype)
@@ -149,7 +143,7 @@ take(const struct work *work, const struct leaf *leaf, size_t at, uint8_t *store
 	if ((status = dpo_safetensors_read(work->set, entry, leaf->offset + at, to, n, err)) != DPO_OK)
 		return status;
 	if (!all_finite(to, n / each, entry->dtype))
-		return dpo_fail(err, DPO_NONFINITE, "%s: tensor \"%s\" holds a NaN or infinity", file_of(work->set, entry),
+		return dpo_fail(err, DPO_NONFINITE, "%s: tensor \"%s\" holds a NaN or infinity", dpo_stored_file(work->set, entry),
 		    tensor->name);
 	if (!place && !tensor->mapped)
 		store(work->block, tensor, (leaf->offset + at) / each, stored, n / each, entry->dtype);
@@ -296,139 +290,7 @@ dpo_weights_identify(char id[2 * DPO_HASH_BYTES + 1], const struct dpo_config *c
 	return status;
 }
 
-/* ------------------------------------------------------------------ names in files */
-
-/* The entry of that name, or of the name without the base model's prefix. */
-static const struct dpo_safetensors_entry *
-find_entry(const struct dpo_safetensors *set, const struct dpo_config *config, const char *name)
-{
-	const struct dpo_safetensors_entry *entry = dpo_safetensors_find(set, name);
-	size_t n = strlen(config->family->prefix);
-
-	if (!entry && strncmp(name, config->family->prefix, n) == 0)
-		entry = dpo_safetensors_find(set, name + n);
-	return entry;
-}
-
-static bool
-ends_with(const char *name, const char *end)
-{
-	size_t n = strlen(name), m = strlen(end);
-
-	return n >= m && strcmp(name + n - m, end) == 0;
-}
-
-/* Buffers, not parameters: what they hold follows from the configuration. */
-static bool
-is_buffer(const struct dpo_config *config, const char *name)
-{
-	const char *const *ends = config->family->buffers;
-	size_t n = sizeof config->family->buffers / sizeof *ends;
-
-	for (size_t i = 0; i < n && ends[i]; i++)
-		if (ends_with(name, ends[i]))
-			return true;
-	return false;
-}
-
-static bool
-is_head(const struct dpo_config *config, const char *name)
-{
-	size_t n = strlen(config->family->names.head);
-
-	return strncmp(name, config->family->names.head, n) == 0 && strcmp(name + n, ".weight") == 0;
-}
-
-/* The copy of a tied head holds the bytes of the embedding. */
-static enum dpo_status
-check_head_copy(const struct dpo_safetensors *set, const struct dpo_safetensors_entry *head,
-    const struct dpo_safetensors_entry *embedding, struct dpo_error *err)
-{
-	enum dpo_status status = DPO_OK;
-	uint8_t *bytes;
-	bool equal = strcmp(head->dtype_name, embedding->dtype_name) == 0 &&
-	    head->bytes == embedding->bytes;
-
-	if (!(bytes = dpo_alloc(2, DPO_LEAF_BYTES)))
-		return dpo_fail_memory(err);
-	for (size_t at = 0; equal && status == DPO_OK && at < head->bytes; at += DPO_LEAF_BYTES) {
-		size_t n = head->bytes - at < DPO_LEAF_BYTES ? head->bytes - at : DPO_LEAF_BYTES;
-
-		if ((status = dpo_safetensors_read(set, head, at, bytes, n, err)) == DPO_OK)
-			status = dpo_safetensors_read(set, embedding, at, bytes + DPO_LEAF_BYTES, n,
-			    err);
-		equal = status != DPO_OK || memcmp(bytes, bytes + DPO_LEAF_BYTES, n) == 0;
-	}
-	free(bytes);
-	return equal ? status : dpo_fail(err, DPO_FORMAT,
-	    "%s: tensor \"%s\" differs from the embedding, though the configuration ties them",
-	    file_of(set, head), head->name);
-}
-
 /* ------------------------------------------------------------------ reading */
-
-static enum dpo_status
-check_entry(const struct dpo_safetensors *set, const struct dpo_tensor *tensor,
-    const struct dpo_safetensors_entry *entry, struct dpo_error *err)
-{
-	bool same = entry->rank == tensor->rank;
-
-	for (size_t d = 0; same && d < tensor->rank; d++)
-		same = entry->shape[d] == tensor->shape[d];
-	if (!same)
-		return dpo_fail(err, DPO_FORMAT,
-		    "%s: tensor \"%s\" has %zu dimensions of %zu, %zu; config.json gives %zu of "
-		    "%zu, %zu", file_of(set, entry), tensor->name, entry->rank, entry->shape[0],
-		    entry->shape[1], tensor->rank, tensor->shape[0], tensor->shape[1]);
-	if (entry->dtype == DPO_DTYPE_OTHER)
-		return dpo_fail(err, DPO_UNSUPPORTED,
-		    "%s: tensor \"%s\": dtype %s is not supported", file_of(set, entry),
-		    tensor->name, entry->dtype_name);
-	return DPO_OK;
-}
-
-/* What the file holds beyond the table: buffers and the copy of a tied head, nothing else. */
-static enum dpo_status
-check_rest(const struct work *work, const struct dpo_config *config, struct dpo_error *err)
-{
-	bool *used = dpo_alloc(work->set->n_entries, sizeof *used);
-	enum dpo_status status = DPO_OK;
-
-	if (!used)
-		return dpo_fail_memory(err);
-	for (size_t t = 0; t < work->params->count; t++)
-		used[work->entries[t] - work->set->entries] = true;
-	for (size_t i = 0; i < work->set->n_entries && status == DPO_OK; i++) {
-		const struct dpo_safetensors_entry *entry = &work->set->entries[i];
-
-		if (used[i] || is_buffer(config, entry->name))
-			continue;
-		if (config->tied_head && is_head(config, entry->name))
-			status = check_head_copy(work->set, entry, work->entries[0], err);
-		else
-			status = dpo_fail(err, DPO_FORMAT, "%s: tensor \"%.100s\" is superfluous",
-			    file_of(work->set, entry), entry->name);
-	}
-	free(used);
-	return status;
-}
-
-static enum dpo_status
-match_entries(struct work *work, const struct dpo_config *config, const char *directory,
-    struct dpo_error *err)
-{
-	enum dpo_status status = DPO_OK;
-
-	for (size_t t = 0; t < work->params->count && status == DPO_OK; t++) {
-		const struct dpo_tensor *tensor = &work->params->list[t];
-
-		work->entries[t] = find_entry(work->set, config, tensor->name);
-		status = work->entries[t] ? check_entry(work->set, tensor, work->entries[t], err) :
-		    dpo_fail(err, DPO_FORMAT, "%s: tensor \"%s\" is missing", directory,
-		    tensor->name);
-	}
-	return status != DPO_OK ? status : check_rest(work, config, err);
-}
 
 /*
  * Where the tensor lies in its file, mapped, if that is where it can stay: numbers in the host's byte order, on their own
@@ -473,7 +335,7 @@ look(struct work *work, const struct dpo_config *config, const char *directory, 
 {
 	if (!(work->entries = dpo_alloc(work->params->count, sizeof *work->entries)))
 		return dpo_fail_memory(err);
-	return match_entries(work, config, directory, err);
+	return dpo_stored_match(work->entries, work->set, config, work->params, directory, err);
 }
 
 enum dpo_status

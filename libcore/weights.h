@@ -1,7 +1,7 @@
 /*
  * weights - the block of a model's floats: read from its files, hashed into the model id.
- * Layer 7; uses error, size, buffer, bytes, random, hashes, maps, parallel, json, identity, safetensors,
- * shards, config, params.
+ * Layer 8; uses error, size, buffer, bytes, random, hashes, maps, parallel, identity, safetensors,
+ * shards, stored, config, params.
  */
 #ifndef DPO_WEIGHTS_H
 #define DPO_WEIGHTS_H
@@ -19,12 +19,9 @@
  * F32, F16 and BF16 become float exactly. For a model that is only read there are maps ({0}): matrices in F16 and BF16 stay
  * so, in host byte order, and a tensor that is stored as it is needed (little-endian, on a boundary of its numbers) stays in
  * its file, which is mapped; params is laid out for it. The caller frees the maps after the weights are of no more use, after
- * an error too. Data are checked and hashed by reading, not through the map. Names may lack the prefix "transformer." or "model.", as
- * files of the bare model do. Ignored are the buffers that older files carry (attn.bias,
- * attn.masked_bias, rotary_emb.inv_freq) and the copy of a tied head, which must equal the
- * embedding. Any other missing or superfluous tensor or wrong shape is DPO_FORMAT, another dtype
- * DPO_UNSUPPORTED, NaN or infinity DPO_NONFINITE, each naming the tensor. On error *weights is
- * NULL. On at most `threads` threads; the result does not depend on them.
+ * an error too. Data are checked and hashed by reading, not through the map. Which tensors there must be, and what is ignored, says
+ * stored.h; its errors, and DPO_NONFINITE for a NaN or infinity, name the tensor. On error *weights is NULL. On at most `threads`
+ * threads; the result does not depend on them.
  */
 enum dpo_status dpo_weights_read(float **weights, char id[2 * DPO_HASH_BYTES + 1],
 	const struct dpo_config *config, struct dpo_params *params, const char *directory, struct dpo_maps *maps,
