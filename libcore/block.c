@@ -1,20 +1,18 @@
 #include "block.h"
 
 #include "bytes.h"
+#include "frames.h"
 #include "hashes.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
-#include <zstd.h>
-#include <zstd_errors.h>
 
 enum {
 	LENGTH_BYTES = 4, COUNT_BYTES = 4,
 	END_BYTES = 8 + 3 * DPO_HASH_BYTES,	/* count, last h, parent, seal; without the tag */
 	STEP = 1 << 18,				/* a length is believed this many bytes at a time */
-	WINDOW_LOG = 23,
 };
 
 /* A block that was read, verified or yet to be. */
@@ -25,11 +23,7 @@ struct unit {
 
 struct dpo_block_reader {
 	char *name;
-	int fd;
-	ZSTD_DCtx *zstd;
-	struct dpo_buffer input;	/* capacity fixed at opening; input.len bytes, `at` of them used */
-	size_t at;
-	bool inside_frame, end_of_file;
+	struct dpo_frames frames;
 	struct dpo_buffer header;	/* JSON */
 	struct unit ahead[DPO_BLOCK_HELD];	/* n_ahead of them to be handed on, from `next` on */
 	size_t n_ahead, next, most;
@@ -72,7 +66,7 @@ truncated(const struct dpo_block_reader *reader, struct dpo_error *err)
 static enum dpo_status
 not_zstd(const struct dpo_block_reader *reader, struct dpo_error *err)
 {
-	const uint8_t *at = reader->input.data, *end = at + reader->input.len;
+	const uint8_t *at = reader->frames.input.data, *end = at + reader->frames.input.len;
 
 	if (at == end)
 		return dpo_fail(err, DPO_TRUNCATED, "%s: empty: not even a header", reader->name);
@@ -90,64 +84,19 @@ after_end(const struct dpo_block_reader *reader, struct dpo_error *err)
 	return dpo_fail(err, DPO_FORMAT, "%s: bytes after END that are no further stream", reader->name);
 }
 
-static enum dpo_status
-zstd_failed(const struct dpo_block_reader *reader, size_t code, struct dpo_error *err)
-{
-	ZSTD_ErrorCode kind = ZSTD_getErrorCode(code);
-
-	if (kind == ZSTD_error_memory_allocation)
-		return dpo_fail_memory(err);
-	if (reader->between && !reader->inside_frame)
-		return after_end(reader, err);
-	if (kind == ZSTD_error_frameParameter_windowTooLarge)
-		dpo_fail(err, DPO_LIMIT, "zstd window above 8 MiB; recompress with level 19 or less");
-	else
-		dpo_fail(err, DPO_CORRUPT, "zstd: %s", ZSTD_getErrorName(code));
-	return at_block(reader, err);
-}
-
 /* ------------------------------------------------------------------ decompressed bytes */
 
-static enum dpo_status
-fill(struct dpo_block_reader *reader, struct dpo_error *err)
-{
-	enum dpo_status status;
-	size_t got;
-
-	status = dpo_file_read_some(reader->fd, reader->input.data, reader->input.capacity, &got, reader->name, err);
-	reader->input.len = got;
-	reader->at = 0;
-	reader->end_of_file = got == 0;
-	return status;
-}
-
-/* Up to n decompressed bytes; fewer only at the end of the file, which is then between two frames. */
+/* Up to n of them, as dpo_frames_pull; its errors with their place. */
 static enum dpo_status
 pull(struct dpo_block_reader *reader, void *bytes, size_t n, size_t *got, struct dpo_error *err)
 {
-	ZSTD_outBuffer out = { bytes, n, 0 };
-	enum dpo_status status = DPO_OK;
+	enum dpo_status status = dpo_frames_pull(&reader->frames, bytes, n, got, err);
 
-	while (out.pos < n && status == DPO_OK) {
-		ZSTD_inBuffer in = { reader->input.data, reader->input.len, reader->at };
-		size_t before = out.pos, code = ZSTD_decompressStream(reader->zstd, &out, &in);
-
-		if (ZSTD_isError(code))
-			return zstd_failed(reader, code, err);
-		/* Called with no input between frames, zstd asks for a frame header: that is no frame begun. */
-		if (in.pos > reader->at || out.pos > before)
-			reader->inside_frame = code != 0;
-		reader->at = in.pos;
-		if (out.pos < n && in.pos == in.size && out.pos == before) {
-			if (reader->end_of_file)
-				break;
-			status = fill(reader, err);
-		}
-	}
-	*got = out.pos;
-	if (status == DPO_OK && out.pos < n && reader->inside_frame)
+	if (status == DPO_TRUNCATED)
 		return truncated(reader, err);
-	return status;
+	if (status != DPO_CORRUPT && status != DPO_LIMIT)
+		return status;
+	return reader->between && !reader->frames.inside ? after_end(reader, err) : at_block(reader, err);
 }
 
 /* Exactly n bytes. */
@@ -428,19 +377,12 @@ static enum dpo_status
 check_zstd(struct dpo_block_reader *reader, struct dpo_error *err)
 {
 	static const uint8_t plain[4] = { 0x28, 0xb5, 0x2f, 0xfd }, skippable[4] = { 0x50, 0x2a, 0x4d, 0x18 };
-	enum dpo_status status;
-	size_t got = 1;
 	uint8_t start[4] = { 0 };
+	size_t got;
+	enum dpo_status status = dpo_frames_peek(&reader->frames, start, sizeof start, &got, err);
 
-	while (reader->input.len < sizeof start && got > 0) {
-		status = dpo_file_read_some(reader->fd, reader->input.data + reader->input.len,
-		    reader->input.capacity - reader->input.len, &got, reader->name, err);
-		if (status != DPO_OK)
-			return status;
-		reader->input.len += got;
-	}
-	got = reader->input.len < sizeof start ? reader->input.len : sizeof start;
-	memcpy(start, reader->input.data, got);
+	if (status != DPO_OK)
+		return status;
 	if (got > 0 && memcmp(start, plain, got) == 0)
 		return got < sizeof start ? truncated(reader, err) : DPO_OK;
 	start[0] &= 0xf0;
@@ -465,23 +407,6 @@ open_first(struct dpo_block_reader *reader, struct dpo_error *err)
 	return check_header(reader, err);
 }
 
-/* Everything but reading: name, decoder, and an input buffer that begins with head. */
-static enum dpo_status
-prepare(struct dpo_block_reader *reader, const void *head, size_t n_head, const char *name, struct dpo_error *err)
-{
-	size_t room = ZSTD_DStreamInSize();
-
-	reader->name = dpo_size_copy(name, strlen(name));
-	reader->zstd = ZSTD_createDCtx();
-	if (!reader->name || !reader->zstd || !dpo_buffer_room(&reader->input, n_head > room ? n_head : room) ||
-	    ZSTD_isError(ZSTD_DCtx_setParameter(reader->zstd, ZSTD_d_windowLogMax, WINDOW_LOG)))
-		return dpo_fail_memory(err);
-	reader->input.len = n_head;
-	if (n_head)
-		memcpy(reader->input.data, head, n_head);
-	return DPO_OK;
-}
-
 enum dpo_status
 dpo_block_open(struct dpo_block_reader **reader, int fd, const void *head, size_t n_head, const char *name,
     struct dpo_error *err)
@@ -494,11 +419,12 @@ dpo_block_open(struct dpo_block_reader **reader, int fd, const void *head, size_
 		close(fd);
 		return dpo_fail_memory(err);
 	}
-	made->fd = fd;
 	made->most = 1;
 	made->threads = 1;
-	if ((status = prepare(made, head, n_head, name, err)) == DPO_OK)
-		status = open_first(made, err);
+	made->name = dpo_size_copy(name, strlen(name));
+	status = dpo_frames_open(&made->frames, fd, head, n_head, made->name, err);
+	if (status == DPO_OK)
+		status = made->name ? open_first(made, err) : dpo_fail_memory(err);
 	if (status == DPO_OK)
 		*reader = made;
 	else
@@ -547,9 +473,7 @@ dpo_block_close(struct dpo_block_reader *reader)
 {
 	if (!reader)
 		return;
-	close(reader->fd);
-	ZSTD_freeDCtx(reader->zstd);
-	dpo_buffer_free(&reader->input);
+	dpo_frames_close(&reader->frames);
 	dpo_buffer_free(&reader->header);
 	for (size_t i = 0; i < DPO_BLOCK_HELD; i++)
 		dpo_buffer_free(&reader->ahead[i].content);

@@ -1,6 +1,6 @@
 /*
- * block - a chain of hashed blocks of bytes in a zstd stream. Layer 4; uses error, size, buffer, bytes, random, hashes,
- * parallel, file, zstd.
+ * block - a chain of hashed blocks of bytes in a zstd stream. Layer 5; uses error, size, buffer, bytes, random, hashes,
+ * parallel, file, frames, zstd.
  *
  * This is the outer half of dpo-stream(5): header bytes, blocks and END, and what concatenation means. What the bytes of
  * a block say is for record.h. H is BLAKE2b-256:
