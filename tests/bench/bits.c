@@ -16,8 +16,9 @@
  *			lanes, one sum a thread.
  *	gradient's norm	sums in 16 lanes of doubles, then in the tensors' order. The other form: one sum a thread.
  *
- * The last line but one is of what bits alone cost there, the last of all. Nothing else differs from the fastest form: kernels cut the inner index where it is fastest, attention's items are heads and
- * a sum of a bias is a thread's own. Each figure is the least of ROUNDS; a part that is faster as it is counts as no cost.
+ * The last line but one is of what bits alone cost there, the last of all. Nothing else differs from the fastest form:
+ * kernels cut the inner index where it is fastest, attention's items are heads and a sum of a bias is a thread's own.
+ * Each figure is the least of ROUNDS; a part that is faster as it is counts as no cost.
  */
 #include "bf16.h"
 #include "exponential.h"
