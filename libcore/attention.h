@@ -51,9 +51,9 @@ void dpo_attention_forward(int threads, const struct dpo_attention *attention, c
 	float *out, float *log_sums);
 
 /*
- * Row r of qkv against positions 0 .. caches[r]->length of a layer of its cache, where its own keys and
- * values are already: out[rows][heads head_dim]. attention->sequence is not used. A row's bits depend on
- * itself and its cache alone.
+ * Row r of qkv puts its keys and values at the position behind those its cache holds, which has room for it, and goes
+ * against all of them and itself, in one layer: out[rows][heads head_dim]. The caches' lengths stay. attention->sequence is not
+ * used. A row's bits depend on itself and its cache alone.
  */
 void dpo_attention_step(int threads, const struct dpo_attention *attention, size_t layer, size_t rows,
 	const float *qkv, struct dpo_cache *const *caches, float *out);

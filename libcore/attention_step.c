@@ -16,6 +16,7 @@ _Static_assert((int)DPO_CACHE_BLOCK == (int)DPO_LANES, "a block of keys is one v
 typedef float half_lanes __attribute__((vector_size(2 * DPO_LANES)));
 
 struct step {
+	const struct dpo_attention *own;	/* as of qkv */
 	const struct dpo_attention *a;		/* as of the cache's keys and values, but for its queries */
 	struct dpo_cache *const *caches;
 	size_t layer, ld, ld_values;
@@ -100,11 +101,10 @@ weigh_positions(const struct step *s, size_t row, size_t head, size_t at, size_t
 
 /* One head of one row against its cache, with a running maximum. */
 static void
-step_head(void *context, size_t item)
+step_head(const struct step *s, size_t row, size_t head)
 {
-	const struct step *s = context;
 	const struct dpo_attention *a = s->a;
-	size_t row = item / a->heads, head = item % a->heads, end = s->caches[row]->length + 1;
+	size_t end = s->caches[row]->length + 1;
 	const float *query = s->qkv + row * s->ld + dpo_attention_query(a, head);
 	float *out = s->out + (row * a->heads + head) * a->head_dim, block[KEYS], most = -INFINITY, sum = 0.0f, here;
 
@@ -132,18 +132,32 @@ step_head(void *context, size_t item)
 	dpo_vector_scale(out, 1.0f / sum, a->head_dim);
 }
 
+/* A key head of a row: its key and value go to the cache, then the query heads that read it are set against that. */
+static void
+step_group(void *context, size_t item)
+{
+	const struct step *s = context;
+	size_t row = item / s->own->kv_heads, head = item % s->own->kv_heads, group = s->own->heads / s->own->kv_heads;
+	const float *from = s->qkv + row * s->ld + head * s->own->kv_step;
+
+	dpo_cache_put(s->caches[row], s->layer, s->caches[row]->length, head * s->own->head_dim, from + s->own->key,
+	    from + s->own->value, s->own->head_dim);
+	for (size_t i = 0; i < group; i++)
+		step_head(s, row, head * group + i);
+}
+
 void
 dpo_attention_step(int threads, const struct dpo_attention *attention, size_t layer, size_t rows,
     const float *qkv, struct dpo_cache *const *caches, float *out)
 {
 	size_t kv = attention->kv_heads * attention->head_dim, seen = 0;
 	struct dpo_attention cached = *attention;
-	struct step s = { &cached, caches, layer, attention->heads * attention->head_dim + 2 * kv, kv, qkv, out };
+	struct step s = { attention, &cached, caches, layer, attention->heads * attention->head_dim + 2 * kv, kv, qkv, out };
 
 	cached.key = 0;
 	cached.value = 0;
 	cached.kv_step = attention->head_dim;
 	for (size_t row = 0; row < rows; row++)
 		seen += caches[row]->length + 1;
-	dpo_parallel_for(seen * kv < SMALL ? 1 : threads, rows * attention->heads, step_head, &s);
+	dpo_parallel_for(seen * kv < SMALL ? 1 : threads, rows * attention->kv_heads, step_group, &s);
 }

@@ -45,6 +45,17 @@ dpo_cache_value(const struct dpo_cache *cache, size_t layer, size_t position)
 }
 
 void
+dpo_cache_put(const struct dpo_cache *cache, size_t layer, size_t position, size_t first, const float *key, const float *value,
+    size_t n)
+{
+	float *keys = dpo_cache_key(cache, layer, position) + first * DPO_CACHE_BLOCK;
+
+	for (size_t i = 0; i < n; i++)
+		keys[i * DPO_CACHE_BLOCK] = key[i];
+	memcpy(dpo_cache_value(cache, layer, position) + first, value, n * sizeof *value);
+}
+
+void
 dpo_cache_copy(struct dpo_cache *to, const struct dpo_cache *from)
 {
 	size_t blocks = dpo_size_parts(from->length, DPO_CACHE_BLOCK);

@@ -37,6 +37,10 @@ float *dpo_cache_key(const struct dpo_cache *cache, size_t layer, size_t positio
 /* The value of a position: [width]. Those of the next ones in its block lie behind it. */
 float *dpo_cache_value(const struct dpo_cache *cache, size_t layer, size_t position);
 
+/* Put dimensions first .. first+n of the key and value of a position, which is below capacity. */
+void dpo_cache_put(const struct dpo_cache *cache, size_t layer, size_t position, size_t first, const float *key,
+	const float *value, size_t n);
+
 void dpo_cache_free(struct dpo_cache *cache);
 
 #endif

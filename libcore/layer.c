@@ -256,24 +256,15 @@ forward_map(const struct dpo_layers *l, const struct dpo_place *place, const flo
 		dpo_lowrank_forward(l->threads, &low, rows, x, y);
 }
 
-/* Keys and values of the rows go to their caches. */
+/* Keys and values of a prompt's rows go to their cache. */
 static void
 remember(const struct dpo_layers *l, size_t layer, const struct dpo_attention *a, size_t rows,
     const float *qkv)
 {
-	for (size_t row = 0; row < rows; row++) {
-		const struct dpo_cache *cache = l->caches[l->step ? row : 0];
-		size_t position = l->step ? cache->length : row;
-		float *key = dpo_cache_key(cache, layer, position), *value = dpo_cache_value(cache, layer, position);
-
-		for (size_t head = 0; head < a->kv_heads; head++, value += a->head_dim) {
-			const float *from = qkv + row * l->qkv + head * a->kv_step;
-
-			for (size_t i = 0; i < a->head_dim; i++, key += DPO_CACHE_BLOCK)
-				*key = from[a->key + i];
-			memcpy(value, from + a->value, a->head_dim * sizeof *value);
-		}
-	}
+	for (size_t row = 0; row < rows; row++, qkv += l->qkv)
+		for (size_t head = 0; head < a->kv_heads; head++)
+			dpo_cache_put(l->caches[0], layer, row, head * a->head_dim, qkv + a->key + head * a->kv_step,
+			    qkv + a->value + head * a->kv_step, a->head_dim);
 }
 
 static void
@@ -283,7 +274,7 @@ attend(const struct dpo_layers *l, size_t layer, const struct dpo_kept *k,
 	struct dpo_attention attention = attention_of(l, layer, s);
 
 	rotate(l, &attention, k->qkv, 1.0f);
-	if (l->caches)
+	if (l->caches && !l->step)
 		remember(l, layer, &attention, s->rows, k->qkv);
 	if (l->step)
 		dpo_attention_step(l->threads, &attention, layer, s->rows, k->qkv, l->caches, k->attended);

@@ -12,21 +12,24 @@
 #endif
 
 /*
- * Rows and outputs of one block of dot products: their sums fill the registers. STEP rows of an (in,out) weight are added at
- * once, to BLOCK sums; such a weight is cut into PARTS, bands of rows that lie in memory one after the other, whose sums are
- * added up in their order. An item of work is about ITEM weights; below SMALL weights there are no parts, and no thread is
- * woken. AHEAD bytes are fetched before their turn.
+ * Rows and outputs of one block of dot products, whose sums stay in registers, as do SUMS sums of an (in,out) weight, to which
+ * STEP of its rows are added at once. NEAR weights of (out,in) are fetched before their turn. An item of work is about ITEM
+ * weights; below SMALL weights no thread is woken.
  */
-enum { ROWS_AT_ONCE = 8, OUTS = 4, STEP = 8, PARTS = 8, BLOCK = 8192, ITEM = 1 << 18, SMALL = 1 << 17, AHEAD = 4096 };
+enum { ROWS_AT_ONCE = 8, OUTS = 4, STEP = 16, SUMS = 16, NEAR = 256, ITEM = 1 << 18, SMALL = 1 << 17 };
 
-/* Rows that share the scratch, and columns summed up at once. */
-enum { GROUP = 64, COLUMNS = 512 };
+/*
+ * An (in,out) weight is cut into PARTS, bands of rows that lie in memory one after the other and are read at its full speed;
+ * their sums are added up in order. GROUP rows share the scratch; COLUMNS are added up at once, by one thread below WAKE
+ * numbers.
+ */
+enum { PARTS = 2, GROUP = 16, COLUMNS = 512, WAKE = 1 << 14 };
 
 struct kernel {
 	void (*dot_rows)(enum dpo_dtype dtype, size_t rows, size_t outs, const float *x, size_t ldx, const void *w,
 		size_t at, size_t n, float *y, size_t ldy);
-	void (*axpys)(enum dpo_dtype dtype, size_t rows, const float *x, size_t ldx, const void *w, size_t at, size_t ldw,
-		float *y, size_t ldy, size_t columns);
+	void (*axpys)(enum dpo_dtype dtype, size_t rows, size_t steps, const float *x, size_t ldx, const void *w, size_t at,
+		size_t ldw, float *y, size_t ldy, size_t columns);
 };
 
 static float
@@ -48,6 +51,13 @@ weight(const void *w, enum dpo_dtype dtype, size_t at)
 	typedef uint16_t halves##lanes __attribute__((vector_size(2 * lanes)))
 
 VECTORS(4);
+
+/* v is loaded once and kept: a compiler would rather load it for each product, and loads are what the loops have most of. */
+#if defined(__x86_64__) || defined(__aarch64__)
+#define KEEP(v) __asm__("" : "+x"(v))
+#else
+#define KEEP(v) ((void)(v))
+#endif
 
 #define NAME(f) f##_base
 #define TARGET
@@ -129,11 +139,12 @@ struct work {
 	struct dpo_rows x, residual, y;
 };
 
-/* A number of columns that is a multiple of `unit`, of which `pieces` make all outputs. */
-static size_t
-columns_of(const struct dpo_linear *linear, size_t pieces, size_t unit)
+/* A number of columns that is a multiple of 16, of which at most `pieces` make all outputs. */
+static void
+cut(struct work *w, size_t pieces)
 {
-	return dpo_size_parts(dpo_size_parts(linear->out, pieces), unit) * unit;
+	w->columns = dpo_size_parts(dpo_size_parts(w->linear->out, pieces), 16) * 16;
+	w->pieces = dpo_size_parts(w->linear->out, w->columns);
 }
 
 static void
@@ -151,15 +162,15 @@ some_outputs(void *context, size_t item)
 {
 	const struct work *w = context;
 	const struct dpo_linear *linear = w->linear;
-	size_t first = item * w->columns, n = first < linear->out ? dpo_size_least(linear->out - first, w->columns) : 0;
+	size_t first = item * w->columns, end = dpo_size_least(linear->out, first + w->columns);
 
-	for (size_t out = first, outs; out < first + n; out += outs) {
-		outs = dpo_size_least(first + n - out, OUTS);
-		w->kernel->dot_rows(linear->dtype, w->rows, outs, w->x.data, w->x.ld, linear->weight, out * linear->in,
-		    linear->in, w->y.data + out, w->y.ld);
+	for (size_t out = first, n; out < end; out += n) {
+		n = dpo_size_least(end - out, OUTS);
+		w->kernel->dot_rows(linear->dtype, w->rows, n, w->x.data, w->x.ld, linear->weight, out * linear->in, linear->in,
+		    w->y.data + out, w->y.ld);
 	}
-	for (size_t r = 0; n > 0 && r < w->rows; r++)
-		finish(w, r, first, n);
+	for (size_t r = 0; r < w->rows; r++)
+		finish(w, r, first, end - first);
 }
 
 /* Each thread has the same number of items, long runs of memory. */
@@ -168,8 +179,7 @@ by_outputs(int threads, struct work *w)
 {
 	size_t each = w->linear->in * w->linear->out / ITEM / (size_t)threads;
 
-	w->pieces = (size_t)threads * (each ? each : 1);
-	w->columns = columns_of(w->linear, w->pieces, OUTS);
+	cut(w, (size_t)threads * (each ? each : 1));
 	dpo_parallel_for(threads, w->pieces, some_outputs, w);
 }
 
@@ -184,41 +194,24 @@ sums_of(const struct work *w, size_t part)
 	return (struct dpo_rows){ w->linear->scratch + part * w->rows * w->linear->out, w->linear->out };
 }
 
-/*
- * The sums of columns first .. first+n over inputs from .. to. They gather in a block of their own: where they go, rows may
- * lie a multiple of 4 kB apart as those of the weight do, and would push each other out of the cache.
- */
-static void
-sum_block(const struct work *w, size_t from, size_t to, size_t first, size_t n, struct dpo_rows sums)
-{
-	const struct dpo_linear *linear = w->linear;
-	size_t ld = linear->out, k = from;
-	float block[BLOCK];
-
-	memset(block, 0, w->rows * n * sizeof *block);
-	for (; k + STEP <= to; k += STEP)
-		w->kernel->axpys(linear->dtype, w->rows, w->x.data + k, w->x.ld, linear->weight, k * ld + first, ld, block, n, n);
-	for (; k < to; k++)
-		for (size_t r = 0; r < w->rows; r++)
-			for (size_t j = 0; j < n; j++)
-				block[r * n + j] += w->x.data[r * w->x.ld + k] *
-				    weight(linear->weight, linear->dtype, k * ld + first + j);
-	for (size_t r = 0; r < w->rows; r++)
-		memcpy(sums.data + r * sums.ld + first, block + r * n, n * sizeof *block);
-}
-
 /* A piece of the columns of a part. */
 static void
 some_inputs(void *context, size_t item)
 {
 	const struct work *w = context;
-	size_t part = item / w->pieces, first = item % w->pieces * w->columns, wide = BLOCK / w->rows / 16 * 16;
-	size_t band = dpo_size_parts(dpo_size_parts(w->linear->in, w->parts), STEP) * STEP;
-	size_t from = dpo_size_least(w->linear->in, part * band), to = dpo_size_least(w->linear->in, from + band);
-	size_t end = dpo_size_least(w->linear->out, first + w->columns);
+	const struct dpo_linear *linear = w->linear;
+	size_t part = item / w->pieces, first = item % w->pieces * w->columns;
+	size_t n = dpo_size_least(linear->out - first, w->columns), band = dpo_size_parts(linear->in, w->parts);
+	size_t end = dpo_size_least(linear->in, (part + 1) * band);
+	struct dpo_rows sums = sums_of(w, part);
 
-	for (; first < end; first += wide)
-		sum_block(w, from, to, first, dpo_size_least(end - first, wide), sums_of(w, part));
+	for (size_t r = 0; r < w->rows; r++)
+		memset(sums.data + r * sums.ld + first, 0, n * sizeof *sums.data);
+	for (size_t k = part * band, steps; k < end; k += steps) {
+		steps = dpo_size_least(end - k, STEP);
+		w->kernel->axpys(linear->dtype, w->rows, steps, w->x.data + k, w->x.ld, linear->weight, k * linear->out + first,
+		    linear->out, sums.data + first, sums.ld, n);
+	}
 }
 
 /* Some columns of a row: the sums of all parts. */
@@ -244,15 +237,14 @@ add_parts(void *context, size_t item)
 static void
 by_inputs(int threads, struct work *w)
 {
-	size_t rows = w->rows;
+	size_t rows = w->rows, out = w->linear->out;
 
-	w->parts = w->linear->in * w->linear->out < SMALL ? 1 : PARTS;
-	w->pieces = w->parts == 1 ? 1 : dpo_size_parts((size_t)threads, PARTS);
-	w->columns = columns_of(w->linear, w->pieces, 16);
+	w->parts = w->linear->in * out < SMALL ? 1 : PARTS;
+	cut(w, dpo_size_parts((size_t)threads, w->parts));
 	for (size_t row = 0; row < rows; row += GROUP) {
 		w->rows = dpo_size_least(rows - row, GROUP);
 		dpo_parallel_for(threads, w->parts * w->pieces, some_inputs, w);
-		dpo_parallel_for(w->rows == 1 ? 1 : threads, w->rows * dpo_size_parts(w->linear->out, COLUMNS), add_parts, w);
+		dpo_parallel_for(w->rows * out < WAKE ? 1 : threads, w->rows * dpo_size_parts(out, COLUMNS), add_parts, w);
 		w->x.data += GROUP * w->x.ld;
 		w->y.data += GROUP * w->y.ld;
 		if (w->residual.data)

@@ -34,6 +34,18 @@ NAME(weights)(const void *w, const enum dpo_dtype dtype, size_t at)
 	return (VEC)((WORDS)number | (bits & 0x8000) << 16);
 }
 
+/* The memory that holds weights from number `at` on is on its way to a cache: the first, or else the second, which is larger. */
+TARGET static inline __attribute__((always_inline)) void
+NAME(fetch)(const bool first, const void *w, const enum dpo_dtype dtype, size_t at)
+{
+	const uint8_t *line = (const uint8_t *)w + at * dpo_dtype_size(dtype);
+
+	if (first)
+		__builtin_prefetch(line, 0, 3);
+	else
+		__builtin_prefetch(line, 0, 2);
+}
+
 /* The sums of the lanes of four vectors at once, each in the same order. */
 TARGET static inline __attribute__((always_inline)) floats4
 NAME(sum_lanes)(const VEC *v)
@@ -62,13 +74,15 @@ NAME(dots)(const size_t rows, const size_t outs, const enum dpo_dtype dtype, con
 
 #pragma GCC unroll 4
 		for (size_t o = 0; o < outs; o++) {
-			__builtin_prefetch((const uint8_t *)w + (at + o * n + k) * dpo_dtype_size(dtype) + AHEAD);
+			NAME(fetch)(false, w, dtype, at + (OUTS + o) * n + k);
+			NAME(fetch)(true, w, dtype, at + o * n + k + NEAR);
 			here[o] = NAME(weights)(w, dtype, at + o * n + k);
 		}
 #pragma GCC unroll 8
 		for (size_t r = 0; r < rows; r++) {
 			VEC input = NAME(load)(x + r * ldx + k);
 
+			KEEP(input);
 #pragma GCC unroll 4
 			for (size_t o = 0; o < outs; o++)
 				sums[r * outs + o] = MADD(input, here[o], sums[r * outs + o]);
@@ -93,6 +107,7 @@ NAME(dots)(const size_t rows, const size_t outs, const enum dpo_dtype dtype, con
 }
 
 /* A set with few registers takes fewer rows at once. */
+#define FULL (LANES == 16 ? SUMS : SUMS / 2)
 #define MANY (LANES == 16 ? ROWS_AT_ONCE : ROWS_AT_ONCE / 2)
 
 TARGET static inline __attribute__((always_inline)) void
@@ -127,48 +142,93 @@ NAME(dot_rows)(enum dpo_dtype dtype, size_t rows, size_t outs, const float *x, s
 		NAME(dots_of)(DPO_DTYPE_F16, rows, outs, x, ldx, w, at, n, y, ldy);
 }
 
+/*
+ * y[r][j] += x[r][0] w[0][j] + ... + x[r][steps - 1] w[steps - 1][j], one after the other, of some rows and vectors of
+ * columns, which are constants where this is called: their sums stay in registers. w[0][0] is number `at`. Meanwhile the rows
+ * of w that come after these are fetched, and what lies `near` columns further of these.
+ */
 TARGET static inline __attribute__((always_inline)) void
-NAME(axpys_of)(const enum dpo_dtype dtype, size_t rows, const float *x, size_t ldx, const void *w, size_t at, size_t ldw,
-    float *y, size_t ldy, size_t columns)
+NAME(tile)(const size_t rows, const size_t vectors, const enum dpo_dtype dtype, size_t steps, const float *x, size_t ldx,
+    const void *w, size_t at, size_t ldw, size_t near, float *y, size_t ldy)
 {
-	size_t whole = columns - columns % LANES;
-
-	for (size_t j = 0; j < whole; j += LANES) {
-		VEC here[STEP];
+	VEC sums[SUMS], here[SUMS];
 
 #pragma GCC unroll 8
-		for (size_t k = 0; k < STEP; k++) {
-			__builtin_prefetch((const uint8_t *)w + (at + (k + STEP) * ldw + j) * dpo_dtype_size(dtype));
-			here[k] = NAME(weights)(w, dtype, at + k * ldw + j);
+	for (size_t r = 0; r < rows; r++)
+#pragma GCC unroll 16
+		for (size_t v = 0; v < vectors; v++)
+			sums[r * vectors + v] = NAME(load)(y + r * ldy + v * LANES);
+	for (size_t k = 0; k < steps; k++) {
+#pragma GCC unroll 16
+		for (size_t v = 0; v < vectors; v++) {
+			NAME(fetch)(false, w, dtype, at + (k + steps) * ldw + v * LANES);
+			NAME(fetch)(true, w, dtype, at + k * ldw + near + v * LANES);
+			here[v] = NAME(weights)(w, dtype, at + k * ldw + v * LANES);
 		}
-		for (size_t r = 0; r < rows; r++) {
-			VEC sum = NAME(load)(y + r * ldy + j);
-
 #pragma GCC unroll 8
-			for (size_t k = 0; k < STEP; k++)
-				sum = MADD(x[r * ldx + k] - (VEC){ 0 }, here[k], sum);
-			memcpy(y + r * ldy + j, &sum, sizeof sum);
+		for (size_t r = 0; r < rows; r++) {
+			VEC input = x[r * ldx + k] - (VEC){ 0 };
+
+#pragma GCC unroll 16
+			for (size_t v = 0; v < vectors; v++)
+				sums[r * vectors + v] = MADD(input, here[v], sums[r * vectors + v]);
 		}
 	}
+#pragma GCC unroll 8
 	for (size_t r = 0; r < rows; r++)
-		for (size_t j = whole; j < columns; j++)
-			for (size_t k = 0; k < STEP; k++)
+#pragma GCC unroll 16
+		for (size_t v = 0; v < vectors; v++)
+			memcpy(y + r * ldy + v * LANES, &sums[r * vectors + v], sizeof sums[0]);
+}
+
+/* All columns of some rows. */
+TARGET static inline __attribute__((always_inline)) void
+NAME(tiles)(const size_t rows, const enum dpo_dtype dtype, size_t steps, const float *x, size_t ldx, const void *w, size_t at,
+    size_t ldw, float *y, size_t ldy, size_t columns)
+{
+	const size_t vectors = FULL / rows;
+	size_t j = 0, near;
+
+	for (; j + vectors * LANES <= columns; j += vectors * LANES) {
+		near = j + 3 * vectors * LANES <= columns ? 2 * vectors * LANES : 0;
+		NAME(tile)(rows, vectors, dtype, steps, x, ldx, w, at + j, ldw, near, y + j, ldy);
+	}
+	for (; j + LANES <= columns; j += LANES)
+		NAME(tile)(rows, 1, dtype, steps, x, ldx, w, at + j, ldw, 0, y + j, ldy);
+	for (; j < columns; j++)
+		for (size_t r = 0; r < rows; r++)
+			for (size_t k = 0; k < steps; k++)
 				y[r * ldy + j] += x[r * ldx + k] * weight(w, dtype, at + k * ldw + j);
 }
 
-/* y[r][j] += x[r][0] w[0][j] + ... + x[r][STEP - 1] w[STEP - 1][j], one after the other; w[0][0] is number `at`. */
-TARGET static void
-NAME(axpys)(enum dpo_dtype dtype, size_t rows, const float *x, size_t ldx, const void *w, size_t at, size_t ldw, float *y,
-    size_t ldy, size_t columns)
+TARGET static inline __attribute__((always_inline)) void
+NAME(axpys_of)(const enum dpo_dtype dtype, size_t rows, size_t steps, const float *x, size_t ldx, const void *w, size_t at,
+    size_t ldw, float *y, size_t ldy, size_t columns)
 {
-	if (dtype == DPO_DTYPE_F32)
-		NAME(axpys_of)(DPO_DTYPE_F32, rows, x, ldx, w, at, ldw, y, ldy, columns);
-	else if (dtype == DPO_DTYPE_BF16)
-		NAME(axpys_of)(DPO_DTYPE_BF16, rows, x, ldx, w, at, ldw, y, ldy, columns);
-	else
-		NAME(axpys_of)(DPO_DTYPE_F16, rows, x, ldx, w, at, ldw, y, ldy, columns);
+	for (; rows >= 8; rows -= 8, x += 8 * ldx, y += 8 * ldy)
+		NAME(tiles)(8, dtype, steps, x, ldx, w, at, ldw, y, ldy, columns);
+	for (; rows >= 4; rows -= 4, x += 4 * ldx, y += 4 * ldy)
+		NAME(tiles)(4, dtype, steps, x, ldx, w, at, ldw, y, ldy, columns);
+	for (; rows >= 2; rows -= 2, x += 2 * ldx, y += 2 * ldy)
+		NAME(tiles)(2, dtype, steps, x, ldx, w, at, ldw, y, ldy, columns);
+	if (rows > 0)
+		NAME(tiles)(1, dtype, steps, x, ldx, w, at, ldw, y, ldy, columns);
 }
 
+/* y[r][j] += x[r][0] w[0][j] + ... + x[r][steps - 1] w[steps - 1][j], one after the other; w[0][0] is number `at`. */
+TARGET static void
+NAME(axpys)(enum dpo_dtype dtype, size_t rows, size_t steps, const float *x, size_t ldx, const void *w, size_t at, size_t ldw,
+    float *y, size_t ldy, size_t columns)
+{
+	if (dtype == DPO_DTYPE_F32)
+		NAME(axpys_of)(DPO_DTYPE_F32, rows, steps, x, ldx, w, at, ldw, y, ldy, columns);
+	else if (dtype == DPO_DTYPE_BF16)
+		NAME(axpys_of)(DPO_DTYPE_BF16, rows, steps, x, ldx, w, at, ldw, y, ldy, columns);
+	else
+		NAME(axpys_of)(DPO_DTYPE_F16, rows, steps, x, ldx, w, at, ldw, y, ldy, columns);
+}
+
+#undef FULL
 #undef MANY
 #undef NAME
 #undef TARGET
