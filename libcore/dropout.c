@@ -1,6 +1,5 @@
 #include "dropout.h"
 
-#include "chacha.h"
 #include "parallel.h"
 #include "random.h"
 #include "size.h"
@@ -18,8 +17,6 @@
  * follow a run's: of a run about 16, and more than there are in less than one of 10^15.
  */
 enum { WORD = 16, RUN = 4032, MORE = 64 };
-_Static_assert((RUN + MORE) % DPO_CHACHA_RUN == 0, "whole runs of the generator");
-_Static_assert(DPO_CHACHA_KEY == DPO_HASH_BYTES, "a hash is a key");
 
 struct work {
 	char purpose[160];
@@ -76,12 +73,10 @@ draw_run(void *context, size_t run)
 {
 	const struct work *w = context;
 	size_t first = run * (RUN / WORD), n = dpo_size_least(w->words - first, RUN / WORD), used = 0;
-	_Alignas(64) uint8_t raw[RUN + MORE];
-	uint8_t key[DPO_HASH_BYTES], high = (uint8_t)(w->threshold >> 8), low = (uint8_t)(w->threshold & 255);
+	uint8_t raw[RUN + MORE], high = (uint8_t)(w->threshold >> 8), low = (uint8_t)(w->threshold & 255);
 	const uint8_t *more = raw + n * WORD;
 
-	dpo_random_key(key, w->purpose, w->seed, run);
-	dpo_chacha8(raw, dpo_size_parts(n * WORD + MORE, DPO_CHACHA_RUN), key);
+	dpo_random_bytes(raw, n * WORD + MORE, w->purpose, w->seed, run);
 	for (size_t i = 0; i < n; i++) {
 		struct compared c = compare(raw + i * WORD, high);
 

@@ -1,6 +1,6 @@
 /*
- * dropout - elements set to zero at random (Srivastava et al. 2014, JMLR 15), without random state. Layer 4; uses size, random,
- * chacha, parallel.
+ * dropout - elements set to zero at random (Srivastava et al. 2014, JMLR 15), without random state. Layer 3; uses size, random,
+ * parallel.
  *
  * With t = round(65536 p): an element is dropped if its 16 random bits are below t, and the others are multiplied by
  * 65536 / (65536 - t), so that the mean over all masks is the element. The bits come from (seed, name, step, row) and

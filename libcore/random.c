@@ -24,21 +24,13 @@ dpo_hash_two(uint8_t hash[DPO_HASH_BYTES], const void *a, size_t a_bytes, const 
 }
 
 void
-dpo_random_key(uint8_t key[DPO_HASH_BYTES], const char *purpose, uint64_t seed, uint64_t index)
+dpo_random_bytes(void *out, size_t n, const char *purpose, uint64_t seed, uint64_t index)
 {
-	uint8_t numbers[16];
+	uint8_t numbers[16], key[DPO_HASH_BYTES];
 
 	dpo_bytes_store64(numbers, seed);
 	dpo_bytes_store64(numbers + 8, index);
 	dpo_hash_two(key, numbers, sizeof numbers, purpose, strlen(purpose));
-}
-
-void
-dpo_random_bytes(void *out, size_t n, const char *purpose, uint64_t seed, uint64_t index)
-{
-	uint8_t key[DPO_HASH_BYTES];
-
-	dpo_random_key(key, purpose, seed, index);
 	randombytes_buf_deterministic(out, n, key);
 }
 

@@ -19,9 +19,6 @@ void dpo_hash(uint8_t hash[DPO_HASH_BYTES], const void *bytes, size_t n);
 /* BLAKE2b-256 of two runs of bytes, one after the other. hash may be one of the runs. */
 void dpo_hash_two(uint8_t hash[DPO_HASH_BYTES], const void *a, size_t a_bytes, const void *b, size_t b_bytes);
 
-/* The key of (purpose, seed, index), for a generator of one's own. */
-void dpo_random_key(uint8_t key[DPO_HASH_BYTES], const char *purpose, uint64_t seed, uint64_t index);
-
 /* n random bytes. */
 void dpo_random_bytes(void *out, size_t n, const char *purpose, uint64_t seed, uint64_t index);
 

@@ -1,5 +1,4 @@
 /* Dropout: masks and what they are keyed by, and in a low-rank map; the decoder with it is in test_lora.c. */
-#include "chacha.h"
 #include "dropout.h"
 #include "gemm.h"
 #include "lowrank.h"
@@ -11,41 +10,9 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <cmocka.h>
-
-/*
- * Blocks of ChaCha8: the first of the key of zeros is published (J. Strombergson's test vectors, TC1); the others were computed
- * by the plainest loops, which give that one too.
- */
-static void
-test_generator(void **state)
-{
-	static const struct { bool counts; size_t block; const char *bytes; } blocks[] = {
-		{ false, 0, "3e00ef2f895f40d67f5bb8e81f09a5a12c840ec3ce9a7f3b181be188ef711a1e984ce172b9216f419f445367456d5619314a42a3da86b001"
-		    "387bfdb80e0cfe42" },
-		{ false, 17, "6610cedb1e55cf193aa09104fcaddbbb463453387d19aa7075a58648c9bd73eb5d2eea8ac56d7f84aec7e26f82a492df6bd0a6efa3f2ca94"
-		    "8c904bcd32f75108" },
-		{ true, 31, "7259a5bd5ae147b786e1627de845bbebb9ccd17885b3ea0794c3c05452af9778c6a767558ea1f4dabff21d8ef901e90cdfbdde946b38304e"
-		    "944a9fbb37807772" },
-	};
-
-	(void)state;
-	for (size_t b = 0; b < sizeof blocks / sizeof *blocks; b++) {
-		uint8_t key[DPO_CHACHA_KEY] = { 0 }, out[2 * DPO_CHACHA_RUN];
-		char text[129];
-
-		for (uint8_t i = 0; i < DPO_CHACHA_KEY && blocks[b].counts; i++)
-			key[i] = i;
-		dpo_chacha8(out, 2, key);
-		for (size_t i = 0; i < 64; i++)
-			snprintf(text + 2 * i, 3, "%02x", out[blocks[b].block / 16 * DPO_CHACHA_RUN + i / 4 * 64 +
-			    blocks[b].block % 16 * 4 + i % 4]);
-		assert_string_equal(text, blocks[b].bytes);
-	}
-}
 
 static uint16_t *
 draw(int threads, struct dpo_dropout dropout, size_t rows, size_t n)
@@ -269,7 +236,6 @@ int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_generator),
 		cmocka_unit_test(test_keys),
 		cmocka_unit_test(test_rates),
 		cmocka_unit_test(test_lowrank),
