@@ -1,10 +1,10 @@
 #define _GNU_SOURCE	/* syscall */
 #include "amx.h"
 
+#include "wish.h"
+
 #include <assert.h>
 #include <stdint.h>
-#include <stdlib.h>
-#include <string.h>
 
 #if defined(__x86_64__) && defined(__GNUC__)
 
@@ -26,11 +26,8 @@ granted(void)
 bool
 dpo_amx_here(void)
 {
-	const char *wish = getenv("DPO_KERNEL");
-
 	return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("amx-tile") &&
-	    __builtin_cpu_supports("amx-bf16") && !(wish && (strcmp(wish, "vectors") == 0 || strcmp(wish, "blas") == 0)) &&
-	    granted();
+	    __builtin_cpu_supports("amx-bf16") && !dpo_wished("vectors") && !dpo_wished("blas") && granted();
 }
 
 /* Constant, for the compiler does not see that it is read. */

@@ -1,5 +1,5 @@
 /*
- * amx - the tile registers of a processor with AMX. Layer 0; uses nothing.
+ * amx - the tile registers of a processor with AMX. Layer 1; uses wish.
  *
  * Eight registers of sixteen rows of 64 bytes. What computes with them begins with dpo_amx_begin and ends with dpo_amx_end,
  * on the same thread; both only where dpo_amx_here.

@@ -1,7 +1,6 @@
 #include "bf16.h"
 
 #include <assert.h>
-#include <stdlib.h>
 #include <string.h>
 
 #if defined(__x86_64__) && defined(__GNUC__)
@@ -9,6 +8,7 @@
 #include "amx.h"
 #include "avx512.h"
 #include "transpose.h"
+#include "wish.h"
 
 enum { PANEL = DPO_BF16_PANEL, INNER = DPO_BF16_INNER, TILE = DPO_BF16_TILE };
 
@@ -28,9 +28,7 @@ has_vectors(void)
 const char *
 dpo_bf16_kernel(void)
 {
-	const char *wish = getenv("DPO_KERNEL");
-
-	return !has_vectors() || (wish && strcmp(wish, "blas") == 0) ? NULL : dpo_amx_here() ? "AMX" : "AVX512-BF16";
+	return !has_vectors() || dpo_wished("blas") ? NULL : dpo_amx_here() ? "AMX" : "AVX512-BF16";
 }
 
 /* ------------------------------------------------------------------ packing */
@@ -115,29 +113,30 @@ pack_tiles(const struct dpo_bf16_side *s, size_t first, size_t n, bool across, u
 				pack_tile(s, (first + p) * PANEL, k, across, packed + p * step + k / INNER * TILE);
 }
 
-/* Copies of the code for floats in either order, with a mask and without, and one for the rest. */
+/* Floats, whose order and whether they have a mask are known when compiled. */
+AVX512_INLINE void
+pack_floats(struct dpo_bf16_side s, bool outer_next, bool masked, size_t first, size_t n, bool across, uint16_t *packed,
+    size_t step)
+{
+	s.dtype = DPO_DTYPE_F32;
+	s.outer_next = outer_next;
+	s.mask = masked ? s.mask : NULL;
+	pack_tiles(&s, first, n, across, packed, step);
+}
+
 AVX512_INLINE void
 pack(const struct dpo_bf16_side *s, size_t first, size_t n, bool across, uint16_t *packed, size_t step)
 {
-	struct dpo_bf16_side side = *s;
-
-	if (s->dtype != DPO_DTYPE_F32) {
+	if (s->dtype != DPO_DTYPE_F32)
 		pack_tiles(s, first, n, across, packed, step);
-		return;
-	}
-	side.dtype = DPO_DTYPE_F32;
-	side.outer_next = true;
-	if (s->outer_next && s->mask)
-		pack_tiles(&side, first, n, across, packed, step);
-	side.mask = NULL;
-	if (s->outer_next && !s->mask)
-		pack_tiles(&side, first, n, across, packed, step);
-	side.outer_next = false;
-	if (!s->outer_next && !s->mask)
-		pack_tiles(&side, first, n, across, packed, step);
-	side.mask = s->mask;
-	if (!s->outer_next && s->mask)
-		pack_tiles(&side, first, n, across, packed, step);
+	else if (s->outer_next && s->mask)
+		pack_floats(*s, true, true, first, n, across, packed, step);
+	else if (s->outer_next)
+		pack_floats(*s, true, false, first, n, across, packed, step);
+	else if (s->mask)
+		pack_floats(*s, false, true, first, n, across, packed, step);
+	else
+		pack_floats(*s, false, false, first, n, across, packed, step);
 }
 
 AVX512 void

@@ -1,5 +1,6 @@
 /*
- * bf16 - matrix products of operands rounded to bfloat16, on one thread. Layer 3; uses dtype, amx, avx512, transpose.
+ * bf16 - matrix products of operands rounded to bfloat16, on one thread. Layer 3; uses dtype, wish, amx, avx512,
+ * transpose.
  *
  *	C[i][j] += sum_k round(A[i][k]) round(B[k][j])
  *

@@ -3,9 +3,9 @@
 #include "avx512.h"
 #include "kernelpack.h"
 #include "size.h"
+#include "wish.h"
 
 #include <assert.h>
-#include <stdlib.h>
 #include <string.h>
 
 #if defined(__x86_64__) && defined(__GNUC__)
@@ -258,9 +258,7 @@ dpo_kernel_product(const struct dpo_tile *tile)
 bool
 dpo_kernel_here(void)
 {
-	const char *wish = getenv("DPO_KERNEL");
-
-	return __builtin_cpu_supports("avx512f") && !(wish && strcmp(wish, "blas") == 0);
+	return __builtin_cpu_supports("avx512f") && !dpo_wished("blas");
 }
 
 #else

@@ -1,6 +1,6 @@
 /*
- * kernel - a matrix product on one thread by our own AVX-512 code. Layer 2; uses size, tile, avx512,
- * kernelpack.
+ * kernel - a matrix product on one thread by our own AVX-512 code. Layer 2; uses size, tile, wish,
+ * avx512, kernelpack.
  *
  * The method is that of Goto and van de Geijn 2008 (doi:10.1145/1356052.1356053): a block of A is packed
  * into the second-level cache, each panel of B into the first-level one, and they are multiplied by panels
