@@ -121,16 +121,16 @@ multiply_blas(const struct dpo_tile *tile)
 	    tile->b.data, as_int(tile->b.ld), tile->keep ? 1.0f : 0.0f, tile->c, as_int(tile->ldc));
 }
 
-/* The tile, as high as it may be. */
+/* A kernel's product, and how many rows it takes at once. */
+static const struct {
+	void (*multiply)(const struct dpo_tile *tile);
+	size_t rows;
+} kernels[] = { [BLAS] = { multiply_blas, SIZE_MAX }, [VECTORS] = { dpo_kernel_product, DPO_KERNEL_ROWS },
+	[TILES] = { dpo_split_product, DPO_SPLIT_ROWS } };
+
 static void
 multiply(enum kernel kernel, const struct dpo_tile *whole)
 {
-	static const struct {
-		void (*multiply)(const struct dpo_tile *tile);
-		size_t rows;
-	} kernels[] = { [BLAS] = { multiply_blas, SIZE_MAX }, [VECTORS] = { dpo_kernel_product, DPO_KERNEL_ROWS },
-		[TILES] = { dpo_split_product, DPO_SPLIT_ROWS } };
-
 	for (size_t row = 0, n; row < whole->rows && whole->columns > 0; row += n) {
 		struct dpo_tile tile = *whole;
 
@@ -243,7 +243,7 @@ cut_for_kernel(size_t *down, size_t *across, const struct dpo_product *p, enum k
 {
 	size_t n = (size_t)threads, most = dpo_size_parts(p->columns, OWN_LEAST);
 
-	*down = dpo_size_parts(p->rows, DPO_KERNEL_ROWS);
+	*down = dpo_size_parts(p->rows, kernels[kernel].rows);
 	*across = dpo_size_parts(p->columns, OWN_WIDEST);
 	if (kernel == TILES && p->columns <= NARROW && p->inner <= CACHED / p->columns)
 		while (*down * *across < n && p->rows / (2 * *down) >= LEAST_ROWS)
