@@ -107,58 +107,50 @@ check(const char *what, bool bf16, double got, double wanted, double size)
 		fail_msg("%s%s: %g instead of %g", what, bf16 ? " in bf16" : "", got, wanted);
 }
 
-/* size: the sum of the terms' sizes, of which each is good to the precision */
+/* A sum, and that of its terms' sizes, of which each is good to the precision. */
+struct sum {
+	double all, size;
+};
+
+static void
+add(struct sum *sum, double term)
+{
+	sum->all += term;
+	sum->size += fabs(term);
+}
+
+static void
+check_all(const char *what, const struct subject *s, const float *got, const struct sum *wanted, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		check(what, s->low.bf16, (double)got[i], wanted[i].all, wanted[i].size);
+}
+
 static void
 check_subject(const struct subject *s)
 {
-	for (size_t n = 0; n < ROWS; n++)
-		for (size_t o = 0; o < OUT; o++) {
-			double sum = 0, size = 0, term;
+	static struct sum y[ROWS * OUT], dx[ROWS * IN], d_a[RANK * IN], d_b[OUT * RANK];
 
-			for (size_t i = 0; i < IN; i++)
-				for (size_t r = 0; r < RANK; r++) {
-					term = 1.5 * dropped(s, n, i) * (double)s->x[n * IN + i] * (double)s->a[r * IN + i] * (double)s->b[o * RANK + r];
-					sum += term;
-					size += fabs(term);
-				}
-			check("y", s->low.bf16, (double)s->y[n * OUT + o], sum, size);
-		}
+	memset(y, 0, sizeof y);
+	memset(dx, 0, sizeof dx);
+	memset(d_a, 0, sizeof d_a);
+	memset(d_b, 0, sizeof d_b);
 	for (size_t n = 0; n < ROWS; n++)
-		for (size_t i = 0; i < IN; i++) {
-			double sum = 0, size = 0, term;
-
+		for (size_t i = 0; i < IN; i++)
 			for (size_t o = 0; o < OUT; o++)
 				for (size_t r = 0; r < RANK; r++) {
-					term = 1.5 * dropped(s, n, i) * (double)s->dy[n * OUT + o] * (double)s->a[r * IN + i] * (double)s->b[o * RANK + r];
-					sum += term;
-					size += fabs(term);
-				}
-			check("dx", s->low.bf16, (double)s->dx[n * IN + i], sum, size);
-		}
-	for (size_t r = 0; r < RANK; r++)
-		for (size_t i = 0; i < IN; i++) {
-			double sum = 0, size = 0, term;
+					double scale = 1.5 * dropped(s, n, i), x = (double)s->x[n * IN + i], a = (double)s->a[r * IN + i];
+					double b = (double)s->b[o * RANK + r], dy = (double)s->dy[n * OUT + o];
 
-			for (size_t n = 0; n < ROWS; n++)
-				for (size_t o = 0; o < OUT; o++) {
-					term = 1.5 * dropped(s, n, i) * (double)s->dy[n * OUT + o] * (double)s->b[o * RANK + r] * (double)s->x[n * IN + i];
-					sum += term;
-					size += fabs(term);
+					add(&y[n * OUT + o], scale * x * a * b);
+					add(&dx[n * IN + i], scale * dy * a * b);
+					add(&d_a[r * IN + i], scale * dy * b * x);
+					add(&d_b[o * RANK + r], scale * dy * a * x);
 				}
-			check("d_A", s->low.bf16, (double)s->d_a[r * IN + i], sum, size);
-		}
-	for (size_t o = 0; o < OUT; o++)
-		for (size_t r = 0; r < RANK; r++) {
-			double sum = 0, size = 0, term;
-
-			for (size_t n = 0; n < ROWS; n++)
-				for (size_t i = 0; i < IN; i++) {
-					term = 1.5 * dropped(s, n, i) * (double)s->dy[n * OUT + o] * (double)s->a[r * IN + i] * (double)s->x[n * IN + i];
-					sum += term;
-					size += fabs(term);
-				}
-			check("d_B", s->low.bf16, (double)s->d_b[o * RANK + r], sum, size);
-		}
+	check_all("y", s, s->y, y, ROWS * OUT);
+	check_all("dx", s, s->dx, dx, ROWS * IN);
+	check_all("d_A", s, s->d_a, d_a, RANK * IN);
+	check_all("d_B", s, s->d_b, d_b, OUT * RANK);
 }
 
 static void
