@@ -1,23 +1,24 @@
 #!/bin/sh
-# Runs tests and counts them: run.sh NAME=COMMAND... Each command prints TAP ("ok", "not ok", "ok # skip").
+# Runs tests and counts them: run.sh NAME=COMMAND... Each command prints TAP ("ok", "not ok", "ok # skip"; cmocka's skipped
+# tests are "not ok # SKIP").
 # A command that prints no result line, or fails without a "not ok", counts as one failure.
 # Ends with "N passed, N failed, N skipped"; the exit status is the verdict.
 set -u
-passed=0 failed=0 skipped=0
+passed=0 failed=0 skipped=0 skip='^(ok .*|not ok [0-9]+ )# skip'
 out=$(mktemp) || exit 1
 trap 'rm -f "$out"' EXIT
 for one in "$@"; do
 	name=${one%%=*} start=$(date +%s)
 	sh -c "${one#*=}" >"$out" 2>&1
 	status=$?
-	s=$(grep -ciE '^ok .*# skip' "$out")
-	p=$(($(grep -c '^ok ' "$out") - s))
-	f=$(grep -c '^not ok ' "$out")
+	s=$(grep -ciE "$skip" "$out")
+	p=$(grep -viE "$skip" "$out" | grep -c '^ok ')
+	f=$(grep -viE "$skip" "$out" | grep -c '^not ok ')
 	[ $((p + s + f)) -eq 0 ] && f=1
 	[ "$status" -ne 0 ] && [ "$f" -eq 0 ] && f=1
 	passed=$((passed + p)) failed=$((failed + f)) skipped=$((skipped + s))
 	echo "$name: $p passed, $f failed, $s skipped, $(($(date +%s) - start)) s"
-	grep -iE '^ok .*# skip' "$out" | sed 's/^/    /'
+	grep -iE "$skip" "$out" | sed 's/^/    /'
 	[ "$f" -ne 0 ] && sed 's/^/    /' "$out"
 done
 echo "$passed passed, $failed failed, $skipped skipped"
