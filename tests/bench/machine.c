@@ -2,8 +2,8 @@
 
 #include "amx.h"
 #include "bf16.h"
-#include "lanes.h"
 #include "parallel.h"
+#include "size.h"
 #include "vector.h"
 
 #include <string.h>
@@ -13,7 +13,7 @@
 #include <immintrin.h>
 #endif
 
-enum { ROUNDS = 5, TURNS = 200000, TILE_TURNS = 50000, SUMS = 12, SPAN = 1 << 18, AHEAD = 8192 };
+enum { ROUNDS = 5, TURNS = 200000, TILE_TURNS = 50000, SUMS = 12, SPAN = 1 << 18, MOST_RUNS = 8 };
 
 static double
 read_clock(clockid_t clock)
@@ -213,35 +213,67 @@ struct memory {
 	const float *data;
 	float *changed;
 	size_t n;
+	int threads;
+	float (*sum)(const float *x, size_t n);
 	double sums[1024];
 };
 
-static size_t
-span(const struct memory *m, size_t item)
+typedef float half_line __attribute__((vector_size(32)));	/* wider ones, where there are none, go by way of memory */
+
+enum { HALF = sizeof(half_line) / sizeof(float), LINE = 2 * HALF };
+
+/* n floats as so many runs side by side, while what lies `ahead` of each is fetched, to be kept in caches or not. */
+__attribute__((always_inline)) static inline float
+sum_runs(const size_t runs, const size_t ahead, const bool kept, const float *x, size_t n)
 {
-	return m->n - item * SPAN < SPAN ? m->n - item * SPAN : SPAN;
+	size_t length = n / runs;
+	half_line sums[2 * MOST_RUNS] = { { 0 } }, here;
+	float total = 0;
+
+	for (size_t i = 0; i + LINE <= length; i += LINE)
+#pragma GCC unroll 8
+		for (size_t run = 0; run < runs; run++) {
+			const float *at = x + run * length + i;
+
+			if (ahead > 0 && kept)
+				__builtin_prefetch((const char *)at + ahead, 0, 2);
+			else if (ahead > 0)
+				__builtin_prefetch((const char *)at + ahead, 0, 0);
+#pragma GCC unroll 2
+			for (size_t k = 0; k < 2; k++) {
+				memcpy(&here, at + k * HALF, sizeof here);
+				sums[2 * run + k] += here;
+			}
+		}
+	for (size_t i = 0; i < 2 * runs; i++)
+		total += sums[i][0] + sums[i][HALF - 1];
+	return total;
 }
 
-/* Left to itself a processor fetches too little ahead to reach the memory's speed. */
-DPO_WIDE static float
-sum_run(const float *x, size_t n)
-{
-	dpo_lanes sum = { 0 }, here;
-
-	for (size_t i = 0; i + DPO_LANES <= n; i += DPO_LANES) {
-		__builtin_prefetch((const char *)(x + i) + AHEAD, 0, 2);
-		dpo_lanes_load(&here, x + i);
-		sum += here;
+/* Which way comes next to the memory's speed differs from processor to processor. */
+#define WAY(name, runs, ahead, kept) \
+	DPO_WIDE static float \
+	name(const float *x, size_t n) \
+	{ \
+		return sum_runs(runs, ahead, kept, x, n); \
 	}
-	return dpo_lanes_total(&sum);
-}
+WAY(sum_plain, 1, 0, false)
+WAY(sum_far, 1, 8192, true)
+WAY(sum_four, 4, 0, false)
+WAY(sum_four_near, 4, 512, false)
+WAY(sum_eight_near, 8, 512, false)
+WAY(sum_eight_far, 8, 2048, true)
 
+static float (*const ways[])(const float *x, size_t n) = { sum_plain, sum_far, sum_four, sum_four_near, sum_eight_near,
+	sum_eight_far };
+
+/* A thread's share. */
 static void
-read_span(void *context, size_t item)
+read_share(void *context, size_t item)
 {
 	struct memory *m = context;
 
-	m->sums[item % 1024] = (double)sum_run(m->data + item * SPAN, span(m, item));
+	m->sums[item % 1024] = (double)m->sum(m->data + item * m->n, m->n);
 }
 
 static void
@@ -249,18 +281,18 @@ change_span(void *context, size_t item)
 {
 	struct memory *m = context;
 
-	dpo_vector_scale(m->changed + item * SPAN, 1.0f, span(m, item));
+	dpo_vector_scale(m->changed + item * SPAN, 1.0f, dpo_size_least(SPAN, m->n - item * SPAN));
 }
 
 static double
-walk(int threads, struct memory *m, dpo_parallel_item *item, double bytes)
+walk(struct memory *m, size_t items, dpo_parallel_item *item, double bytes)
 {
 	double best = 0.0, start, rate;
 
 	for (int i = 0; i < ROUNDS; i++) {
 		start = machine_wall();
-		dpo_parallel_for(threads, (m->n + SPAN - 1) / SPAN, item, m);
-		rate = 1e-9 * bytes * (double)m->n / (machine_wall() - start);
+		dpo_parallel_for(m->threads, items, item, m);
+		rate = 1e-9 * bytes / (machine_wall() - start);
 		best = rate > best ? rate : best;
 	}
 	return best;
@@ -269,15 +301,22 @@ walk(int threads, struct memory *m, dpo_parallel_item *item, double bytes)
 double
 machine_read(int threads, const float *data, size_t n)
 {
-	struct memory m = { .data = data, .n = n };
+	enum { UNIT = MOST_RUNS * LINE };
+	struct memory m = { .data = data, .n = n / (size_t)threads / UNIT * UNIT, .threads = threads };
+	double best = 0.0, rate;
 
-	return walk(threads, &m, read_span, sizeof *data);
+	for (size_t i = 0; i < sizeof ways / sizeof *ways; i++) {
+		m.sum = ways[i];
+		rate = walk(&m, (size_t)threads, read_share, 4.0 * (double)m.n * (double)threads);
+		best = rate > best ? rate : best;
+	}
+	return best;
 }
 
 double
 machine_change(int threads, float *data, size_t n)
 {
-	struct memory m = { .changed = data, .n = n };
+	struct memory m = { .changed = data, .n = n, .threads = threads };
 
-	return walk(threads, &m, change_span, 2 * sizeof *data);
+	return walk(&m, (n + SPAN - 1) / SPAN, change_span, 8.0 * (double)n);
 }

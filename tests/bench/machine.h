@@ -16,7 +16,7 @@ double machine_fma(int threads);
 /* The same of products of bfloat16, by tile registers or else by vectors (bf16.h); 0 if there are none. */
 double machine_bf16(int threads);
 
-/* GB/s of reading, and of changing in place (read and write counted), n floats of data. */
+/* GB/s of reading, the best of several ways, and of changing in place (read and write counted), n floats of data. */
 double machine_read(int threads, const float *data, size_t n);
 double machine_change(int threads, float *data, size_t n);
 
