@@ -29,14 +29,13 @@ DPO_WIDE static void
 score(const float *query, const float *keys, size_t ld, size_t blocks, size_t dim, float scale, float *scores)
 {
 	for (size_t b = 0; b < blocks; b++, keys += ld, scores += DPO_LANES) {
-		dpo_lanes sum = { 0 }, here;
+		dpo_lanes sum = { { 0 } };
 
-		for (size_t i = 0; i < dim; i++) {
-			dpo_lanes_load(&here, keys + i * DPO_CACHE_BLOCK);
-			sum += query[i] * here;
-		}
-		sum *= scale;
-		memcpy(scores, &sum, sizeof sum);
+		for (size_t i = 0; i < dim; i++)
+			DPO_EACH_LANE(k)
+				sum.at[k] += query[i] * keys[i * DPO_CACHE_BLOCK + k];
+		DPO_EACH_LANE(k)
+			scores[k] = sum.at[k] * scale;
 	}
 }
 
@@ -44,16 +43,21 @@ score(const float *query, const float *keys, size_t ld, size_t blocks, size_t di
 __attribute__((always_inline)) static inline void
 weigh_lanes(const size_t lanes, const float *weights, const float *values, size_t ld, size_t n, float *out)
 {
-	dpo_lanes sums[4], here;
+	dpo_lanes sums[4];
 
-	memcpy(sums, out, lanes * sizeof *sums);
+#pragma GCC unroll 4
+	for (size_t i = 0; i < lanes; i++)
+		DPO_EACH_LANE(k)
+			sums[i].at[k] = out[i * DPO_LANES + k];
 	for (size_t j = 0; j < n; j++)
 #pragma GCC unroll 4
-		for (size_t i = 0; i < lanes; i++) {
-			dpo_lanes_load(&here, values + j * ld + i * DPO_LANES);
-			sums[i] += weights[j] * here;
-		}
-	memcpy(out, sums, lanes * sizeof *sums);
+		for (size_t i = 0; i < lanes; i++)
+			DPO_EACH_LANE(k)
+				sums[i].at[k] += weights[j] * values[j * ld + i * DPO_LANES + k];
+#pragma GCC unroll 4
+	for (size_t i = 0; i < lanes; i++)
+		DPO_EACH_LANE(k)
+			out[i * DPO_LANES + k] = sums[i].at[k];
 }
 
 /* The same of half a vector. */

@@ -132,29 +132,28 @@ DPO_WIDE static void
 add_run(struct sums *sums, const float *z, float most, size_t n)
 {
 	size_t whole = n - n % DPO_LANES;
-	dpo_lanes all = { 0 }, weighted = { 0 }, squares = { 0 }, total = { 0 }, here, e;
-	float sum[4], each[DPO_LANES];
+	dpo_lanes all = { { 0 } }, weighted = { { 0 } }, squares = { { 0 } }, total = { { 0 } };
+	float sum[4];
 
-	for (size_t i = 0; i < whole; i += DPO_LANES) {
-#pragma omp simd
-		for (size_t lane = 0; lane < DPO_LANES; lane++)
-			each[lane] = dpo_exp(z[i + lane] - most);
-		dpo_lanes_load(&e, each);
-		dpo_lanes_load(&here, z + i);
-		all += e;
-		weighted += e * (here - most);
-		squares += e * e;
-		total += here;
-	}
+	for (size_t i = 0; i < whole; i += DPO_LANES)
+		DPO_EACH_LANE(k) {
+			float e = dpo_exp(z[i + k] - most);
+
+			all.at[k] += e;
+			weighted.at[k] += e * (z[i + k] - most);
+			squares.at[k] += e * e;
+			total.at[k] += z[i + k];
+		}
 	sum[0] = dpo_lanes_total(&all);
 	sum[1] = dpo_lanes_total(&weighted);
 	sum[2] = dpo_lanes_total(&squares);
 	sum[3] = dpo_lanes_total(&total);
 	for (size_t i = whole; i < n; i++) {
-		each[0] = dpo_exp(z[i] - most);
-		sum[0] += each[0];
-		sum[1] += each[0] * (z[i] - most);
-		sum[2] += each[0] * each[0];
+		float e = dpo_exp(z[i] - most);
+
+		sum[0] += e;
+		sum[1] += e * (z[i] - most);
+		sum[2] += e * e;
 		sum[3] += z[i];
 	}
 	sums->all += (double)sum[0];

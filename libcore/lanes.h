@@ -10,78 +10,59 @@
 #define DPO_LANES_H
 
 #include <stddef.h>
-#include <stdint.h>
-#include <string.h>
 
 enum { DPO_LANES = 16 };
 
-typedef float dpo_lanes __attribute__((vector_size(4 * DPO_LANES)));
-typedef int32_t dpo_lanes_mask __attribute__((vector_size(4 * DPO_LANES)));
+/*
+ * A number for each lane, and all lanes in turn: what stands behind it becomes as many vectors as the processor needs, and
+ * they stay in registers. (Of a vector type wider than the processor's, GCC makes numbers in memory.)
+ */
+typedef struct {
+	float at[DPO_LANES];
+} dpo_lanes;
 
-__attribute__((always_inline)) static inline void
-dpo_lanes_load(dpo_lanes *v, const float *x)
-{
-	memcpy(v, x, sizeof *v);
-}
-
-/* y += x */
-__attribute__((always_inline)) static inline void
-dpo_lanes_add(float *y, const dpo_lanes *x)
-{
-	dpo_lanes sum;
-
-	memcpy(&sum, y, sizeof sum);
-	sum += *x;
-	memcpy(y, &sum, sizeof sum);
-}
+#define DPO_EACH_LANE(k) _Pragma("omp simd") for (size_t k = 0; k < DPO_LANES; k++)
 
 /* The largest of x[n] and `least`, n a multiple of DPO_LANES. NaN are passed over. */
 __attribute__((always_inline)) static inline float
 dpo_lanes_max(const float *x, size_t n, float least)
 {
-	dpo_lanes best = least + (dpo_lanes){ 0 }, here;
-	dpo_lanes_mask more;
-	float each[DPO_LANES];
+	float best[DPO_LANES];
 
-	for (size_t i = 0; i < n; i += DPO_LANES) {
-		dpo_lanes_load(&here, x + i);
-		more = here > best;
-		best = (dpo_lanes)(((dpo_lanes_mask)here & more) | ((dpo_lanes_mask)best & ~more));
-	}
-	memcpy(each, &best, sizeof each);
+	DPO_EACH_LANE(k)
+		best[k] = least;
+	for (size_t i = 0; i < n; i += DPO_LANES)
+		DPO_EACH_LANE(k)
+			best[k] = x[i + k] > best[k] ? x[i + k] : best[k];
 #pragma GCC unroll 4
 	for (size_t half = DPO_LANES / 2; half > 0; half /= 2)
 #pragma GCC unroll 8
 		for (size_t i = 0; i < half; i++)
-			each[i] = each[i + half] > each[i] ? each[i + half] : each[i];
-	return each[0];
+			best[i] = best[i + half] > best[i] ? best[i + half] : best[i];
+	return best[0];
 }
 
-/* The sum of v's numbers. */
+/* The sum of v's numbers, which are spent. */
 __attribute__((always_inline)) static inline float
-dpo_lanes_total(const dpo_lanes *v)
+dpo_lanes_total(dpo_lanes *v)
 {
-	float each[DPO_LANES];
-
-	memcpy(each, v, sizeof each);
 #pragma GCC unroll 4
 	for (size_t half = DPO_LANES / 2; half > 0; half /= 2)
 #pragma GCC unroll 8
 		for (size_t i = 0; i < half; i++)
-			each[i] += each[i + half];
-	return each[0];
+			v->at[i] += v->at[i + half];
+	return v->at[0];
 }
 
 /* The sum of x[n], n a multiple of DPO_LANES. */
 __attribute__((always_inline)) static inline float
 dpo_lanes_sum(const float *x, size_t n)
 {
-	dpo_lanes sum = { 0 }, here;
+	dpo_lanes sum = { { 0 } };
 
-	for (size_t i = 0; i < n; i += DPO_LANES) {
-		dpo_lanes_load(&here, x + i);
-		sum += here;
-	}
+	for (size_t i = 0; i < n; i += DPO_LANES)
+		DPO_EACH_LANE(k)
+			sum.at[k] += x[i + k];
 	return dpo_lanes_total(&sum);
 }
 
@@ -90,14 +71,12 @@ __attribute__((always_inline)) static inline float
 dpo_lanes_dot(const float *x, const float *y, size_t n)
 {
 	size_t whole = n - n % DPO_LANES;
-	dpo_lanes sums = { 0 }, here, other;
+	dpo_lanes sums = { { 0 } };
 	float sum;
 
-	for (size_t i = 0; i < whole; i += DPO_LANES) {
-		dpo_lanes_load(&here, x + i);
-		dpo_lanes_load(&other, y + i);
-		sums += here * other;
-	}
+	for (size_t i = 0; i < whole; i += DPO_LANES)
+		DPO_EACH_LANE(k)
+			sums.at[k] += x[i + k] * y[i + k];
 	sum = dpo_lanes_total(&sums);
 	for (size_t i = whole; i < n; i++)
 		sum += x[i] * y[i];

@@ -91,21 +91,20 @@ backward_sums(float *sums, float *d_weight, float *d_bias, const float *x, const
     const float *weight, float offset, float mean, float rstd, size_t n)
 {
 	size_t whole = n - n % DPO_LANES;
-	dpo_lanes g_sum = { 0 }, gh_sum = { 0 }, h, g, d;
+	dpo_lanes g_sum = { { 0 } }, gh_sum = { { 0 } };
 
 	for (size_t i = 0; i < whole; i += DPO_LANES) {
-		dpo_lanes_load(&h, x + i);
-		dpo_lanes_load(&d, dy + i);
-		dpo_lanes_load(&g, weight + i);
-		h = (h - mean) * rstd;
-		g = d * (offset + g);
-		g_sum += g;
-		gh_sum += g * h;
-		h *= d;
-		if (d_weight) {
-			dpo_lanes_add(d_weight + i, &h);
-			dpo_lanes_add(d_bias + i, &d);
+		DPO_EACH_LANE(k) {
+			float h = (x[i + k] - mean) * rstd, g = dy[i + k] * (offset + weight[i + k]);
+
+			g_sum.at[k] += g;
+			gh_sum.at[k] += g * h;
 		}
+		if (d_weight)
+			DPO_EACH_LANE(k) {
+				d_weight[i + k] += (x[i + k] - mean) * rstd * dy[i + k];
+				d_bias[i + k] += dy[i + k];
+			}
 	}
 	sums[0] = dpo_lanes_total(&g_sum);
 	sums[1] = dpo_lanes_total(&gh_sum);

@@ -114,20 +114,21 @@ dpo_vector_add(float *y, const float *x, size_t n)
 __attribute__((always_inline)) static inline void
 add_columns(const size_t vectors, float *y, const float *x, size_t ld, size_t rows)
 {
-	dpo_lanes sums[8] = { 0 }, here;
+	dpo_lanes sums[8];
 
+#pragma GCC unroll 8
+	for (size_t v = 0; v < vectors; v++)
+		DPO_EACH_LANE(k)
+			sums[v].at[k] = 0;
 	for (size_t i = 0; i < rows; i++)
 #pragma GCC unroll 8
-		for (size_t v = 0; v < vectors; v++) {
-			dpo_lanes_load(&here, x + i * ld + v * DPO_LANES);
-			sums[v] += here;
-		}
+		for (size_t v = 0; v < vectors; v++)
+			DPO_EACH_LANE(k)
+				sums[v].at[k] += x[i * ld + v * DPO_LANES + k];
 #pragma GCC unroll 8
-	for (size_t v = 0; v < vectors; v++) {
-		dpo_lanes_load(&here, y + v * DPO_LANES);
-		sums[v] += here;
-		memcpy(y + v * DPO_LANES, &sums[v], sizeof here);
-	}
+	for (size_t v = 0; v < vectors; v++)
+		DPO_EACH_LANE(k)
+			y[v * DPO_LANES + k] = sums[v].at[k] + y[v * DPO_LANES + k];
 }
 
 DPO_WIDE void
@@ -264,13 +265,12 @@ DPO_WIDE static float
 spread_run(const float *x, float mean, size_t n)
 {
 	size_t whole = n - n % DPO_LANES;
-	dpo_lanes sums = { 0 }, here;
+	dpo_lanes sums = { { 0 } };
 	float sum;
 
-	for (size_t i = 0; i < whole; i += DPO_LANES) {
-		dpo_lanes_load(&here, x + i);
-		sums += (here - mean) * (here - mean);
-	}
+	for (size_t i = 0; i < whole; i += DPO_LANES)
+		DPO_EACH_LANE(k)
+			sums.at[k] += (x[i + k] - mean) * (x[i + k] - mean);
 	sum = dpo_lanes_total(&sums);
 	for (size_t i = whole; i < n; i++)
 		sum += (x[i] - mean) * (x[i] - mean);
