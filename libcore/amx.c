@@ -27,7 +27,7 @@ bool
 dpo_amx_here(void)
 {
 	return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("amx-tile") &&
-	    __builtin_cpu_supports("amx-bf16") && !dpo_wished("vectors") && !dpo_wished("blas") && granted();
+	    __builtin_cpu_supports("amx-bf16") && dpo_wish() == DPO_WISH_BEST && granted();
 }
 
 /* Constant, for the compiler does not see that it is read. */

@@ -28,7 +28,7 @@ has_vectors(void)
 const char *
 dpo_bf16_kernel(void)
 {
-	return !has_vectors() || dpo_wished("blas") ? NULL : dpo_amx_here() ? "AMX" : "AVX512-BF16";
+	return !has_vectors() || dpo_wish() >= DPO_WISH_AVX2 ? NULL : dpo_amx_here() ? "AMX" : "AVX512-BF16";
 }
 
 /* ------------------------------------------------------------------ packing */

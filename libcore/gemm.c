@@ -52,7 +52,7 @@ int
 dpo_gemm_threads(int threads)
 {
 	openblas_set_num_threads(1);
-	return !dpo_kernel_here() && openblas_get_parallel() == OPENBLAS_SEQUENTIAL ? 1 : threads;
+	return !dpo_kernel_set() && openblas_get_parallel() == OPENBLAS_SEQUENTIAL ? 1 : threads;
 }
 
 int
@@ -66,14 +66,17 @@ dpo_gemm_worth(int threads, const struct dpo_product *p)
 const char *
 dpo_gemm_kernel(void)
 {
-	return !dpo_kernel_here() ? openblas_get_corename() : dpo_amx_here() ? "AMX-BF16x3" : "AVX512";
+	static const char *const names[] = { [DPO_KERNEL_AVX2] = "AVX2", [DPO_KERNEL_AVX512] = "AVX512" };
+	enum dpo_kernel_set set = dpo_kernel_set();
+
+	return !set ? openblas_get_corename() : dpo_amx_here() ? "AMX-BF16x3" : names[set];
 }
 
 /* By columns and inner length, not by rows: these are a matter of batches, on which no bits may depend. */
 static enum kernel
 kernel_for(size_t columns, size_t inner)
 {
-	if (!dpo_kernel_here())
+	if (!dpo_kernel_set())
 		return BLAS;
 	return columns >= TILES_LEAST && inner >= TILES_LEAST && dpo_amx_here() ? TILES : VECTORS;
 }
@@ -88,7 +91,7 @@ dpo_gemm_better(void)
 	const char *const *good = wide ? avx512 : avx2;
 	size_t n = wide ? sizeof avx512 / sizeof *avx512 : sizeof avx2 / sizeof *avx2;
 
-	if (dpo_kernel_here() || !__builtin_cpu_supports("avx2") || !__builtin_cpu_supports("fma"))
+	if (dpo_kernel_set() || !__builtin_cpu_supports("avx2") || !__builtin_cpu_supports("fma"))
 		return NULL;
 	for (size_t i = 0; i < n; i++)
 		if (strcasecmp(openblas_get_corename(), good[i]) == 0)

@@ -3,7 +3,7 @@
  * vector, OpenBLAS.
  *
  * A product is cut into tiles, each computed by one thread, and the tiles are shared out. Where the
- * processor has AVX-512 a tile is our own kernel's, whose bits do not depend on tiles: that of split.h
+ * processor has AVX-512 or AVX2 a tile is our own kernel's, whose bits do not depend on tiles: that of split.h
  * where there are tile registers and columns and inner index are not too few, else that of kernel.h.
  * Elsewhere a tile is one single-threaded cblas_sgemm, and the grid of tiles is fixed by the shape alone. So the bits
  * depend on the shape and the kernel, not on the thread count.
@@ -51,7 +51,7 @@ int dpo_gemm_threads(int threads);
 /* How many of `threads` are worth waking for a product: a small one, whatever computes it, is for the calling thread alone. */
 int dpo_gemm_worth(int threads, const struct dpo_product *product);
 
-/* The kernel of this process: "AMX-BF16x3" (split.h) or "AVX512" (kernel.h) for our own, or the name of OpenBLAS's. */
+/* The kernel of this process: "AMX-BF16x3" (split.h), "AVX512" or "AVX2" (kernel.h) for our own, or the name of OpenBLAS's. */
 const char *dpo_gemm_kernel(void);
 
 /*

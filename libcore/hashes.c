@@ -209,7 +209,7 @@ dpo_hashes_begin(struct dpo_hashes *hashes, const size_t bytes[LANES])
 void
 dpo_hashes_add(struct dpo_hashes *hashes, const uint8_t *const runs[LANES], size_t n)
 {
-	if (dpo_kernel_here())
+	if (dpo_kernel_set() == DPO_KERNEL_AVX512)
 		add_side_by_side(hashes, runs, n);
 	else
 		for (size_t lane = 0; lane < LANES; lane++) {
@@ -225,7 +225,7 @@ void
 dpo_hashes_end(struct dpo_hashes *hashes, uint8_t *const hash[LANES])
 {
 	for (size_t lane = 0; lane < LANES; lane++)
-		if (hashes->bytes[lane] && dpo_kernel_here())
+		if (hashes->bytes[lane] && dpo_kernel_set() == DPO_KERNEL_AVX512)
 			end_side_by_side(hashes, lane, hash[lane]);
 		else if (hashes->bytes[lane])
 			crypto_generichash_final(&hashes->one[lane], hash[lane], DPO_HASH_BYTES);

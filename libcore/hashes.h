@@ -3,7 +3,7 @@
  * libsodium.
  *
  * The hashes are those of dpo_hash. One run alone keeps a processor's vector units half idle, for each step of BLAKE2b waits
- * for the one before: where the kernel of kernel.h is at work, the runs go side by side, one in each lane of AVX-512; elsewhere
+ * for the one before: where kernel.h takes AVX-512, the runs go side by side, one in each lane; elsewhere
  * one after the other.
  */
 #ifndef DPO_HASHES_H

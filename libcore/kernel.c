@@ -1,279 +1,42 @@
 #include "kernel.h"
 
-#include "avx512.h"
-#include "kernelpack.h"
-#include "size.h"
 #include "wish.h"
 
 #include <assert.h>
-#include <string.h>
 
 #if defined(__x86_64__) && defined(__GNUC__)
 
-/*
- * A panel of B of LONG inner steps and one of A stay in the first-level cache. An inner index up to twice SHORT is cut into
- * blocks of that instead: then C, which every block reads and writes, costs more than a panel from the second-level cache.
- */
-enum { LONG = 256, SHORT = 384 };
-
-/* Floats of A's packed blocks, within the second-level cache; and of packed panels of B. */
-enum { ROOM_A = DPO_KERNEL_ROWS * 512, ROOM_B = DPO_PANEL_COLUMNS * SHORT };
-
-/* Inner steps between looks at what is fetched ahead. */
-enum { STEPS = 16 };
-
-/* ------------------------------------------------------------------ fetching ahead */
-
-/* Memory that is packed next, fetched into the second-level cache line by line while panels are multiplied. */
-struct ahead {
-	const float *run;
-	size_t ld, width;	/* floats from run to run, and of a run */
-	size_t at;		/* in this run */
-	size_t lines;		/* left */
-	size_t rate;		/* lines a look */
-};
-
-DPO_AVX512_INLINE void
-look_ahead(struct ahead *ahead)
+enum dpo_kernel_set
+dpo_kernel_set(void)
 {
-	for (size_t n = ahead->rate; n > 0 && ahead->lines > 0; n--, ahead->lines--) {
-		__builtin_prefetch(ahead->run + ahead->at, 0, 2);
-		ahead->at += DPO_LANES;
-		if (ahead->at >= ahead->width) {
-			ahead->at = 0;
-			ahead->run += ahead->ld;
-		}
-	}
-}
+	enum dpo_wish wish = dpo_wish();
 
-/* ------------------------------------------------------------------ multiplying */
-
-/* A panel of A with one of B: c[rows][columns <= 32] = a b, added to c if `keep`. */
-struct panels {
-	size_t inner;
-	const float *a, *b;
-	bool keep;
-	float *c;
-	size_t ldc, columns;
-	const float *next;	/* the c that follows, fetched meanwhile */
-};
-
-DPO_AVX512_INLINE void
-store(float *c, __mmask16 mask, bool keep, __m512 sum)
-{
-	__m512 before = keep ? _mm512_maskz_loadu_ps(mask, c) : _mm512_setzero_ps();
-
-	_mm512_mask_storeu_ps(c, mask, _mm512_add_ps(sum, before));
-}
-
-/* Whole panels are stored without masks, which cost a store its speed. */
-DPO_AVX512_INLINE void
-store_row(float *c, size_t columns, bool keep, const __m512 sum[2])
-{
-	__m512 low = _mm512_setzero_ps(), high = low;
-
-	if (columns < DPO_PANEL_COLUMNS) {
-		store(c, dpo_lanes(columns), keep, sum[0]);
-		store(c + DPO_LANES, dpo_lanes(columns > DPO_LANES ? columns - DPO_LANES : 0), keep, sum[1]);
-		return;
-	}
-	if (keep) {
-		low = _mm512_loadu_ps(c);
-		high = _mm512_loadu_ps(c + DPO_LANES);
-	}
-	_mm512_storeu_ps(c, _mm512_add_ps(sum[0], low));
-	_mm512_storeu_ps(c + DPO_LANES, _mm512_add_ps(sum[1], high));
-}
-
-/* `rows` is known when compiled: 26 sums, two vectors of B and one of A leave three of the 32 registers. */
-DPO_AVX512_INLINE void
-multiply(const size_t rows, const struct panels *p, struct ahead *shared)
-{
-	__m512 sum[DPO_PANEL_ROWS][2], low, high, each;
-	const float *a = p->a, *b = p->b, *next = p->next;
-	struct ahead ahead = *shared;
-	size_t fetched = rows * STEPS / (p->inner + STEPS - 1) + 1;	/* rows of next a look */
-
-#pragma GCC unroll 16
-	for (size_t i = 0; i < rows; i++)
-		sum[i][0] = sum[i][1] = _mm512_setzero_ps();
-	for (size_t left = p->inner, steps; left > 0; left -= steps) {
-		steps = left < STEPS ? left : STEPS;
-		for (size_t i = 0; i < fetched; i++, next += p->ldc) {
-			__builtin_prefetch(next, 1);
-			__builtin_prefetch(next + DPO_LANES, 1);
-		}
-		look_ahead(&ahead);
-		for (size_t k = 0; k < steps; k++, a += rows, b += DPO_PANEL_COLUMNS) {
-			low = _mm512_load_ps(b);
-			high = _mm512_load_ps(b + DPO_LANES);
-#pragma GCC unroll 16
-			for (size_t i = 0; i < rows; i++) {
-				each = _mm512_set1_ps(a[i]);
-				sum[i][0] = _mm512_fmadd_ps(each, low, sum[i][0]);
-				sum[i][1] = _mm512_fmadd_ps(each, high, sum[i][1]);
-			}
-		}
-	}
-	*shared = ahead;
-#pragma GCC unroll 16
-	for (size_t i = 0; i < rows; i++)
-		store_row(p->c + i * p->ldc, p->columns, p->keep, sum[i]);
-}
-
-typedef void multiply_panels(const struct panels *panels, struct ahead *ahead);
-
-#define MULTIPLY(rows) \
-	DPO_AVX512 static void \
-	multiply_##rows(const struct panels *panels, struct ahead *ahead) \
-	{ \
-		multiply(rows, panels, ahead); \
-	}
-MULTIPLY(1)
-MULTIPLY(2)
-MULTIPLY(3)
-MULTIPLY(4)
-MULTIPLY(5)
-MULTIPLY(6)
-MULTIPLY(7)
-MULTIPLY(8)
-MULTIPLY(9)
-MULTIPLY(10)
-MULTIPLY(11)
-MULTIPLY(12)
-MULTIPLY(13)
-
-static multiply_panels *const multiply_rows[] = { NULL, multiply_1, multiply_2, multiply_3, multiply_4, multiply_5,
-	multiply_6, multiply_7, multiply_8, multiply_9, multiply_10, multiply_11, multiply_12, multiply_13 };
-
-/* ------------------------------------------------------------------ blocks */
-
-static size_t
-blocks(const struct dpo_tile *tile)
-{
-	return dpo_size_parts(tile->inner, tile->inner < 2 * SHORT ? SHORT : LONG);
-}
-
-/* Block q of the inner index: blocks of nearly equal length. */
-static struct dpo_stretch
-block(const struct dpo_tile *tile, size_t q)
-{
-	size_t first = tile->inner * q / blocks(tile);
-
-	return (struct dpo_stretch){ first, tile->inner * (q + 1) / blocks(tile) - first };
-}
-
-/* Columns of B, in panels that are packed and multiplied together. */
-struct strip {
-	size_t first, n;
-	struct dpo_stretch inner;
-};
-
-/* What packing that strip will read; nothing if it lies beyond B. */
-static struct ahead
-strip_ahead(const struct dpo_tile *tile, const struct strip *next, size_t looks)
-{
-	const struct dpo_operand *b = &tile->b;
-	size_t columns = next->first < tile->columns ? dpo_size_least(tile->columns - next->first, next->n) : 0;
-	size_t runs = b->transposed ? columns : next->inner.n, width = b->transposed ? next->inner.n : columns;
-	size_t lines = runs * dpo_size_parts(width, DPO_LANES);
-
-	if (lines == 0)
-		return (struct ahead){ 0 };
-	return (struct ahead){ .run = b->data + (b->transposed ? next->first * b->ld + next->inner.first :
-	    next->inner.first * b->ld + next->first), .ld = b->ld, .width = width, .lines = lines,
-	    .rate = dpo_size_parts(lines, looks) };
-}
-
-static void
-pack_strip(float *packed, const struct dpo_tile *tile, const struct strip *strip)
-{
-	for (size_t j = 0; j < strip->n; j += DPO_PANEL_COLUMNS)
-		dpo_pack_b(packed + j * strip->inner.n, &tile->b, strip->first + j, dpo_size_least(strip->n - j, DPO_PANEL_COLUMNS),
-		    strip->inner);
-}
-
-/* The packed block of A with the packed strip of B, row after row of panels. */
-static void
-multiply_strip(const struct dpo_tile *tile, const float *a, const float *b, const struct strip *strip, bool keep,
-    struct ahead ahead)
-{
-	size_t inner = strip->inner.n;
-	struct panels p = { .inner = inner, .keep = keep, .ldc = tile->ldc };
-
-	for (size_t i = 0, row = 0, n; i < dpo_pack_panels(tile->rows); i++, row += n) {
-		n = dpo_pack_row(tile->rows, i + 1) - row;
-		p.a = a + row * inner;
-		for (size_t j = 0; j < strip->n; j += DPO_PANEL_COLUMNS) {
-			p.b = b + j * inner;
-			p.c = tile->c + row * tile->ldc + strip->first + j;
-			p.columns = strip->n - j;
-			p.next = p.columns > DPO_PANEL_COLUMNS ? p.c + DPO_PANEL_COLUMNS : row + n < tile->rows ?
-			    p.c - j + n * tile->ldc : tile->c + strip->first;
-			multiply_rows[n](&p, &ahead);
-		}
-	}
-}
-
-/* Blocks q to end - 1, for which A is packed; each strip of B is packed when its turn comes. */
-static void
-multiply_blocks(const struct dpo_tile *tile, const float *a, size_t q, size_t end)
-{
-	_Alignas(64) float b[ROOM_B];
-	size_t longest = dpo_size_parts(tile->inner, blocks(tile)), start = block(tile, q).first;
-	size_t wide = SHORT / longest * DPO_PANEL_COLUMNS;
-	size_t looks = dpo_pack_panels(tile->rows) * (longest / STEPS + 1);
-
-	for (size_t column = 0; column < tile->columns; column += wide)
-		for (size_t r = q; r < end; r++) {
-			struct strip strip = { column, dpo_size_least(tile->columns - column, wide), block(tile, r) };
-			struct strip next = { r + 1 < end ? column : column + wide, wide, block(tile, r + 1 < end ? r + 1 : q) };
-
-			pack_strip(b, tile, &strip);
-			multiply_strip(tile, a + (strip.inner.first - start) * tile->rows, b, &strip, tile->keep || r > 0,
-			    strip_ahead(tile, &next, looks));
-		}
+	if (wish == DPO_WISH_BLAS)
+		return DPO_KERNEL_NONE;
+	if (__builtin_cpu_supports("avx512f") && wish != DPO_WISH_AVX2)
+		return DPO_KERNEL_AVX512;
+	return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") ? DPO_KERNEL_AVX2 : DPO_KERNEL_NONE;
 }
 
 void
 dpo_kernel_product(const struct dpo_tile *tile)
 {
-	_Alignas(64) float a[ROOM_A + DPO_PACK_SLACK];
-	struct dpo_stretch inner;
-	size_t used;
-
-	assert(tile->rows <= DPO_KERNEL_ROWS);
-	for (size_t row = 0; row < tile->rows && tile->inner == 0 && !tile->keep; row++)
-		memset(tile->c + row * tile->ldc, 0, tile->columns * sizeof *tile->c);
-	for (size_t q = 0, end = 0; q < blocks(tile); q = end) {
-		for (used = 0; end < blocks(tile) && used + block(tile, end).n * tile->rows <= ROOM_A; end++) {
-			inner = block(tile, end);
-			dpo_pack_a(a + used, &tile->a, tile->rows, inner);
-			used += inner.n * tile->rows;
-		}
-		multiply_blocks(tile, a, q, end);
-	}
-}
-
-bool
-dpo_kernel_here(void)
-{
-	return __builtin_cpu_supports("avx512f") && !dpo_wished("blas");
+	(dpo_kernel_set() == DPO_KERNEL_AVX512 ? dpo_kernel_avx512 : dpo_kernel_avx2)(tile);
 }
 
 #else
 
-bool
-dpo_kernel_here(void)
+enum dpo_kernel_set
+dpo_kernel_set(void)
 {
-	return false;
+	return DPO_KERNEL_NONE;
 }
 
 void
 dpo_kernel_product(const struct dpo_tile *tile)
 {
 	(void)tile;
-	assert(!"only where dpo_kernel_here");
+	assert(!"only where dpo_kernel_set names a set");
 }
 
 #endif

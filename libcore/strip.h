@@ -1,8 +1,8 @@
 /*
  * strip - products of a few rows with a second operand that is laid out for them, on the calling thread. The only
- * products of attention. Layer 4; uses size, bf16, gemm, kernel, transpose.
+ * products of attention. Layer 4; uses size, bf16, gemm, kernel.
  *
- * The operands are meant to lie in the cache already. In float, where the processor has AVX-512, an element is one chain
+ * The operands are meant to lie in the cache already. In float, where the processor has AVX-512 or AVX2, an element is one chain
  * of fused multiply-adds over the inner index: its bits depend on its row of A and its column of B alone, and zeros
  * before and behind do not change them. Elsewhere the BLAS multiplies. In bf16 both operands are rounded (bf16.h); the
  * same holds.
@@ -35,6 +35,9 @@ struct dpo_strip {
 	void (*product)(size_t rows, size_t columns, size_t inner, struct dpo_operand a, struct dpo_strip_operand b,
 		size_t first, size_t column, bool keep, float *c, size_t ldc);
 };
+
+/* Those in float, in a set of instructions that the processor has. */
+extern const struct dpo_strip dpo_strip_avx2, dpo_strip_avx512;
 
 /* The best for this processor; in bf16 if that is wanted and there is a kernel for heads of `head_dim`. */
 const struct dpo_strip *dpo_strip_best(bool bf16, size_t head_dim);

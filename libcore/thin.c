@@ -1,21 +1,17 @@
 #include "thin.h"
 
-#include "avx512.h"
 #include "kernel.h"
 #include "size.h"
+#include "thinparts.h"
 
 #include <assert.h>
 #include <stdint.h>
-
-#if defined(__x86_64__) && defined(__GNUC__)
-#include "transpose.h"
-#endif
 
 /*
  * A is walked in blocks of ROWS by INNER, a multiple of DPO_BF16_INNER, which stay in the first-level cache where they are
  * copied. What does not go straight to C is ROWS by COLUMNS at a time.
  */
-enum { ROWS = 32, COLUMNS = 256, INNER = 256, PACKED_INNER = 1024, WORD = 16 };
+enum { ROWS = 32, COLUMNS = 256, INNER = 256, PACKED_INNER = 1024, WORD = DPO_THIN_WORD };
 /* A flipped one is the other way about, for A's rows are columns of what is read. */
 enum { FLIPPED_ROWS = 256, FLIPPED_COLUMNS = 64, FLIPPED_INNER = 128 };
 _Static_assert(FLIPPED_ROWS * FLIPPED_INNER == ROWS * PACKED_INNER, "packed, they take the same room");
@@ -48,30 +44,8 @@ mask_from_inner(const struct block *b, size_t k)
 
 /* ------------------------------------------------------------------ passes over a block */
 
-/* to[rows][columns] = what the mask leaves of from, or added to it. */
-struct masked {
-	size_t rows, columns;
-	const float *from;
-	size_t ld;
-	const uint16_t *mask;
-	size_t step;
-	float *to;
-	size_t ld_to;
-	bool add;
-};
-
-/* to[columns][rows] = from[rows][columns] turned over, or added to it. */
-struct turned {
-	size_t rows, columns;
-	const float *from;
-	size_t ld;
-	float *to;
-	size_t ld_to;
-	bool add;
-};
-
 static void
-mask_plain(const struct masked *m)
+mask_plain(const struct dpo_masked *m)
 {
 	for (size_t i = 0; i < m->rows; i++)
 		for (size_t j = 0; j < m->columns; j++) {
@@ -82,7 +56,7 @@ mask_plain(const struct masked *m)
 }
 
 static void
-turn_plain(const struct turned *t)
+turn_plain(const struct dpo_turned *t)
 {
 	for (size_t i = 0; i < t->rows; i++)
 		for (size_t j = 0; j < t->columns; j++) {
@@ -92,170 +66,27 @@ turn_plain(const struct turned *t)
 		}
 }
 
-#if defined(__x86_64__) && defined(__GNUC__)
-
-DPO_AVX512 static void
-mask_lanes(const struct masked *m)
-{
-	for (size_t i = 0; i < m->rows; i++)
-		for (size_t j = 0; j < m->columns; j += DPO_LANES) {
-			__mmask16 inside = dpo_lanes(m->columns - j);
-			__m512 sum = _mm512_maskz_loadu_ps(inside & m->mask[i * m->step + j / DPO_LANES], m->from + i * m->ld + j);
-			float *to = m->to + i * m->ld_to + j;
-
-			if (m->add)
-				sum = _mm512_add_ps(_mm512_maskz_loadu_ps(inside, to), sum);
-			_mm512_mask_storeu_ps(to, inside, sum);
-		}
-}
-
-/* A square of up to DPO_LANES each way. */
-DPO_AVX512 static void
-turn_square(size_t rows, size_t columns, const struct turned *t, const float *from, float *to)
-{
-	__mmask16 across = dpo_lanes(columns), down = dpo_lanes(rows);
-	__m512i square[16];
-
-	for (size_t i = 0; i < 16; i++)
-		square[i] = i < rows ? _mm512_maskz_loadu_epi32(across, from + i * t->ld) : _mm512_setzero_si512();
-	dpo_transpose16(square);
-	for (size_t j = 0; j < columns; j++) {
-		__m512 sum = _mm512_castsi512_ps(square[j]);
-
-		if (t->add)
-			sum = _mm512_add_ps(_mm512_maskz_loadu_ps(down, to + j * t->ld_to), sum);
-		_mm512_mask_storeu_ps(to + j * t->ld_to, down, sum);
-	}
-}
-
 static void
-turn_lanes(const struct turned *t)
+multiply_plain(const struct dpo_tile *t)
 {
-	for (size_t i = 0; i < t->rows; i += DPO_LANES)
-		for (size_t j = 0; j < t->columns; j += DPO_LANES)
-			turn_square(dpo_size_least(t->rows - i, DPO_LANES), dpo_size_least(t->columns - j, DPO_LANES), t,
-			    t->from + i * t->ld + j, t->to + j * t->ld_to + i);
+	dpo_gemm_one(t->rows, t->columns, t->inner, t->a, t->b, t->keep ? 1.0f : 0.0f, t->c, t->ldc);
+}
+
+static const struct dpo_thin_set plain = { mask_plain, turn_plain, multiply_plain };
+
+static const struct dpo_thin_set *
+set(void)
+{
+	static const struct dpo_thin_set *const sets[] = { [DPO_KERNEL_NONE] = &plain,
+#if defined(__x86_64__) && defined(__GNUC__)
+		[DPO_KERNEL_AVX2] = &dpo_thin_avx2, [DPO_KERNEL_AVX512] = &dpo_thin_avx512,
+#endif
+	};
+
+	return sets[dpo_kernel_set()];
 }
 
 /* ------------------------------------------------------------------ floats */
-
-/* Sums of SUMS rows by DPO_LANES columns stay in registers while the inner index goes by. */
-enum { SUMS = 16 };
-
-/* Rows of A times a vector of B's columns. */
-struct strip {
-	const float *a, *b;
-	size_t row_step, inner_step;	/* of a, from number to number */
-	size_t ldb, ldc, inner;
-	__mmask16 columns;
-	bool keep;
-	float *c;
-};
-
-/* `rows` is known when compiled, and a row_step of 1. What is fetched is what the next block will read of a side that is walked across. */
-DPO_AVX512_INLINE void
-multiply_rows(const size_t rows, const size_t row_step, const struct strip *p)
-{
-	__m512 sum[SUMS], b;
-	const float *a = p->a, *from = p->b;
-
-#pragma GCC unroll 16
-	for (size_t i = 0; i < rows; i++)
-		sum[i] = _mm512_setzero_ps();
-	for (size_t k = 0; k < p->inner; k++, a += p->inner_step, from += p->ldb) {
-		b = _mm512_maskz_loadu_ps(p->columns, from);
-		_mm_prefetch((const char *)(from + DPO_LANES), _MM_HINT_T1);
-		if (row_step == 1)
-			_mm_prefetch((const char *)(a + SUMS), _MM_HINT_T1);
-#pragma GCC unroll 16
-		for (size_t i = 0; i < rows; i++)
-			sum[i] = _mm512_fmadd_ps(_mm512_set1_ps(a[i * row_step]), b, sum[i]);
-	}
-#pragma GCC unroll 16
-	for (size_t i = 0; i < rows; i++) {
-		if (p->keep)
-			sum[i] = _mm512_add_ps(sum[i], _mm512_maskz_loadu_ps(p->columns, p->c + i * p->ldc));
-		_mm512_mask_storeu_ps(p->c + i * p->ldc, p->columns, sum[i]);
-	}
-}
-
-/* The same for any number of rows up to SUMS. */
-DPO_AVX512 static void
-multiply_strip(size_t rows, struct strip strip)
-{
-	size_t n;
-
-	for (; rows > 0; rows -= n) {
-		n = rows >= 16 ? 16 : rows >= 4 ? 4 : 1;
-		if (n == 16 && strip.row_step == 1)
-			multiply_rows(16, 1, &strip);
-		else if (n == 16)
-			multiply_rows(16, strip.row_step, &strip);
-		else if (n == 4)
-			multiply_rows(4, strip.row_step, &strip);
-		else
-			multiply_rows(1, strip.row_step, &strip);
-		strip.a += n * strip.row_step;
-		strip.c += n * strip.ldc;
-	}
-}
-
-/* For the block's stretch of the inner index. */
-DPO_AVX512 static void
-multiply_lanes(const struct block *b, struct dpo_operand right)
-{
-	struct strip s = { .row_step = b->a.transposed ? 1 : b->a.ld, .inner_step = b->a.transposed ? b->a.ld : 1, .ldb = right.ld,
-		.ldc = b->ldc, .inner = b->inner, .keep = b->keep };
-
-	for (size_t i = 0; i < b->rows; i += SUMS)
-		for (size_t j = 0; j < b->columns; j += DPO_LANES) {
-			s.columns = dpo_lanes(b->columns - j);
-			s.a = b->a.data + i * s.row_step;
-			s.b = right.data + j;
-			s.c = b->c + i * b->ldc + j;
-			multiply_strip(dpo_size_least(b->rows - i, SUMS), s);
-		}
-}
-
-#else
-
-static void
-mask_lanes(const struct masked *m)
-{
-	mask_plain(m);
-}
-
-static void
-turn_lanes(const struct turned *t)
-{
-	turn_plain(t);
-}
-
-static void
-multiply_lanes(const struct block *b, struct dpo_operand right)
-{
-	(void)b, (void)right;
-}
-
-#endif
-
-static void
-mask(const struct masked *m)
-{
-	if (dpo_kernel_here())
-		mask_lanes(m);
-	else
-		mask_plain(m);
-}
-
-static void
-turn(const struct turned *t)
-{
-	if (dpo_kernel_here())
-		turn_lanes(t);
-	else
-		turn_plain(t);
-}
 
 /* The block's stretch of the inner index from k on, without the numbers that the mask drops. */
 static struct block
@@ -268,7 +99,7 @@ stretch_of(const struct block *block, size_t k, float room[ROWS * INNER])
 	b.keep = block->keep || k > 0;
 	if (!b.mask)
 		return b;
-	mask(&(struct masked){ .rows = b.a.transposed ? b.inner : b.rows, .columns = b.a.transposed ? b.rows : b.inner,
+	set()->mask(&(struct dpo_masked){ .rows = b.a.transposed ? b.inner : b.rows, .columns = b.a.transposed ? b.rows : b.inner,
 	    .from = b.a.data, .ld = b.a.ld, .mask = mask_from_inner(block, k), .step = b.mask_step,
 	    .to = room, .ld_to = b.a.transposed ? ROWS : INNER });
 	b.a.data = room;
@@ -286,10 +117,7 @@ multiply_floats(const struct block *block)
 		struct dpo_operand right = block->b->floats;
 
 		right.data += k * right.ld + b.column;
-		if (dpo_kernel_here())
-			multiply_lanes(&b, right);
-		else
-			dpo_gemm_one(b.rows, b.columns, b.inner, b.a, right, b.keep ? 1.0f : 0.0f, b.c, b.ldc);
+		set()->multiply(&(struct dpo_tile){ b.rows, b.columns, b.inner, b.a, right, b.keep, b.c, b.ldc });
 	}
 }
 
@@ -354,7 +182,7 @@ dpo_thin_right(bool bf16, bool of_transposed, size_t columns, size_t inner, stru
 	if (bf16)
 		right.packed = pack_right(of_transposed, columns, inner, b, room);
 	else if (b.transposed)
-		turn(&(struct turned){ .rows = columns, .columns = inner, .from = b.data, .ld = b.ld, .to = room, .ld_to = columns });
+		set()->turn(&(struct dpo_turned){ .rows = columns, .columns = inner, .from = b.data, .ld = b.ld, .to = room, .ld_to = columns });
 	if (!bf16 && b.transposed)
 		right.floats = (struct dpo_operand){ room, columns, false };
 	return right;
@@ -372,11 +200,11 @@ static void
 put(const struct dpo_thin *p, const struct block *b, size_t i)
 {
 	if (p->mask && p->mask_c)
-		mask(&(struct masked){ .rows = b->rows, .columns = b->columns, .from = b->c, .ld = b->ldc,
+		set()->mask(&(struct dpo_masked){ .rows = b->rows, .columns = b->columns, .from = b->c, .ld = b->ldc,
 		    .mask = p->mask + i * p->mask_step + b->column / WORD, .step = p->mask_step,
 		    .to = p->c + i * p->ldc + b->column, .ld_to = p->ldc, .add = p->keep });
 	else
-		turn(&(struct turned){ .rows = b->flipped ? b->columns : b->rows, .columns = b->flipped ? b->rows : b->columns,
+		set()->turn(&(struct dpo_turned){ .rows = b->flipped ? b->columns : b->rows, .columns = b->flipped ? b->rows : b->columns,
 		    .from = b->c, .ld = b->ldc, .to = p->c + (p->c_turned ? b->column * p->ldc + i : i * p->ldc + b->column),
 		    .ld_to = p->ldc, .add = p->keep });
 }

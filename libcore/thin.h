@@ -1,6 +1,6 @@
 /*
  * thin - matrix products with a side of few rows, columns or inner steps, as low-rank adapters have them, on one thread.
- * Layer 4; uses size, avx512, transpose, kernel, gemm, bf16.
+ * Layer 4; uses size, kernel, gemm, bf16, thinparts.
  *
  *	C = mask(A) B + keep C, or C = mask(A B) + keep C
  *

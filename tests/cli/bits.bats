@@ -83,6 +83,13 @@ ours() { # name of the kernel
 	ours AVX512
 }
 
+@test "our own AVX2 kernel: the same" {
+	grep -qw avx2 /proc/cpuinfo && grep -qw fma /proc/cpuinfo || skip "this CPU has no avx2 with fma"
+	cd "$BATS_FILE_TMPDIR"
+	export DPO_KERNEL=avx2
+	ours AVX2
+}
+
 @test "our own kernel for tile registers: the same" {
 	grep -qw amx_bf16 /proc/cpuinfo || skip "this CPU has no amx_bf16"
 	cd "$BATS_FILE_TMPDIR"

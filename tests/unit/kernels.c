@@ -7,6 +7,7 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdint.h>
+#include <stdlib.h>
 #include <string.h>
 #include <cmocka.h>
 
@@ -60,4 +61,18 @@ sum_by_lanes(const float *terms, size_t n)
 	for (size_t i = whole; i < n; i++)
 		sums[0] += terms[i];
 	return sums[0];
+}
+
+int
+kernels_run_group(const struct CMUnitTest *tests, size_t n)
+{
+	static const char *const wishes[] = { "best", "vectors", "avx2", "blas" };
+	int failed = 0;
+
+	for (size_t i = 0; i < sizeof wishes / sizeof *wishes; i++) {
+		if (setenv("DPO_KERNEL", wishes[i], 1) != 0)
+			return 1;
+		failed += _cmocka_run_group_tests(wishes[i], tests, n, kernels_set_up, NULL);
+	}
+	return failed;
 }

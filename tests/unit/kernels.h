@@ -21,4 +21,9 @@ float sum_by_lanes(const float *terms, size_t n);
 /* Fail the test unless got is within the tolerance of what is wanted. */
 void near(double got, double wanted, double tolerance);
 
+/* Runs a group of cmocka's tests under each kernel of float products that DPO_KERNEL can ask for; how many failed. */
+#define kernels_run(tests) kernels_run_group(tests, sizeof(tests) / sizeof *(tests))
+struct CMUnitTest;
+int kernels_run_group(const struct CMUnitTest *tests, size_t n);
+
 #endif

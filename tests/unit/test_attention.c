@@ -275,5 +275,5 @@ main(void)
 		cmocka_unit_test(test_attention_variants),
 	};
 
-	return cmocka_run_group_tests(tests, kernels_set_up, NULL);
+	return kernels_run(tests);
 }

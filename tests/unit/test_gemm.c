@@ -165,7 +165,7 @@ test_kernel_company(void **state)
 	static const size_t inner[] = { 1, 30, 150, 383, 385, 767, 768, 1030 };
 
 	(void)state;
-	if (!dpo_kernel_here())
+	if (!dpo_kernel_set())
 		return;	/* the BLAS promises no such thing */
 	for (size_t n = 0; n < sizeof inner / sizeof *inner; n++) {
 		float *a = noise(ROWS * inner[n]), *b = noise(inner[n] * COLUMNS), *c = noise(ROWS * COLUMNS);
@@ -271,12 +271,5 @@ main(void)
 		cmocka_unit_test(test_linear),
 	};
 
-	static const char *const wishes[] = { "", "vectors", "blas" };
-	int failed = 0;
-
-	for (size_t i = 0; i < sizeof wishes / sizeof *wishes; i++) {
-		setenv("DPO_KERNEL", wishes[i], 1);
-		failed += cmocka_run_group_tests(tests, kernels_set_up, NULL);
-	}
-	return failed;
+	return kernels_run(tests);
 }

@@ -6,6 +6,7 @@
 
 #include "bytes.h"
 #include "kernel.h"
+#include "kernels.h"
 #include "naive.h"
 #include "narrow.h"
 #include "size.h"
@@ -24,12 +25,6 @@ static const float UNTOUCHED = 77.0f;
 enum { MASK_NONE, MASK_A, MASK_C, MASKS };
 
 static uint64_t seed = 7;
-
-static float *
-noise(size_t n)
-{
-	return naive_numbers(n, &seed);
-}
 
 static uint16_t *
 random_bits(size_t n)
@@ -129,7 +124,7 @@ try(struct trial t)
 	memcpy(t.c, t.before, c_lines * t.ldc * sizeof *t.c);
 	multiply(&t, 0, t.rows, t.c);
 	compare(&t);
-	if (dpo_kernel_here() || t.bf16) {	/* in two parts, the same bits */
+	if (dpo_kernel_set() || t.bf16) {	/* in two parts, the same bits */
 		float *parts = noise(c_lines * t.ldc);
 
 		memcpy(parts, t.before, c_lines * t.ldc * sizeof *parts);
@@ -188,7 +183,7 @@ test_company(void **state)
 	struct dpo_thin p = { .rows = ROWS, .a = { a, INNER, false }, .b = &right, .c = all, .ldc = COLUMNS };
 
 	(void)state;
-	if (!dpo_kernel_here())
+	if (!dpo_kernel_set())
 		skip();
 	dpo_thin(&p);
 	p.rows = right.columns = 1;
@@ -214,5 +209,5 @@ main(void)
 		cmocka_unit_test(test_company),
 	};
 
-	return cmocka_run_group_tests_name("thin", tests, NULL, NULL);
+	return kernels_run(tests);
 }

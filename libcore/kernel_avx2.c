@@ -1,0 +1,28 @@
+/* The matrix product in AVX2. */
+#include "kernel.h"
+
+#include "size.h"
+#include "vectors256.h"
+
+#include <assert.h>
+#include <string.h>
+
+#if defined(__x86_64__) && defined(__GNUC__)
+
+/* 12 sums, two vectors of B and one of A leave one of the 16 registers. */
+#define PANEL_ROWS ((size_t)6)
+#define EACH_ROWS(f) f(1) f(2) f(3) f(4) f(5) f(6)
+
+/* As in AVX-512, so that sums are the same. */
+enum { LONG = 256, SHORT = 384, ROOM_A = DPO_KERNEL_ROWS * SHORT };
+
+#include "kernelpack_loops.h"
+#include "kernel_loops.h"
+
+void
+dpo_kernel_avx2(const struct dpo_tile *tile)
+{
+	product(tile);
+}
+
+#endif
