@@ -12,11 +12,11 @@
 #endif
 
 /*
- * Rows and outputs of one block of dot products, whose sums stay in registers, as do SUMS sums of an (in,out) weight, to which
- * STEP of its rows are added at once. NEAR weights of (out,in) are fetched before their turn. An item of work is about ITEM
- * weights; below SMALL weights no thread is woken.
+ * A row's most at once in dot products, and sums of an (in,out) weight, which stay in registers. LINE numbers are one of the
+ * caches'; NEAR weights of (out,in) are fetched before their turn. An item of work is about ITEM weights; below SMALL weights
+ * no thread is woken.
  */
-enum { ROWS_AT_ONCE = 8, OUTS = 4, STEP = 16, SUMS = 16, NEAR = 256, ITEM = 1 << 18, SMALL = 1 << 17 };
+enum { ROWS_AT_ONCE = 8, SUMS = 16, LINE = 16, NEAR = 256, ITEM = 1 << 18, SMALL = 1 << 17 };
 
 /*
  * An (in,out) weight is cut into PARTS, bands of rows that lie in memory one after the other and are read at its full speed;
@@ -30,6 +30,7 @@ struct kernel {
 		size_t at, size_t n, float *y, size_t ldy);
 	void (*axpys)(enum dpo_dtype dtype, size_t rows, size_t steps, const float *x, size_t ldx, const void *w, size_t at,
 		size_t ldw, float *y, size_t ldy, size_t columns);
+	size_t outs, steps;	/* at most of a call of these */
 };
 
 static float
@@ -107,8 +108,7 @@ VECTORS(16);
 	(_mm512_extractf32x4_ps(v, 1) + _mm512_extractf32x4_ps(v, 3)))
 #include "skinny_kernel.h"
 
-static const struct kernel kernels[] = { { dot_rows_base, axpys_base }, { dot_rows_avx2, axpys_avx2 },
-	{ dot_rows_avx512, axpys_avx512 } };
+static const struct kernel *const kernels[] = { &kernel_base, &kernel_avx2, &kernel_avx512 };
 
 enum dpo_skinny_set
 dpo_skinny_best(void)
@@ -120,7 +120,7 @@ dpo_skinny_best(void)
 
 #else
 
-static const struct kernel kernels[] = { { dot_rows_base, axpys_base } };
+static const struct kernel *const kernels[] = { &kernel_base };
 
 enum dpo_skinny_set
 dpo_skinny_best(void)
@@ -165,7 +165,7 @@ some_outputs(void *context, size_t item)
 	size_t first = item * w->columns, end = dpo_size_least(linear->out, first + w->columns);
 
 	for (size_t out = first, n; out < end; out += n) {
-		n = dpo_size_least(end - out, OUTS);
+		n = dpo_size_least(end - out, w->kernel->outs);
 		w->kernel->dot_rows(linear->dtype, w->rows, n, w->x.data, w->x.ld, linear->weight, out * linear->in, linear->in,
 		    w->y.data + out, w->y.ld);
 	}
@@ -185,13 +185,22 @@ by_outputs(int threads, struct work *w)
 
 /* ------------------------------------------------------------------ (in,out) weights */
 
+/* Distance of the sums of rows: an odd number of lines, lest those of a column share a set of the first cache. */
+static size_t
+apart(size_t out)
+{
+	return (dpo_size_parts(out, LINE) | 1) * LINE;
+}
+
 /* Where the sums of a part go: alone, it is all there is to sum. */
 static struct dpo_rows
 sums_of(const struct work *w, size_t part)
 {
+	size_t ld = apart(w->linear->out);
+
 	if (w->parts == 1)
 		return w->y;
-	return (struct dpo_rows){ w->linear->scratch + part * w->rows * w->linear->out, w->linear->out };
+	return (struct dpo_rows){ w->linear->scratch + part * w->rows * ld, ld };
 }
 
 /* A piece of the columns of a part. */
@@ -208,7 +217,7 @@ some_inputs(void *context, size_t item)
 	for (size_t r = 0; r < w->rows; r++)
 		memset(sums.data + r * sums.ld + first, 0, n * sizeof *sums.data);
 	for (size_t k = part * band, steps; k < end; k += steps) {
-		steps = dpo_size_least(end - k, STEP);
+		steps = dpo_size_least(end - k, w->kernel->steps);
 		w->kernel->axpys(linear->dtype, w->rows, steps, w->x.data + k, w->x.ld, linear->weight, k * linear->out + first,
 		    linear->out, sums.data + first, sums.ld, n);
 	}
@@ -257,14 +266,14 @@ dpo_skinny_scratch(size_t rows, size_t out)
 {
 	size_t n;
 
-	return dpo_size_mul(dpo_size_least(rows, GROUP) * PARTS, out, &n) ? n : SIZE_MAX;
+	return out < SIZE_MAX / 2 && dpo_size_mul(dpo_size_least(rows, GROUP) * PARTS, apart(out), &n) ? n : SIZE_MAX;
 }
 
 void
 dpo_skinny_forward(enum dpo_skinny_set set, int threads, const struct dpo_linear *linear, size_t rows,
     struct dpo_rows x, struct dpo_rows residual, struct dpo_rows y)
 {
-	struct work work = { .kernel = &kernels[set], .linear = linear, .rows = rows, .x = x, .residual = residual, .y = y };
+	struct work work = { .kernel = kernels[set], .linear = linear, .rows = rows, .x = x, .residual = residual, .y = y };
 
 	threads = threads < 1 || linear->in * linear->out < SMALL ? 1 : threads;
 	if (linear->layout == DPO_LAYOUT_OUT_IN)
