@@ -182,7 +182,8 @@ dpo_thin_right(bool bf16, bool of_transposed, size_t columns, size_t inner, stru
 	if (bf16)
 		right.packed = pack_right(of_transposed, columns, inner, b, room);
 	else if (b.transposed)
-		set()->turn(&(struct dpo_turned){ .rows = columns, .columns = inner, .from = b.data, .ld = b.ld, .to = room, .ld_to = columns });
+		set()->turn(&(struct dpo_turned){ .rows = columns, .columns = inner, .from = b.data, .ld = b.ld, .to = room,
+		    .ld_to = columns });
 	if (!bf16 && b.transposed)
 		right.floats = (struct dpo_operand){ room, columns, false };
 	return right;

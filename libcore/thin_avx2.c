@@ -2,14 +2,22 @@
 #include "thinparts.h"
 
 #include "size.h"
+#include "strip.h"
 #include "vectors256.h"
 
 #if defined(__x86_64__) && defined(__GNUC__)
 
-#define SUMS ((size_t)8)
-
 #include "thin_loops.h"
 
-const struct dpo_thin_set dpo_thin_avx2 = { mask_lanes, turn_lanes, multiply_lanes };
+/* Two vectors of columns, a strip's, are what adapters have; AVX-512 would leave most of a strip's registers empty. */
+static void
+multiply(const struct dpo_tile *t)
+{
+	struct dpo_strip_operand b = { t->b.data, t->b.ld };
+
+	dpo_strip_avx2.product(t->rows, t->columns, t->inner, t->a, b, 0, 0, t->keep, t->c, t->ldc);
+}
+
+const struct dpo_thin_set dpo_thin_avx2 = { mask_lanes, turn_lanes, multiply };
 
 #endif

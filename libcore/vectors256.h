@@ -92,13 +92,15 @@ dpo_fma(dpo_vec a, dpo_vec b, dpo_vec c)
 	return _mm256_fmadd_ps(a, b, c);
 }
 
-DPO_SET_INLINE dpo_some
-dpo_some_of(dpo_some some, const uint16_t *mask, size_t j)
+DPO_SET_INLINE dpo_vec
+dpo_load_masked(const float *from, size_t n, const uint16_t *mask, size_t j)
 {
-	__m256i bit = _mm256_setr_epi32(1, 2, 4, 8, 16, 32, 64, 128);
-	__m256i bits = _mm256_set1_epi32(mask[j / 16] >> j % 16);
+	static const int32_t bits[16] = { 1, 1 << 1, 1 << 2, 1 << 3, 1 << 4, 1 << 5, 1 << 6, 1 << 7, 1 << 8, 1 << 9, 1 << 10, 1 << 11,
+		1 << 12, 1 << 13, 1 << 14, 1 << 15 };
+	__m256i bit = _mm256_loadu_si256((const __m256i *)(const void *)(bits + j % 16));
+	__m256i stay = _mm256_cmpeq_epi32(_mm256_and_si256(_mm256_set1_epi16((short)mask[j / 16]), bit), bit);
 
-	return _mm256_and_si256(some, _mm256_cmpeq_epi32(_mm256_and_si256(bits, bit), bit));
+	return _mm256_and_ps(dpo_load_first(from, n), _mm256_castsi256_ps(stay));
 }
 
 DPO_SET_INLINE void

@@ -98,11 +98,11 @@ dpo_fma(dpo_vec a, dpo_vec b, dpo_vec c)
 	return _mm512_fmadd_ps(a, b, c);
 }
 
-/* Those of `some` whose bit is set among DPO_LANES bits, number j first, of a mask of 16 in a word. */
-DPO_SET_INLINE dpo_some
-dpo_some_of(dpo_some some, const uint16_t *mask, size_t j)
+/* Those of the first n lanes whose bits are set: lane 0 has bit j of a mask of 16 bits in a word. */
+DPO_SET_INLINE dpo_vec
+dpo_load_masked(const float *from, size_t n, const uint16_t *mask, size_t j)
 {
-	return some & mask[j / 16];
+	return dpo_load_some(dpo_first(n) & mask[j / 16], from);
 }
 
 /* Lane i of r[k] = from[i][k], i < n, k < inner, both at most DPO_LANES; zeros in further lanes and further k. */
