@@ -12,26 +12,38 @@
 #endif
 
 /*
- * A row's most at once in dot products, and sums of an (in,out) weight, which stay in registers. LINE numbers are one of the
- * caches'; NEAR weights of (out,in) are fetched before their turn. An item of work is about ITEM weights; below SMALL weights
- * no thread is woken.
+ * Rows at once, and sums, that registers hold at most. LINE numbers fill a line of a cache; NEAR weights of (out,in) are
+ * fetched before their turn. FEW rows are set against RUNS runs of memory side by side. An item of work is about ITEM weights;
+ * below SMALL weights no thread is woken.
  */
-enum { ROWS_AT_ONCE = 8, SUMS = 16, LINE = 16, NEAR = 256, ITEM = 1 << 18, SMALL = 1 << 17 };
+enum { ROWS_AT_ONCE = 8, SUMS = 16, LINE = 16, NEAR = 256, FEW = 2, RUNS = 4, ITEM = 1 << 18, SMALL = 1 << 17 };
 
 /*
  * An (in,out) weight is cut into PARTS, bands of rows that lie in memory one after the other and are read at its full speed;
- * their sums are added up in order. GROUP rows share the scratch; COLUMNS are added up at once, by one thread below WAKE
- * numbers.
+ * their sums are added up in order. STEPS rows of w are added at once at most. GROUP rows share the scratch; COLUMNS are added
+ * up at once, by one thread below WAKE numbers.
  */
-enum { PARTS = 2, GROUP = 16, COLUMNS = 512, WAKE = 1 << 14 };
+enum { PARTS = 2, STEPS = 16, GROUP = 16, COLUMNS = 512, WAKE = 1 << 14 };
+
+/* Outputs of an (out,in) weight, and what is read for them. */
+struct block {
+	const void *w;
+	size_t at, apart, n;	/* number of the first row's first weight; from one row to the next; length of a row */
+	float *y;
+	size_t ldy, step;	/* from one row to the next; from one output to the next */
+};
 
 struct kernel {
-	void (*dot_rows)(enum dpo_dtype dtype, size_t rows, size_t outs, const float *x, size_t ldx, const void *w,
-		size_t at, size_t n, float *y, size_t ldy);
+	void (*dot_rows)(enum dpo_dtype dtype, size_t rows, size_t outs, const float *x, size_t ldx, const struct block *b);
 	void (*axpys)(enum dpo_dtype dtype, size_t rows, size_t steps, const float *x, size_t ldx, const void *w, size_t at,
 		size_t ldw, float *y, size_t ldy, size_t columns);
-	size_t outs, steps;	/* at most of a call of these */
+	size_t outs, steps;	/* of a call, at most */
+	bool spread;		/* they are taken from as many long runs of memory, read side by side */
 };
+
+/* Into the first cache, the second one, or, AHEAD bytes further, past the caches: what is read once and soon. */
+enum fetch { FIRST, SECOND, ONCE };
+enum { AHEAD = 512 };
 
 static float
 weight(const void *w, enum dpo_dtype dtype, size_t at)
@@ -156,18 +168,29 @@ finish(const struct work *w, size_t row, size_t first, size_t n)
 
 /* ------------------------------------------------------------------ (out,in) weights */
 
+/* n outputs of all rows, the first one `out`, `step` apart. */
+static void
+dot_rows(const struct work *w, size_t out, size_t step, size_t n)
+{
+	const struct dpo_linear *linear = w->linear;
+	struct block b = { linear->weight, out * linear->in, step * linear->in, linear->in, w->y.data + out, w->y.ld, step };
+
+	w->kernel->dot_rows(linear->dtype, w->rows, n, w->x.data, w->x.ld, &b);
+}
+
 /* A piece of the outputs. */
 static void
 some_outputs(void *context, size_t item)
 {
 	const struct work *w = context;
-	const struct dpo_linear *linear = w->linear;
-	size_t first = item * w->columns, end = dpo_size_least(linear->out, first + w->columns);
+	size_t first = item * w->columns, end = dpo_size_least(w->linear->out, first + w->columns);
+	size_t length = w->kernel->spread && w->rows <= FEW ? (end - first) / RUNS : 0;
 
-	for (size_t out = first, n; out < end; out += n) {
+	for (size_t i = 0; i < length; i++)
+		dot_rows(w, first + i, length, RUNS);
+	for (size_t out = first + length * RUNS, n; out < end; out += n) {
 		n = dpo_size_least(end - out, w->kernel->outs);
-		w->kernel->dot_rows(linear->dtype, w->rows, n, w->x.data, w->x.ld, linear->weight, out * linear->in, linear->in,
-		    w->y.data + out, w->y.ld);
+		dot_rows(w, out, 1, n);
 	}
 	for (size_t r = 0; r < w->rows; r++)
 		finish(w, r, first, end - first);
@@ -203,24 +226,41 @@ sums_of(const struct work *w, size_t part)
 	return (struct dpo_rows){ w->linear->scratch + part * w->rows * ld, ld };
 }
 
+/* n columns, from `first` on, of rows k, k + distance, ... of w are added to the sums: `steps` of them. */
+static void
+add_rows(const struct work *w, size_t k, size_t distance, size_t steps, size_t first, size_t n, struct dpo_rows sums)
+{
+	const struct dpo_linear *linear = w->linear;
+	struct dpo_rows x = { w->x.data + k, w->x.ld };
+	float together[GROUP * STEPS];
+
+	if (distance > 1) {
+		x = (struct dpo_rows){ together, steps };
+		for (size_t r = 0; r < w->rows; r++)
+			for (size_t i = 0; i < steps; i++)
+				together[r * steps + i] = w->x.data[r * w->x.ld + k + i * distance];
+	}
+	w->kernel->axpys(linear->dtype, w->rows, steps, x.data, x.ld, linear->weight, k * linear->out + first,
+	    distance * linear->out, sums.data + first, sums.ld, n);
+}
+
 /* A piece of the columns of a part. */
 static void
 some_inputs(void *context, size_t item)
 {
 	const struct work *w = context;
-	const struct dpo_linear *linear = w->linear;
 	size_t part = item / w->pieces, first = item % w->pieces * w->columns;
-	size_t n = dpo_size_least(linear->out - first, w->columns), band = dpo_size_parts(linear->in, w->parts);
-	size_t end = dpo_size_least(linear->in, (part + 1) * band);
+	size_t n = dpo_size_least(w->linear->out - first, w->columns), band = dpo_size_parts(w->linear->in, w->parts);
+	size_t k = part * band, end = dpo_size_least(w->linear->in, k + band), all = w->kernel->steps;
+	size_t runs = w->kernel->spread ? (end - k) / all : 0;
 	struct dpo_rows sums = sums_of(w, part);
 
 	for (size_t r = 0; r < w->rows; r++)
 		memset(sums.data + r * sums.ld + first, 0, n * sizeof *sums.data);
-	for (size_t k = part * band, steps; k < end; k += steps) {
-		steps = dpo_size_least(end - k, w->kernel->steps);
-		w->kernel->axpys(linear->dtype, w->rows, steps, w->x.data + k, w->x.ld, linear->weight, k * linear->out + first,
-		    linear->out, sums.data + first, sums.ld, n);
-	}
+	for (size_t i = 0; i < runs; i++)
+		add_rows(w, k + i, runs, all, first, n, sums);
+	for (k += runs * all; k < end; k += all)
+		add_rows(w, k, 1, dpo_size_least(end - k, all), first, n, sums);
 }
 
 /* Some columns of a row: the sums of all parts. */

@@ -2,11 +2,12 @@
  * skinny - the linear map of a few rows: a step of generation. Layer 6; uses size, dtype, linear,
  * parallel, vector.
  *
- * A step reads every weight once for a handful of rows, so it is bound by memory, not by arithmetic. These loops read
- * each weight once for at least 16 rows, and sum every element of y over `in` in one order that depends on the layout, on `in` and on
- * the processor, never on the number of rows: a row's result has the same bits alone and among others. (A BLAS chooses its
- * kernel by the shape.) F16 and BF16 weights are read as they are stored: a step takes half the time. Taken at run time:
- * AVX-512, AVX2 with FMA, or the baseline.
+ * A step reads every weight once for a handful of rows, so it is bound by memory, not by arithmetic. These loops read each
+ * weight once for at least 16 rows, from several runs of memory side by side or by asking for it early, whichever is the
+ * fastest, and sum every element of y over `in` in one order that depends on the layout, on `in` and on the processor, never on
+ * the number of rows: a row's result has the same bits alone and among others. (A BLAS chooses its kernel by the shape.) F16
+ * and BF16 weights are read as they are stored: a step takes half the time. Taken at run time: AVX-512, AVX2 with FMA, or the
+ * baseline.
  */
 #ifndef DPO_SKINNY_H
 #define DPO_SKINNY_H

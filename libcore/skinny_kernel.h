@@ -7,13 +7,18 @@
  * FOLD(v), the sum of its fours; it undefines them. No include guard, for that reason.
  */
 
-/* A set with many registers has a block of OUTS outputs, and adds STEP rows of w at once; others have other ones. */
+/*
+ * OUTS outputs of a block, and STEP rows of an (in,out) w that are added at once: with few registers one of each of STEP runs
+ * of memory, two fewer than the lines of a set of the first cache.
+ */
 #if LANES == 16
 #define OUTS 4
 #define STEP 16
+#define SPREAD false
 #else
 #define OUTS 8
-#define STEP 8
+#define STEP 6
+#define SPREAD true
 #endif
 
 TARGET static inline __attribute__((always_inline)) VEC
@@ -43,16 +48,18 @@ NAME(weights)(const void *w, const enum dpo_dtype dtype, size_t at)
 	return (VEC)((WORDS)number | (bits & 0x8000) << 16);
 }
 
-/* The memory that holds weights from number `at` on is on its way to a cache: the first, or else the second, which is larger. */
+/* The memory that holds weights from number `at` on is on its way. */
 TARGET static inline __attribute__((always_inline)) void
-NAME(fetch)(const bool first, const void *w, const enum dpo_dtype dtype, size_t at)
+NAME(fetch)(const enum fetch to, const void *w, const enum dpo_dtype dtype, size_t at)
 {
 	const uint8_t *line = (const uint8_t *)w + at * dpo_dtype_size(dtype);
 
-	if (first)
+	if (to == FIRST)
 		__builtin_prefetch(line, 0, 3);
-	else
+	else if (to == SECOND)
 		__builtin_prefetch(line, 0, 2);
+	else
+		__builtin_prefetch(line + AHEAD, 0, 0);
 }
 
 /* The sums of the lanes of four vectors at once, each in the same order. */
@@ -66,22 +73,22 @@ NAME(sum_lanes)(const VEC *v)
 }
 
 /*
- * y[r][o] = x[r] . w[o] for up to ROWS_AT_ONCE rows and up to OUTS rows of w, the first at number `at`: LANES sums over
- * every LANES-th element of whole lines, added up, and then what is left of the row. rows, outs and dtype are constants where
- * this is called. A processor left to itself fetches ahead too little of what is read but once: meanwhile, `fetched` rows of
- * w from number `next` on are fetched; the set with many registers fetches the rows after these instead.
+ * y[r][o] = x[r] . w[o] for up to ROWS_AT_ONCE rows and up to OUTS outputs of a block: LANES sums over every LANES-th element
+ * of whole lines, added up, and then what is left of the row. rows, outs, dtype and `to` are constants where this is called.
+ * A processor left to itself fetches ahead too little of what is read but once: meanwhile, `fetched` rows of w from number
+ * `next` on are fetched; the set with many registers fetches the rows after these instead.
  */
 TARGET static inline __attribute__((always_inline)) void
-NAME(dots)(const size_t rows, const size_t outs, const enum dpo_dtype dtype, const float *x, size_t ldx, const void *w,
-    size_t at, size_t n, size_t next, size_t fetched, float *y, size_t ldy)
+NAME(dots)(const size_t rows, const size_t outs, const enum dpo_dtype dtype, const float *x, size_t ldx, const struct block b,
+    const enum fetch to, size_t next, size_t fetched)
 {
 	VEC sums[ROWS_AT_ONCE * OUTS] = { 0 };	/* [rows][outs] */
 	float all[ROWS_AT_ONCE * OUTS];
-	size_t whole = n - n % LINE;
+	size_t whole = b.n - b.n % LINE;
 
 	for (size_t line = 0; line < whole; line += LINE) {
 		for (size_t f = 0; LANES < LINE && f < fetched; f++)
-			NAME(fetch)(false, w, dtype, next + f * n + line);
+			NAME(fetch)(to, b.w, dtype, next + f * b.apart + line);
 #pragma GCC unroll 4
 		for (size_t k = line; k < line + LINE; k += LANES) {
 			VEC here[OUTS];
@@ -89,10 +96,10 @@ NAME(dots)(const size_t rows, const size_t outs, const enum dpo_dtype dtype, con
 #pragma GCC unroll 8
 			for (size_t o = 0; o < outs; o++) {
 				if (LANES == LINE) {
-					NAME(fetch)(false, w, dtype, at + (OUTS + o) * n + k);
-					NAME(fetch)(true, w, dtype, at + o * n + k + NEAR);
+					NAME(fetch)(SECOND, b.w, dtype, b.at + (OUTS + o) * b.apart + k);
+					NAME(fetch)(FIRST, b.w, dtype, b.at + o * b.apart + k + NEAR);
 				}
-				here[o] = NAME(weights)(w, dtype, at + o * n + k);
+				here[o] = NAME(weights)(b.w, dtype, b.at + o * b.apart + k);
 			}
 #pragma GCC unroll 8
 			for (size_t r = 0; r < rows; r++) {
@@ -117,86 +124,107 @@ NAME(dots)(const size_t rows, const size_t outs, const enum dpo_dtype dtype, con
 		for (size_t o = 0; o < outs; o++) {
 			float sum = all[r * outs + o];
 
-			for (size_t k = whole; k < n; k++)
-				sum += x[r * ldx + k] * weight(w, dtype, at + o * n + k);
-			y[r * ldy + o] = sum;
+			for (size_t k = whole; k < b.n; k++)
+				sum += x[r * ldx + k] * weight(b.w, dtype, b.at + o * b.apart + k);
+			b.y[r * b.ldy + o * b.step] = sum;
 		}
+}
+
+/* From row r and output o on. */
+static inline __attribute__((always_inline)) struct block
+NAME(part)(struct block b, size_t r, size_t o)
+{
+	b.at += o * b.apart;
+	b.y += r * b.ldy + o * b.step;
+	return b;
 }
 
 #if LANES == 16
 
 /* outs outputs, at most OUTS, of all rows. */
 TARGET static inline __attribute__((always_inline)) void
-NAME(dots_of)(const enum dpo_dtype dtype, size_t rows, size_t outs, const float *x, size_t ldx, const void *w, size_t at,
-    size_t n, float *y, size_t ldy)
+NAME(dots_of)(const enum dpo_dtype dtype, size_t rows, size_t outs, const float *x, size_t ldx, struct block b)
 {
-	for (; outs == OUTS && rows >= 8; rows -= 8, x += 8 * ldx, y += 8 * ldy)
+	b.apart = b.n;
+	b.step = 1;
+	for (; outs == OUTS && rows >= 8; rows -= 8, x += 8 * ldx, b.y += 8 * b.ldy)
 		for (size_t o = 0; o < OUTS; o += 2)
-			NAME(dots)(8, 2, dtype, x, ldx, w, at + o * n, n, 0, 0, y + o, ldy);
-	for (; outs == OUTS && rows >= 4; rows -= 4, x += 4 * ldx, y += 4 * ldy)
-		NAME(dots)(4, OUTS, dtype, x, ldx, w, at, n, 0, 0, y, ldy);
-	for (; outs == OUTS && rows >= 2; rows -= 2, x += 2 * ldx, y += 2 * ldy)
-		NAME(dots)(2, OUTS, dtype, x, ldx, w, at, n, 0, 0, y, ldy);
-	for (; rows > 0; rows--, x += ldx, y += ldy)
+			NAME(dots)(8, 2, dtype, x, ldx, NAME(part)(b, 0, o), SECOND, 0, 0);
+	for (; outs == OUTS && rows >= 4; rows -= 4, x += 4 * ldx, b.y += 4 * b.ldy)
+		NAME(dots)(4, OUTS, dtype, x, ldx, b, SECOND, 0, 0);
+	for (; outs == OUTS && rows >= 2; rows -= 2, x += 2 * ldx, b.y += 2 * b.ldy)
+		NAME(dots)(2, OUTS, dtype, x, ldx, b, SECOND, 0, 0);
+	for (; rows > 0; rows--, x += ldx, b.y += b.ldy)
 		if (outs == OUTS)
-			NAME(dots)(1, OUTS, dtype, x, ldx, w, at, n, 0, 0, y, ldy);
+			NAME(dots)(1, OUTS, dtype, x, ldx, b, SECOND, 0, 0);
 		else
 			for (size_t o = 0; o < outs; o++)
-				NAME(dots)(1, 1, dtype, x, ldx, w, at + o * n, n, 0, 0, y + o, ldy);
+				NAME(dots)(1, 1, dtype, x, ldx, NAME(part)(b, 0, o), SECOND, 0, 0);
 }
 
 #else
 
 /*
- * outs outputs, at most OUTS, of all rows, in passes of OUTS sums: four rows and a fourth of the outputs, two and half of
- * them, or one. Each pass fetches its share of the OUTS rows of w that come next, so that the memory never waits.
+ * A block of OUTS outputs of all rows in passes: four rows and two outputs, or two rows or one and four. Each pass fetches its
+ * share of the OUTS rows of w that come next, so that the memory never waits.
  */
 TARGET static inline __attribute__((always_inline)) void
-NAME(dots_of)(const enum dpo_dtype dtype, size_t rows, size_t outs, const float *x, size_t ldx, const void *w, size_t at,
-    size_t n, float *y, size_t ldy)
+NAME(passes)(const enum dpo_dtype dtype, size_t rows, const float *x, size_t ldx, struct block b)
 {
-	size_t passes = rows / 4 * 4 + rows % 4 / 2 * 2 + rows % 2, pass = 0;
+	size_t all = rows / 4 * (OUTS / 2) + (rows % 4 + 1) / 2 * (OUTS / 4), pass = 0;
 
-	for (size_t r = 0, group; outs == OUTS && r < rows; r += group) {
+	for (size_t r = 0, group; r < rows; r += group) {
 		group = rows - r >= 4 ? 4 : rows - r >= 2 ? 2 : 1;
-		for (size_t o = 0; o < OUTS; o += OUTS / group, pass++) {
-			size_t first = pass * OUTS / passes, fetched = (pass + 1) * OUTS / passes - first, from = at + o * n;
-			const float *rows_x = x + r * ldx;
-			float *to = y + r * ldy + o;
+		for (size_t o = 0; o < OUTS; o += group == 4 ? 2 : 4, pass++) {
+			size_t first = pass * OUTS / all, fetched = (pass + 1) * OUTS / all - first;
+			size_t next = b.at + (OUTS + first) * b.apart;
+			struct block part = NAME(part)(b, r, o);
 
-			first = at + (OUTS + first) * n;
 			if (group == 4)
-				NAME(dots)(4, OUTS / 4, dtype, rows_x, ldx, w, from, n, first, fetched, to, ldy);
+				NAME(dots)(4, 2, dtype, x + r * ldx, ldx, part, SECOND, next, fetched);
 			else if (group == 2)
-				NAME(dots)(2, OUTS / 2, dtype, rows_x, ldx, w, from, n, first, fetched, to, ldy);
+				NAME(dots)(2, 4, dtype, x + r * ldx, ldx, part, SECOND, next, fetched);
 			else
-				NAME(dots)(1, OUTS, dtype, rows_x, ldx, w, from, n, first, fetched, to, ldy);
+				NAME(dots)(1, 4, dtype, x + r * ldx, ldx, part, SECOND, next, fetched);
 		}
 	}
-	for (size_t r = 0; outs < OUTS && r < rows; r++)
-		for (size_t o = 0; o < outs; o++)
-			NAME(dots)(1, 1, dtype, x + r * ldx, ldx, w, at + o * n, n, 0, 0, y + r * ldy + o, ldy);
+}
+
+/* outs outputs of all rows: a block of OUTS, or of FEW rows of RUNS runs of memory, or any. */
+TARGET static inline __attribute__((always_inline)) void
+NAME(dots_of)(const enum dpo_dtype dtype, size_t rows, size_t outs, const float *x, size_t ldx, struct block b)
+{
+	if (outs == OUTS)
+		NAME(passes)(dtype, rows, x, ldx, b);
+	else if (outs == RUNS && rows == 1)
+		NAME(dots)(1, RUNS, dtype, x, ldx, b, ONCE, b.at, RUNS);
+	else if (outs == RUNS && rows == 2)
+		NAME(dots)(2, RUNS, dtype, x, ldx, b, ONCE, b.at, RUNS);
+	else
+		for (size_t r = 0; r < rows; r++)
+			for (size_t o = 0; o < outs; o++)
+				NAME(dots)(1, 1, dtype, x + r * ldx, ldx, NAME(part)(b, r, o), SECOND, 0, 0);
 }
 
 #endif
 
+/* outs outputs, at most OUTS, of all rows. */
 TARGET static void
-NAME(dot_rows)(enum dpo_dtype dtype, size_t rows, size_t outs, const float *x, size_t ldx, const void *w, size_t at, size_t n,
-    float *y, size_t ldy)
+NAME(dot_rows)(enum dpo_dtype dtype, size_t rows, size_t outs, const float *x, size_t ldx, const struct block *b)
 {
 	if (dtype == DPO_DTYPE_F32)
-		NAME(dots_of)(DPO_DTYPE_F32, rows, outs, x, ldx, w, at, n, y, ldy);
+		NAME(dots_of)(DPO_DTYPE_F32, rows, outs, x, ldx, *b);
 	else if (dtype == DPO_DTYPE_BF16)
-		NAME(dots_of)(DPO_DTYPE_BF16, rows, outs, x, ldx, w, at, n, y, ldy);
+		NAME(dots_of)(DPO_DTYPE_BF16, rows, outs, x, ldx, *b);
 	else
-		NAME(dots_of)(DPO_DTYPE_F16, rows, outs, x, ldx, w, at, n, y, ldy);
+		NAME(dots_of)(DPO_DTYPE_F16, rows, outs, x, ldx, *b);
 }
 
 /*
  * y[r][j] += x[r][0] w[0][j] + ... + x[r][steps - 1] w[steps - 1][j], one after the other, of some rows and vectors of
  * columns, which are constants where this is called: their sums stay in registers. w[0][0] is number `at`. Meanwhile, if
- * `fetched`, the rows of w that come after these are fetched, and by the set with many registers what lies `near` columns
- * further of these.
+ * `fetched`, what comes next of these rows is fetched; by the set with many registers the rows of w that come after these,
+ * and what lies `near` columns further of these.
  */
 TARGET static inline __attribute__((always_inline)) void
 NAME(tile)(const size_t rows, const size_t vectors, const enum dpo_dtype dtype, size_t steps, const float *x, size_t ldx,
@@ -212,10 +240,12 @@ NAME(tile)(const size_t rows, const size_t vectors, const enum dpo_dtype dtype, 
 	for (size_t k = 0; k < steps; k++) {
 #pragma GCC unroll 16
 		for (size_t v = 0; v < vectors; v++) {
-			if (fetched && v * LANES % LINE == 0)
-				NAME(fetch)(false, w, dtype, at + (k + steps) * ldw + v * LANES);
-			if (LANES == LINE)
-				NAME(fetch)(true, w, dtype, at + k * ldw + near + v * LANES);
+			if (LANES == LINE) {
+				NAME(fetch)(SECOND, w, dtype, at + (k + steps) * ldw + v * LANES);
+				NAME(fetch)(FIRST, w, dtype, at + k * ldw + near + v * LANES);
+			} else if (fetched && v * LANES % LINE == 0) {
+				NAME(fetch)(ONCE, w, dtype, at + k * ldw + v * LANES);
+			}
 			here[v] = NAME(weights)(w, dtype, at + k * ldw + v * LANES);
 		}
 #pragma GCC unroll 8
@@ -324,10 +354,11 @@ NAME(axpys)(enum dpo_dtype dtype, size_t rows, size_t steps, const float *x, siz
 		NAME(axpys_of)(DPO_DTYPE_F16, rows, steps, x, ldx, w, at, ldw, y, ldy, columns);
 }
 
-static const struct kernel NAME(kernel) = { NAME(dot_rows), NAME(axpys), OUTS, STEP };
+static const struct kernel NAME(kernel) = { NAME(dot_rows), NAME(axpys), OUTS, STEP, SPREAD };
 
 #undef OUTS
 #undef STEP
+#undef SPREAD
 #undef NAME
 #undef TARGET
 #undef LANES
