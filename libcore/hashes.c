@@ -1,12 +1,13 @@
 #include "hashes.h"
 
 #include "bytes.h"
+#include "hashparts.h"
 #include "kernel.h"
 #include "parallel.h"
 
 #include <string.h>
 
-enum { LANES = DPO_HASHES_LANES, BLOCK = DPO_HASHES_BLOCK, WORDS = 16, ROUNDS = 12 };
+enum { LANES = DPO_HASHES_LANES, BLOCK = DPO_HASHES_BLOCK };
 enum { FEW = 3 };	/* fewer are as fast one after the other */
 
 static size_t
@@ -15,104 +16,21 @@ left_of(const struct dpo_hashes *hashes, size_t lane)
 	return hashes->bytes[lane] > hashes->at ? hashes->bytes[lane] - hashes->at : 0;
 }
 
-#if defined(__x86_64__) && defined(__GNUC__)
-
 /* ------------------------------------------------------------------ side by side */
 
-#define AVX512 __attribute__((target("avx512f")))
-#define AVX512_INLINE __attribute__((target("avx512f"), always_inline)) static inline
+/* NULL: one after the other. */
+typedef void compress_lanes(uint64_t state[8][LANES], const struct dpo_hash_blocks *blocks);
 
-typedef uint64_t vector __attribute__((vector_size(8 * LANES)));
-typedef vector stored __attribute__((aligned(1), may_alias));
-
-/* RFC 7693, section 2.6: the square roots' fractions, as SHA-512 begins. */
-static const uint64_t start[8] = {
-	0x6a09e667f3bcc908, 0xbb67ae8584caa73b, 0x3c6ef372fe94f82b, 0xa54ff53a5f1d36f1,
-	0x510e527fade682d1, 0x9b05688c2b3e6c1f, 0x1f83d9abfb41bd6b, 0x5be0cd19137e2179,
-};
-
-/* Section 2.7: the order of the words in each round. */
-static const uint8_t order[10][WORDS] = {
-	{ 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15 }, { 14, 10, 4, 8, 9, 15, 13, 6, 1, 12, 0, 2, 11, 7, 5, 3 },
-	{ 11, 8, 12, 0, 5, 2, 15, 13, 10, 14, 3, 6, 7, 1, 9, 4 }, { 7, 9, 3, 1, 13, 12, 11, 14, 2, 6, 5, 10, 4, 0, 15, 8 },
-	{ 9, 0, 5, 7, 2, 4, 10, 15, 14, 1, 11, 12, 6, 8, 3, 13 }, { 2, 12, 6, 10, 0, 11, 8, 3, 4, 13, 7, 5, 15, 14, 1, 9 },
-	{ 12, 5, 1, 15, 14, 13, 4, 10, 0, 7, 6, 3, 9, 2, 8, 11 }, { 13, 11, 7, 14, 12, 1, 3, 9, 5, 0, 15, 4, 8, 6, 2, 10 },
-	{ 6, 15, 14, 9, 11, 3, 0, 8, 12, 2, 13, 7, 1, 4, 10, 5 }, { 10, 2, 8, 4, 7, 6, 1, 5, 15, 11, 9, 14, 3, 12, 13, 0 },
-};
-
-/* One block of each lane. */
-struct blocks {
-	const uint8_t *from[LANES];
-	uint64_t taken[LANES];	/* bytes so far, this block included */
-	uint64_t last[LANES];	/* all ones in the last block */
-	uint64_t live[LANES];	/* all ones if there is a block */
-};
-
-/* word[w] = words first + w of all lanes, w < 8. */
-AVX512_INLINE void
-side_by_side(vector *word, const uint8_t *const from[LANES], size_t first)
+static compress_lanes *
+compress_here(void)
 {
-	const vector low2 = { 0, 8, 2, 10, 4, 12, 6, 14 }, high2 = { 1, 9, 3, 11, 5, 13, 7, 15 };
-	const vector low4 = { 0, 1, 8, 9, 4, 5, 12, 13 }, high4 = { 2, 3, 10, 11, 6, 7, 14, 15 };
-	const vector low8 = { 0, 1, 2, 3, 8, 9, 10, 11 }, high8 = { 4, 5, 6, 7, 12, 13, 14, 15 };
-	vector r[LANES], t[LANES];
+	static compress_lanes *const sets[] = { [DPO_KERNEL_NONE] = NULL,
+#if defined(__x86_64__) && defined(__GNUC__)
+		[DPO_KERNEL_AVX2] = dpo_hash_compress_avx2, [DPO_KERNEL_AVX512] = dpo_hash_compress_avx512,
+#endif
+	};
 
-	for (size_t i = 0; i < LANES; i++)
-		r[i] = *(const stored *)(const void *)(from[i] + 8 * first);
-	for (size_t i = 0; i < LANES; i += 2) {		/* pairs: words 0 2 4 6, 1 3 5 7 */
-		t[i] = __builtin_shuffle(r[i], r[i + 1], low2);
-		t[i + 1] = __builtin_shuffle(r[i], r[i + 1], high2);
-	}
-	for (size_t i = 0; i < LANES; i += 4)		/* fours: words 0 4, 1 5, 2 6, 3 7 */
-		for (size_t k = 0; k < 2; k++) {
-			r[i + k] = __builtin_shuffle(t[i + k], t[i + 2 + k], low4);
-			r[i + 2 + k] = __builtin_shuffle(t[i + k], t[i + 2 + k], high4);
-		}
-	for (size_t k = 0; k < 4; k++) {
-		word[k] = __builtin_shuffle(r[k], r[4 + k], low8);
-		word[4 + k] = __builtin_shuffle(r[k], r[4 + k], high8);
-	}
-}
-
-/* Section 3.1. */
-#define ROTATE(x, n) ((x) >> (n) | (x) << (64 - (n)))
-#define MIX(a, b, c, d, x, y) do { \
-	v[a] += v[b] + word[x]; v[d] ^= v[a]; v[d] = ROTATE(v[d], 32); \
-	v[c] += v[d]; v[b] ^= v[c]; v[b] = ROTATE(v[b], 24); \
-	v[a] += v[b] + word[y]; v[d] ^= v[a]; v[d] = ROTATE(v[d], 16); \
-	v[c] += v[d]; v[b] ^= v[c]; v[b] = ROTATE(v[b], 63); \
-} while (0)
-
-/* Section 3.2: the state after one more block. */
-AVX512 static void
-compress(uint64_t state[8][LANES], const struct blocks *blocks)
-{
-	stored *h = (stored *)(void *)state;
-	vector word[WORDS], v[16], live = *(const stored *)(const void *)blocks->live;
-
-	side_by_side(word, blocks->from, 0);
-	side_by_side(word + 8, blocks->from, 8);
-	for (size_t i = 0; i < 8; i++) {
-		v[i] = h[i];
-		v[8 + i] = (vector){ 0 } + start[i];
-	}
-	v[12] ^= *(const stored *)(const void *)blocks->taken;
-	v[14] ^= *(const stored *)(const void *)blocks->last;
-#pragma GCC unroll 12
-	for (size_t round = 0; round < ROUNDS; round++) {
-		const uint8_t *s = order[round % 10];
-
-		MIX(0, 4, 8, 12, s[0], s[1]);
-		MIX(1, 5, 9, 13, s[2], s[3]);
-		MIX(2, 6, 10, 14, s[4], s[5]);
-		MIX(3, 7, 11, 15, s[6], s[7]);
-		MIX(0, 5, 10, 15, s[8], s[9]);
-		MIX(1, 6, 11, 12, s[10], s[11]);
-		MIX(2, 7, 8, 13, s[12], s[13]);
-		MIX(3, 4, 9, 14, s[14], s[15]);
-	}
-	for (size_t i = 0; i < 8; i++)
-		h[i] ^= (v[i] ^ v[8 + i]) & live;
+	return sets[dpo_kernel_set()];
 }
 
 static void
@@ -120,7 +38,7 @@ begin_side_by_side(struct dpo_hashes *hashes)
 {
 	for (size_t i = 0; i < 8; i++)
 		for (size_t lane = 0; lane < LANES; lane++)
-			hashes->state[i][lane] = start[i];
+			hashes->state[i][lane] = dpo_hash_start[i];
 	/* Section 2.5, the parameter block: no key, and the length of the hash. */
 	for (size_t lane = 0; lane < LANES; lane++)
 		hashes->state[0][lane] ^= 0x01010000 ^ DPO_HASH_BYTES;
@@ -128,7 +46,7 @@ begin_side_by_side(struct dpo_hashes *hashes)
 
 /* The block of a lane at `from`, of which `left` bytes are there; `padded` is for a short one. */
 static void
-lay_out(struct blocks *blocks, size_t lane, const uint8_t *from, size_t left, size_t taken, uint8_t padded[BLOCK])
+lay_out(struct dpo_hash_blocks *blocks, size_t lane, const uint8_t *from, size_t left, size_t taken, uint8_t padded[BLOCK])
 {
 	if (left < BLOCK) {
 		memset(padded, 0, BLOCK);
@@ -141,10 +59,10 @@ lay_out(struct blocks *blocks, size_t lane, const uint8_t *from, size_t left, si
 }
 
 static void
-add_side_by_side(struct dpo_hashes *hashes, const uint8_t *const runs[LANES], size_t n)
+add_side_by_side(struct dpo_hashes *hashes, compress_lanes *compress, const uint8_t *const runs[LANES], size_t n)
 {
 	uint8_t padded[LANES][BLOCK] = { { 0 } };
-	struct blocks blocks = { 0 };
+	struct dpo_hash_blocks blocks = { 0 };
 
 	for (size_t k = 0; k < n; k += BLOCK) {
 		size_t live = 0;
@@ -172,28 +90,6 @@ end_side_by_side(const struct dpo_hashes *hashes, size_t lane, uint8_t *hash)
 		dpo_bytes_store64(hash + 8 * i, hashes->state[i][lane]);
 }
 
-#else
-
-static void
-begin_side_by_side(struct dpo_hashes *hashes)
-{
-	(void)hashes;
-}
-
-static void
-add_side_by_side(struct dpo_hashes *hashes, const uint8_t *const runs[LANES], size_t n)
-{
-	(void)hashes, (void)runs, (void)n;
-}
-
-static void
-end_side_by_side(const struct dpo_hashes *hashes, size_t lane, uint8_t *hash)
-{
-	(void)hashes, (void)lane, (void)hash;
-}
-
-#endif
-
 /* ------------------------------------------------------------------ either way */
 
 void
@@ -209,8 +105,10 @@ dpo_hashes_begin(struct dpo_hashes *hashes, const size_t bytes[LANES])
 void
 dpo_hashes_add(struct dpo_hashes *hashes, const uint8_t *const runs[LANES], size_t n)
 {
-	if (dpo_kernel_set() == DPO_KERNEL_AVX512)
-		add_side_by_side(hashes, runs, n);
+	compress_lanes *compress = compress_here();
+
+	if (compress)
+		add_side_by_side(hashes, compress, runs, n);
 	else
 		for (size_t lane = 0; lane < LANES; lane++) {
 			size_t left = left_of(hashes, lane);
@@ -225,7 +123,7 @@ void
 dpo_hashes_end(struct dpo_hashes *hashes, uint8_t *const hash[LANES])
 {
 	for (size_t lane = 0; lane < LANES; lane++)
-		if (hashes->bytes[lane] && dpo_kernel_set() == DPO_KERNEL_AVX512)
+		if (hashes->bytes[lane] && compress_here())
 			end_side_by_side(hashes, lane, hash[lane]);
 		else if (hashes->bytes[lane])
 			crypto_generichash_final(&hashes->one[lane], hash[lane], DPO_HASH_BYTES);

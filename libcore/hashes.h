@@ -1,19 +1,19 @@
 /*
- * hashes - BLAKE2b-256 of several runs of bytes at once (RFC 7693). Layer 3; uses bytes, kernel, parallel, random,
- * libsodium.
+ * hashes - BLAKE2b-256 of several runs of bytes at once (RFC 7693). Layer 3; uses bytes, hashparts, kernel, parallel,
+ * random, libsodium.
  *
  * The hashes are those of dpo_hash. One run alone keeps a processor's vector units half idle, for each step of BLAKE2b waits
- * for the one before: where kernel.h takes AVX-512, the runs go side by side, one in each lane; elsewhere
- * one after the other.
+ * for the one before: where kernel.h takes AVX-512 or AVX2, the runs go side by side, one in
+ * each lane; elsewhere one after the other.
  */
 #ifndef DPO_HASHES_H
 #define DPO_HASHES_H
 
+#include "hashparts.h"
 #include "random.h"
 
 #include <sodium.h>
 
-#define DPO_HASHES_LANES 8
 #define DPO_HASHES_BLOCK 128	/* bytes */
 
 struct dpo_hashes {
