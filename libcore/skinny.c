@@ -20,8 +20,8 @@ enum { ROWS_AT_ONCE = 8, SUMS = 16, LINE = 16, NEAR = 256, FEW = 2, RUNS = 4, IT
 
 /*
  * An (in,out) weight is cut into PARTS, bands of rows that lie in memory one after the other and are read at its full speed;
- * their sums are added up in order. STEPS rows of w are added at once at most. GROUP rows share the scratch; COLUMNS are added
- * up at once, by one thread below WAKE numbers.
+ * their sums are added up in order. One of less than SMALL weights, which a cache may hold, is not. STEPS rows of w are added
+ * at once at most. GROUP rows share the scratch; COLUMNS are added up at once, by one thread below WAKE numbers.
  */
 enum { PARTS = 2, STEPS = 16, GROUP = 16, COLUMNS = 512, WAKE = 1 << 14 };
 
@@ -37,8 +37,8 @@ struct kernel {
 	void (*dot_rows)(enum dpo_dtype dtype, size_t rows, size_t outs, const float *x, size_t ldx, const struct block *b);
 	void (*axpys)(enum dpo_dtype dtype, size_t rows, size_t steps, const float *x, size_t ldx, const void *w, size_t at,
 		size_t ldw, float *y, size_t ldy, size_t columns);
-	size_t outs, steps;	/* of a call, at most */
-	bool spread;		/* they are taken from as many long runs of memory, read side by side */
+	size_t outs;		/* of a call, at most */
+	size_t runs;		/* of memory that the steps of a call are taken from, side by side; 0: they are consecutive rows of w */
 };
 
 /* Into the first cache, the second one, or, AHEAD bytes further, past the caches: what is read once and soon. */
@@ -184,7 +184,7 @@ some_outputs(void *context, size_t item)
 {
 	const struct work *w = context;
 	size_t first = item * w->columns, end = dpo_size_least(w->linear->out, first + w->columns);
-	size_t length = w->kernel->spread && w->rows <= FEW ? (end - first) / RUNS : 0;
+	size_t length = w->kernel->runs && w->rows <= FEW ? (end - first) / RUNS : 0;
 
 	for (size_t i = 0; i < length; i++)
 		dot_rows(w, first + i, length, RUNS);
@@ -251,16 +251,16 @@ some_inputs(void *context, size_t item)
 	const struct work *w = context;
 	size_t part = item / w->pieces, first = item % w->pieces * w->columns;
 	size_t n = dpo_size_least(w->linear->out - first, w->columns), band = dpo_size_parts(w->linear->in, w->parts);
-	size_t k = part * band, end = dpo_size_least(w->linear->in, k + band), all = w->kernel->steps;
-	size_t runs = w->kernel->spread ? (end - k) / all : 0;
+	size_t k = part * band, end = dpo_size_least(w->linear->in, k + band), runs = w->parts > 1 ? w->kernel->runs : 0;
+	size_t length = runs ? (end - k) / runs : 0;
 	struct dpo_rows sums = sums_of(w, part);
 
 	for (size_t r = 0; r < w->rows; r++)
 		memset(sums.data + r * sums.ld + first, 0, n * sizeof *sums.data);
-	for (size_t i = 0; i < runs; i++)
-		add_rows(w, k + i, runs, all, first, n, sums);
-	for (k += runs * all; k < end; k += all)
-		add_rows(w, k, 1, dpo_size_least(end - k, all), first, n, sums);
+	for (size_t i = 0; i < length; i++)
+		add_rows(w, k + i, length, runs, first, n, sums);
+	for (k += runs * length; k < end; k += STEPS)
+		add_rows(w, k, 1, dpo_size_least(end - k, STEPS), first, n, sums);
 }
 
 /* Some columns of a row: the sums of all parts. */

@@ -8,17 +8,15 @@
  */
 
 /*
- * OUTS outputs of a block, and STEP rows of an (in,out) w that are added at once: with few registers one of each of STEP runs
- * of memory, two fewer than the lines of a set of the first cache.
+ * OUTS outputs of a block, and rows of an (in,out) w that are added at once from ROW_RUNS runs of memory: two fewer than the
+ * lines of a set of the first cache, or 0.
  */
 #if LANES == 16
 #define OUTS 4
-#define STEP 16
-#define SPREAD false
+#define ROW_RUNS 0
 #else
 #define OUTS 8
-#define STEP 6
-#define SPREAD true
+#define ROW_RUNS 6
 #endif
 
 TARGET static inline __attribute__((always_inline)) VEC
@@ -354,11 +352,10 @@ NAME(axpys)(enum dpo_dtype dtype, size_t rows, size_t steps, const float *x, siz
 		NAME(axpys_of)(DPO_DTYPE_F16, rows, steps, x, ldx, w, at, ldw, y, ldy, columns);
 }
 
-static const struct kernel NAME(kernel) = { NAME(dot_rows), NAME(axpys), OUTS, STEP, SPREAD };
+static const struct kernel NAME(kernel) = { NAME(dot_rows), NAME(axpys), OUTS, ROW_RUNS };
 
 #undef OUTS
-#undef STEP
-#undef SPREAD
+#undef ROW_RUNS
 #undef NAME
 #undef TARGET
 #undef LANES

@@ -60,7 +60,7 @@ check_skinny(enum dpo_skinny_set set, enum dpo_layout layout, size_t in, size_t 
 	free(map.scratch);
 }
 
-static const size_t sizes[][2] = { { 1, 1 }, { 7, 3 }, { 8, 5 }, { 16, 16 }, { 33, 18 }, { 64, 257 }, { 300, 600 },
+static const size_t sizes[][2] = { { 1, 1 }, { 7, 3 }, { 8, 5 }, { 16, 16 }, { 33, 18 }, { 64, 257 }, { 310, 600 },
 	{ 2100, 70 } };
 
 static void
