@@ -36,7 +36,7 @@ static atomic_flag told = ATOMIC_FLAG_INIT;
 /*
  * libgomp's threads spin while they wait, unless the environment says otherwise before the library starts: two of our
  * programs in one pipe would fight for the cores. Waking a thread that sleeps takes longer than many a piece of work,
- * though, so they spin for some 40 microseconds before they sleep. The environment can only be changed in time by
+ * though, so they spin for some 10 microseconds before they sleep. The environment can only be changed in time by
  * starting anew.
  */
 void
@@ -48,7 +48,7 @@ cli_wait_passively(char **argv)
 	if (getenv("OMP_WAIT_POLICY"))
 		return;
 	setenv("OMP_WAIT_POLICY", "passive", 1);
-	setenv("GOMP_SPINCOUNT", "1000", 0);
+	setenv("GOMP_SPINCOUNT", "250", 0);
 	setenv("OPENBLAS_NUM_THREADS", "1", 1);
 	/* By its name: under valgrind the link itself leads to valgrind. */
 	length = readlink("/proc/self/exe", self, sizeof self - 1);

@@ -117,7 +117,7 @@ dpo_generator_new(struct dpo_generator **generator, const struct dpo_config *con
 	g->batch = batch;
 	g->threads = dpo_gemm_threads(threads);
 	g->n_workers = 1;
-	if (params->total <= SMALL && g->threads > 1) {
+	if (params->parameters <= SMALL && g->threads > 1) {
 		g->n_workers = dpo_size_least((size_t)g->threads, batch);
 		g->threads = 1;
 	}

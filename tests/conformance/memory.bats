@@ -71,7 +71,7 @@ print(sum(len(row[k]) for k in ("prompt", "chosen", "rejected")))')
 	peak 16 100 short.ref --batch-size 1
 	one=$peak
 	peak 16 100 short.ref --batch-size 64
-	[ "$peak" -le $((one + 2000000)) ]
+	[ "$peak" -le $((one + 8000000)) ] # a huge page more or less; 64 pairs' activations are 600 MB
 }
 
 @test "GPT-2 124M: the estimate is the peak: short and long prompts, batches, an adapter, a reference that moves" {

@@ -46,7 +46,7 @@ def ours(arguments):
     command = [arguments.bench, str(arguments.threads), "1", *([arguments.model] if arguments.model else ["124M", "fp32"])]
     plain = {k: v for k, v in os.environ.items() if not k.startswith(("OPENBLAS_", "OMP_", "GOMP_"))}
     text = subprocess.run(command, check=True, capture_output=True, text=True,
-                          env=plain | {"OMP_WAIT_POLICY": "passive", "GOMP_SPINCOUNT": "1000", "OPENBLAS_NUM_THREADS": "1"}).stdout
+                          env=plain | {"OMP_WAIT_POLICY": "passive", "GOMP_SPINCOUNT": "250", "OPENBLAS_NUM_THREADS": "1"}).stdout
     print(text, end="")
     found = re.findall(r"^prompts (\d+) .*with the prompts' ([\d.]+) .*cpu_ms/token ([\d.]+)", text, re.M)
     return {int(n): [float(wall), 1000 / float(cpu)] for n, wall, cpu in found}

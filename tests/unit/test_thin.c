@@ -178,13 +178,18 @@ static void
 test_company(void **state)
 {
 	enum { ROWS = 211, COLUMNS = 35, INNER = 600 };
-	float *a = noise(ROWS * INNER), *b = noise(INNER * COLUMNS), *all = noise(ROWS * COLUMNS), one;
-	struct dpo_thin_right right = dpo_thin_right(false, false, COLUMNS, INNER, (struct dpo_operand){ b, COLUMNS, false }, NULL);
-	struct dpo_thin p = { .rows = ROWS, .a = { a, INNER, false }, .b = &right, .c = all, .ldc = COLUMNS };
+	float *a, *b, *all, one;
+	struct dpo_thin_right right;
+	struct dpo_thin p;
 
 	(void)state;
 	if (!dpo_kernel_set())
 		skip();
+	a = noise(ROWS * INNER);
+	b = noise(INNER * COLUMNS);
+	all = noise(ROWS * COLUMNS);
+	right = dpo_thin_right(false, false, COLUMNS, INNER, (struct dpo_operand){ b, COLUMNS, false }, NULL);
+	p = (struct dpo_thin){ .rows = ROWS, .a = { a, INNER, false }, .b = &right, .c = all, .ldc = COLUMNS };
 	dpo_thin(&p);
 	p.rows = right.columns = 1;
 	p.c = &one;
