@@ -100,6 +100,18 @@ allocate(struct dpo_generator *g)
 	return true;
 }
 
+static bool
+fits_a_cache(const struct dpo_params *params)
+{
+	return params->parameters <= SMALL;
+}
+
+size_t
+dpo_generator_workers(const struct dpo_params *params, size_t batch, int threads)
+{
+	return fits_a_cache(params) && threads > 1 ? dpo_size_least((size_t)threads, batch) : 1;
+}
+
 enum dpo_status
 dpo_generator_new(struct dpo_generator **generator, const struct dpo_config *config, const struct dpo_params *params,
     const float *weights, const struct dpo_generate_settings *settings, size_t batch, int threads, struct dpo_error *err)
@@ -116,11 +128,9 @@ dpo_generator_new(struct dpo_generator **generator, const struct dpo_config *con
 	g->settings = settings;
 	g->batch = batch;
 	g->threads = dpo_gemm_threads(threads);
-	g->n_workers = 1;
-	if (params->parameters <= SMALL && g->threads > 1) {
-		g->n_workers = dpo_size_least((size_t)g->threads, batch);
+	g->n_workers = dpo_generator_workers(params, batch, g->threads);
+	if (fits_a_cache(params))
 		g->threads = 1;
-	}
 	status = allocate(g) ? DPO_OK : dpo_fail_memory(err);
 	for (size_t i = 0; i < g->n_workers && status == DPO_OK; i++)
 		status = dpo_decoder_new(&g->workers[i].decoder, config, params, false, g->threads, err);

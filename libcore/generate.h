@@ -54,6 +54,12 @@ struct dpo_completion {
 struct dpo_generator;
 
 /*
+ * How many threads compute sequences of their own: of a model that a core's cache holds one each, up to one a sequence. 1: all
+ * threads share each product. Parameters count wherever they lie, in the block or in a mapped file.
+ */
+size_t dpo_generator_workers(const struct dpo_params *params, size_t batch, int threads);
+
+/*
  * config, params, weights and settings are borrowed. At most `batch` sequences are at work at once. Memory: their caches,
  * of prompt + max_tokens positions each, and batch x vocab_size logits.
  */

@@ -121,10 +121,24 @@ test_large(void **state)
 	check("{\"model_type\":\"gpt2\",\"vocab_size\":2048,\"n_embd\":192,\"n_layer\":3,\"n_head\":4,\"n_positions\":64}");
 }
 
+/* A large model is large where its numbers lie in a mapped file too, and its block is empty. */
+static void
+test_workers(void **state)
+{
+	struct dpo_params mapped = { .total = 0, .parameters = 124000000 }, small = { .total = 1 << 18, .parameters = 1 << 18 };
+
+	(void)state;
+	assert_int_equal(dpo_generator_workers(&mapped, 8, 2), 1);
+	assert_int_equal(dpo_generator_workers(&small, 8, 2), 2);
+	assert_int_equal(dpo_generator_workers(&small, 1, 2), 1);
+	assert_int_equal(dpo_generator_workers(&small, 8, 1), 1);
+}
+
 int
 main(void)
 {
-	const struct CMUnitTest tests[] = { cmocka_unit_test(test_small), cmocka_unit_test(test_large) };
+	const struct CMUnitTest tests[] = { cmocka_unit_test(test_workers), cmocka_unit_test(test_small),
+		cmocka_unit_test(test_large) };
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
