@@ -1,6 +1,8 @@
 /* The products of strips in AVX2. */
 #include "strip.h"
 
+#include "size.h"
+#include "thinparts.h"
 #include "vectors256.h"
 
 #include <string.h>
@@ -11,6 +13,7 @@
 #define VECTORS 2
 #define EACH_VECTORS(f, rows) f(rows, 1) f(rows, 2)
 
+#include "turn_loops.h"
 #include "strip_loops.h"
 
 const struct dpo_strip dpo_strip_avx2 = { 2 * PANEL_ROWS, 1, SIZE_MAX, lay, product };

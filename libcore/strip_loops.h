@@ -1,8 +1,9 @@
 /*
- * strip_loops - the products of strip.h in float, for one set of vector instructions. Layer 5; uses strip.
+ * strip_loops - the products of strip.h in float, for one set of vector instructions. Layer 5; uses strip, turn_loops.
  *
- * Included once for each set, after its vectors, where VECTORS is defined, and EACH_VECTORS(f, rows), f(rows, 1) ... up to it: a
- * panel is PANEL_ROWS high and up to so many vectors wide, so that its sums, as many vectors of B and one of A are registers.
+ * Included once for each set, after its vectors and turn_loops.h, where VECTORS is defined, and EACH_VECTORS(f, rows), f(rows, 1)
+ * ... up to it: a panel is PANEL_ROWS high and up to so many vectors wide, so that its sums, as many vectors of B and one of A
+ * are registers.
  */
 
 enum { PANEL_ROWS = 6 };
@@ -105,33 +106,12 @@ product(size_t rows, size_t columns, size_t inner, struct dpo_operand a, struct 
 	}
 }
 
-/* to[k][i] = from[i][k] for i < n, k < inner, both at most DPO_LANES. */
-DPO_SET_INLINE void
-transpose_tile(float *to, size_t ld, const float *from, size_t ld_from, size_t n, size_t inner)
-{
-	dpo_vec r[DPO_LANES];
-
-	dpo_turn(r, from, ld_from, n, inner);
-#pragma GCC unroll 16
-	for (size_t k = 0; k < DPO_LANES; k++)
-		if (k < inner)
-			dpo_store_first(to + k * ld, n, r[k]);
-}
-
-DPO_SET static void
-transpose(float *to, const float *from, size_t ld, size_t columns, size_t inner)
-{
-	for (size_t j = 0; j < columns; j += DPO_LANES)
-		for (size_t k = 0; k < inner; k += DPO_LANES)
-			transpose_tile(to + k * columns + j, columns, from + j * ld + k, ld, columns - j < DPO_LANES ? columns - j :
-			    DPO_LANES, inner - k < DPO_LANES ? inner - k : DPO_LANES);
-}
-
 static struct dpo_strip_operand
 lay(float *to, struct dpo_operand b, size_t columns, size_t inner)
 {
 	if (b.transposed)
-		transpose(to, b.data, b.ld, columns, inner);
+		turn_lanes(&(struct dpo_turned){ .rows = columns, .columns = inner, .from = b.data, .ld = b.ld, .to = to,
+		    .ld_to = columns });
 	for (size_t k = 0; k < inner && !b.transposed; k++)
 		memcpy(to + k * columns, b.data + k * b.ld, columns * sizeof *to);
 	return (struct dpo_strip_operand){ to, columns };

@@ -7,6 +7,7 @@
 
 #if defined(__x86_64__) && defined(__GNUC__)
 
+#include "turn_loops.h"
 #include "thin_loops.h"
 
 /* Two vectors of columns, a strip's, are what adapters have; AVX-512 would leave most of a strip's registers empty. */

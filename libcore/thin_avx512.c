@@ -6,6 +6,7 @@
 
 #if defined(__x86_64__) && defined(__GNUC__)
 
+#include "turn_loops.h"
 #include "thin_loops.h"
 
 /* Sums of SUMS rows by a vector of columns stay in registers while the inner index goes by: chains enough. */

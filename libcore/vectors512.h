@@ -2,7 +2,7 @@
  * vectors512 - AVX-512 by the names that the loops of our kernels use; empty where the compiler cannot make such code.
  * Layer 1; uses avx512, transpose.
  *
- * Loops that exist once for each set of instructions (kernel_loops, kernelpack_loops, strip_loops, thin_loops) are written in
+ * Loops that exist once for each set of instructions (kernel_loops, kernelpack_loops, strip_loops, thin_loops, turn_loops) are written in
  * these names. A file includes one set, vectors512.h or vectors256.h, and then the loops.
  */
 #ifndef DPO_VECTORS512_H
