@@ -2,8 +2,9 @@
  * hash_loops - a step of BLAKE2b (RFC 7693) in several lanes, for one set of vector instructions. Layer 4; uses hashparts.
  *
  * Included once for each set, where these are defined: SET and SET_INLINE, what functions are compiled for; WIDTH, the 64-bit
- * words of a vector; vector, the type of one; ROTATE(x, n), its words rotated to the right; and turn(word, from), which makes
- * word[k], k < WIDTH, of the words k that lie at from[lane], for each lane.
+ * words of a vector; vector, the type of one; ROTATE(x, n), its words rotated to the right; turn(word, from), which makes
+ * word[k], k < WIDTH, of the words k that lie at from[lane], for each lane; and SPILL(x), which is nothing, or keeps x in memory
+ * where registers are short.
  */
 
 enum { LANES = DPO_HASHES_LANES, WORDS = 16, ROUNDS = 12 };
@@ -19,13 +20,33 @@ static const uint8_t order[10][WORDS] = {
 	{ 6, 15, 14, 9, 11, 3, 0, 8, 12, 2, 13, 7, 1, 4, 10, 5 }, { 10, 2, 8, 4, 7, 6, 1, 5, 15, 11, 9, 14, 3, 12, 13, 0 },
 };
 
-/* Section 3.1. */
-#define MIX(a, b, c, d, x, y) do { \
-	v[a] += v[b] + word[x]; v[d] ^= v[a]; v[d] = ROTATE(v[d], 32); \
-	v[c] += v[d]; v[b] ^= v[c]; v[b] = ROTATE(v[b], 24); \
-	v[a] += v[b] + word[y]; v[d] ^= v[a]; v[d] = ROTATE(v[d], 16); \
-	v[c] += v[d]; v[b] ^= v[c]; v[b] = ROTATE(v[b], 63); \
-} while (0)
+/* Section 3.1, one half of it. */
+SET_INLINE void
+mix(vector *a, vector *b, vector *c, vector *d, vector word, const int first, const int second)
+{
+	*a += word;
+	*a += *b;
+	*d = ROTATE(*d ^ *a, first);
+	*c += *d;
+	*b = ROTATE(*b ^ *c, second);
+}
+
+/*
+ * Half a round, with the words in the order s: four columns of the state, or four diagonals, `by` being 1. Side by side, for
+ * each step of one waits for the one before.
+ */
+SET_INLINE void
+mix_four(vector v[WORDS], const vector word[WORDS], const uint8_t *s, const size_t by)
+{
+#pragma GCC unroll 2
+	for (size_t half = 0; half < 2; half++)
+#pragma GCC unroll 4
+		for (size_t k = 0; k < 4; k++) {
+			mix(&v[k], &v[4 + (k + by) % 4], &v[8 + (k + 2 * by) % 4], &v[12 + (k + 3 * by) % 4],
+			    word[s[2 * k + half]], half ? 16 : 32, half ? 63 : 24);
+			SPILL(v[8]);
+		}
+}
 
 SET_INLINE vector
 at(const uint64_t *words)
@@ -37,10 +58,13 @@ at(const uint64_t *words)
 SET_INLINE void
 compress(uint64_t state[8][LANES], const struct dpo_hash_blocks *blocks, size_t lane)
 {
-	vector word[WORDS], v[16], live = at(blocks->live + lane);
+	vector word[WORDS], v[WORDS], live = at(blocks->live + lane);
 
+#pragma GCC unroll 4
 	for (size_t first = 0; first < WORDS; first += WIDTH)
 		turn(word + first, blocks->from + lane, 8 * first);
+	SPILL(word);
+#pragma GCC unroll 8
 	for (size_t i = 0; i < 8; i++) {
 		v[i] = at(state[i] + lane);
 		v[8 + i] = (vector){ 0 } + dpo_hash_start[i];
@@ -49,17 +73,10 @@ compress(uint64_t state[8][LANES], const struct dpo_hash_blocks *blocks, size_t 
 	v[14] ^= at(blocks->last + lane);
 #pragma GCC unroll 12
 	for (size_t round = 0; round < ROUNDS; round++) {
-		const uint8_t *s = order[round % 10];
-
-		MIX(0, 4, 8, 12, s[0], s[1]);
-		MIX(1, 5, 9, 13, s[2], s[3]);
-		MIX(2, 6, 10, 14, s[4], s[5]);
-		MIX(3, 7, 11, 15, s[6], s[7]);
-		MIX(0, 5, 10, 15, s[8], s[9]);
-		MIX(1, 6, 11, 12, s[10], s[11]);
-		MIX(2, 7, 8, 13, s[12], s[13]);
-		MIX(3, 4, 9, 14, s[14], s[15]);
+		mix_four(v, word, order[round % 10], 0);
+		mix_four(v, word, order[round % 10] + 8, 1);
 	}
+#pragma GCC unroll 8
 	for (size_t i = 0; i < 8; i++)
 		*(stored *)(void *)(state[i] + lane) ^= (v[i] ^ v[8 + i]) & live;
 }
