@@ -27,6 +27,17 @@ setup() {
 	done
 }
 
+@test "every file that a README names is there" {
+	(cd "$root" && find cmd libcore pipelines testdata tests -type f) | sed 's|.*/||' | sort -u > "$BATS_TEST_TMPDIR/there"
+	for readme in README.md tests/peers/README.md; do
+		grep -oE '`[A-Za-z0-9_./-]+\.([ch15]|py|bats|mk)`' "$root/$readme" | tr -d '`' | sed 's|.*/||' | sort -u > "$BATS_TEST_TMPDIR/named"
+		[ -s "$BATS_TEST_TMPDIR/named" ]
+		run comm -23 "$BATS_TEST_TMPDIR/named" "$BATS_TEST_TMPDIR/there"
+		echo "$output"
+		[ -z "$output" ]
+	done
+}
+
 @test "--help and --version: standard output, exit 0, nothing on standard error" {
 	for program in $programs; do
 		for option in --help --version; do
