@@ -354,11 +354,19 @@ cli_progress_end(struct cli_progress *progress)
 
 /* ------------------------------------------------------------------ signals */
 
+/* A first SIGINT is kept whatever comes before or after it: it decides how the program ends. */
+static bool
+can_wait(int number)
+{
+	return number == SIGINT ? noted != SIGINT : number == SIGTERM || number == SIGXCPU;
+}
+
 static void
 on_signal(int number)
 {
-	if (deferred && (number != SIGINT || noted == 0) && number != SIGHUP) {
-		noted = number;
+	if (deferred && can_wait(number)) {
+		if (noted != SIGINT)
+			noted = number;
 		return;
 	}
 	remove_unfinished();
@@ -388,6 +396,14 @@ void
 cli_signals_defer(void)
 {
 	deferred = 1;
+}
+
+int
+cli_signals_default(void)
+{
+	if (noted == 0)
+		deferred = 0;
+	return noted;	/* also what came since that test */
 }
 
 int

@@ -157,10 +157,12 @@ void cli_progress_show(struct cli_progress *progress, uint64_t done, const char 
 void cli_progress_end(struct cli_progress *progress);
 
 /* ------------------------------------------------------------------ signals for programs that can stop and go on
- * After cli_signals_defer(), SIGTERM, SIGXCPU and a first SIGINT are only noted, and cli_signal() tells which (0: none);
- * a second SIGINT ends the program at once. cli_reraise() ends the program as the signal would have.
+ * After cli_signals_defer(), SIGTERM, SIGXCPU and a first SIGINT are only noted, and cli_signal() tells which (0: none; SIGINT
+ * once it was among them); a second SIGINT ends the program at once. cli_signals_default() goes back to signals that end it,
+ * unless one was noted, which it tells. cli_reraise() ends the program as the signal would have.
  */
 void cli_signals_defer(void);
+int cli_signals_default(void);
 int cli_signal(void);
 _Noreturn void cli_reraise(int number);
 

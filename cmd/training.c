@@ -418,6 +418,9 @@ training_run(struct training *training)
 	}
 	cli_progress_end(&training->progress);
 	cli_check(status, &err);
+	/* The last moment for a checkpoint; the policy is written all at once, to a pipe that may be stalled. */
+	if (cli_signals_default() != 0)
+		stop(training);
 }
 
 /* After the last step: what there is to be said of the run, and the weights that it ends in. */

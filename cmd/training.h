@@ -67,7 +67,7 @@ double training_clock(void);
 void training_open(struct training *training, const char *path);
 /* Make the run, going on from its checkpoint if there is one, and open the log. */
 void training_begin(struct training *training);
-/* All steps. Ends the program where a signal or --max-time asks for it, after a checkpoint. */
+/* All steps. Ends the program where a signal or --max-time asks for it, after a checkpoint. From then on a signal just ends it. */
 void training_run(struct training *training);
 /* Write the policy to out, which cli_output may have opened already; then the checkpoint is of no more use. */
 void training_finish(struct training *training, struct dpo_out *out);

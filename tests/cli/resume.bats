@@ -138,6 +138,64 @@ same_as() { # want|long|brief: the finished run in work, and nothing left over
 	same_as long
 }
 
+@test "SIGTERM and SIGINT after the last row: a checkpoint all the same" {
+	command -v strace > /dev/null || skip "no strace"
+	args="-q -j 1 -m base.dpo --max-steps 1 --logging-steps 1 --checkpoint work/c --log work/log"
+	"$bin/dpo-train" -q -j 1 -m base.dpo --max-steps 1 --logging-steps 1 --log one.log -o one.dpo pairs.ref
+	for signal in TERM:75 INT:130; do
+		rm -rf work; mkdir work
+		status=0	# the log is written when the step is done
+		env --default-signal=INT strace -f -qq -o /dev/null -P "$(pwd -P)/work/log" -e trace=write -e inject=write:signal=${signal%:*}:when=1 \
+			"$bin/dpo-train" $args -o work/policy pairs.ref || status=$?
+		[ $status -eq ${signal#*:} ]
+		[ -e work/c ] && [ ! -e work/policy ]
+		"$bin/dpo-train" $args -o work/policy pairs.ref
+		cmp one.dpo work/policy
+		cmp one.log work/log
+		[ ! -e work/c ]
+	done
+}
+
+@test "SIGTERM while the policy goes to a pipe that nobody reads: ends, and the last checkpoint stays" {
+	args="$(settings) --num-train-epochs 2 --save-steps 3 --checkpoint work/c --log work/log"
+	mkfifo work/pipe
+	exec 8<> work/pipe
+	python3 -c "import fcntl; fcntl.fcntl(8, 1031, 4096)"	# F_SETPIPE_SZ: less than the policy
+	"$bin/dpo-train" -q $args pairs.ref > work/pipe 3>&- 8>&- &
+	pid=$!
+	read -r -t 60 -N 1 <&8	# the policy has begun
+	kill -TERM $pid
+	for _ in $(seq 100); do
+		kill -0 $pid 2> /dev/null || break
+		sleep 0.1
+	done
+	kill -KILL $pid 2> /dev/null || true
+	status=0
+	wait $pid || status=$?
+	exec 8>&-
+	rm work/pipe
+	[ $status -eq 143 ]
+	[ -e work/c ]
+	short pairs.ref
+	same_as want
+}
+
+@test "a first SIGINT after SIGTERM is no second one: a checkpoint, then death by the signal" {
+	set -m
+	env --default-signal=INT "$bin/dpo-train" -q -j 1 $(settings) --num-train-epochs 40 --checkpoint work/c --log work/log -o work/policy pairs.ref 3>&- &
+	pid=$!
+	set +m
+	while [ ! -s work/log ]; do sleep 0.01; done
+	kill -STOP $pid
+	kill -TERM $pid
+	kill -INT $pid
+	kill -CONT $pid
+	status=0
+	wait $pid || status=$?
+	[ $status -eq 130 ]
+	[ -e work/c ] && [ ! -e work/policy ]
+}
+
 @test "SIGTERM without --checkpoint: ends, and leaves nothing" {
 	"$bin/dpo-train" $(settings) --num-train-epochs 40 --log log -o work/policy pairs.ref 3>&- &
 	pid=$!
