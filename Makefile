@@ -16,7 +16,7 @@ LIBS = -lopenblas -lcjson -lzstd -lsodium -lpcre2-8 -lutf8proc -lsleef -lm
 say = $(if $(V),,@echo '  $(1)' $@ && )
 
 core = $(patsubst libcore/%.c,$(BIN)/obj/%.o,$(wildcard libcore/*.c))
-cli = $(BIN)/obj/cli.o $(BIN)/obj/options.o $(BIN)/obj/policy.o
+cli = $(BIN)/obj/cli.o $(BIN)/obj/inputs.o $(BIN)/obj/options.o $(BIN)/obj/policy.o
 programs = $(patsubst cmd/%.c,$(BIN)/%,$(wildcard cmd/dpo-*.c))
 unit = $(patsubst tests/unit/%.c,$(BIN)/tests/%,$(wildcard tests/unit/test_*.c))
 tools = $(patsubst tests/tools/%.c,$(BIN)/tests/%,$(wildcard tests/tools/*.c))

@@ -1,8 +1,7 @@
-/* cli - see cli.h. Here: ending, messages, input and output, progress, signals. Options are in options.c. */
+/* cli - see cli.h. Here: ending, messages, output, progress, signals. Options are in options.c, inputs in inputs.c. */
 #include "cli.h"
 #include "cli_private.h"
 #include "gemm.h"
-#include "hub.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -12,17 +11,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
 static struct {
 	const struct cli_program *program;
 	bool quiet, verbose;
-	struct input { dev_t device; ino_t inode; } *inputs;	/* files read so far; kept until exit */
-	size_t n_inputs;
-	char **models;			/* paths found; kept until exit */
-	size_t n_models;
 	struct mapped { uintptr_t begin, end; char *line; size_t length; } *maps;	/* kept until exit */
 	size_t n_maps;
 } state;
@@ -180,36 +174,7 @@ cli_note_kernel(void)
 		    dpo_gemm_kernel(), better);
 }
 
-/* ------------------------------------------------------------------ input and output */
-
-void
-cli_reads(const char *path)
-{
-	struct input *inputs;
-	struct stat about;
-
-	if (stat(path, &about) != 0 || S_ISCHR(about.st_mode))
-		return;
-	if (!(inputs = realloc(state.inputs, (state.n_inputs + 1) * sizeof *inputs)))
-		cli_out_of_memory();
-	inputs[state.n_inputs++] = (struct input){ about.st_dev, about.st_ino };
-	state.inputs = inputs;
-}
-
-const char *
-cli_model(const char *name)
-{
-	struct dpo_error err;
-	char **models, *path;
-
-	cli_check(dpo_hub_find(&path, name, &err), &err);
-	if (!(models = realloc(state.models, (state.n_models + 1) * sizeof *models)))
-		cli_out_of_memory();
-	state.models = models;
-	state.models[state.n_models++] = path;
-	cli_reads(path);
-	return path;
-}
+/* ------------------------------------------------------------------ files mapped, and output */
 
 void
 cli_mapped(const char *path, const void *data, size_t bytes)
@@ -225,33 +190,6 @@ cli_mapped(const char *path, const void *data, size_t bytes)
 		cli_out_of_memory();
 	maps[state.n_maps++] = (struct mapped){ (uintptr_t)data, (uintptr_t)data + bytes, line,
 		(size_t)snprintf(line, room, "%s: %s: %s\n", state.program->name, path, fact) };
-}
-
-int
-cli_input(const char *path)
-{
-	struct dpo_error err;
-	int fd;
-
-	cli_check(dpo_file_open(&fd, path ? path : "-", &err), &err);
-	if (isatty(fd))
-		cli_usage("no input: name a file or pipe something in");
-	if (path && strcmp(path, "-") != 0)
-		cli_reads(path);
-	return fd;
-}
-
-bool
-cli_is_input(const char *path)
-{
-	struct stat about;
-
-	if (!path || strcmp(path, "-") == 0 || stat(path, &about) != 0)
-		return false;
-	for (size_t i = 0; i < state.n_inputs; i++)
-		if (state.inputs[i].device == about.st_dev && state.inputs[i].inode == about.st_ino)
-			return true;
-	return false;
 }
 
 static void

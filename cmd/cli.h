@@ -125,8 +125,13 @@ int cli_input(const char *path);
  * Good until exit. Exits on failure.
  */
 const char *cli_model(const char *name);
-/* Remember a further file that is read (a model), so that -o may not name it. A path that does not exist is ignored. */
+/*
+ * Remember a further file that is read, so that -o may not name it; of a directory, the files of a model or adapter in it. A
+ * path that does not exist is ignored.
+ */
 void cli_reads(const char *path);
+/* The directory that path lies in. Caller frees. Exits where memory is out. */
+char *cli_parent(const char *path);
 /* Remember a file that is mapped into memory: if it becomes shorter while it is read, the program says so and exits 1. */
 void cli_mapped(const char *path, const void *data, size_t bytes);
 /* Whether path is one of the inputs so far: for a second output, which -o does not cover. */

@@ -94,18 +94,14 @@ same_file(const char *a, const char *b)
 static void
 check_output(const char *output, const char *policy)
 {
-	const char *slash = strrchr(output, '/');
-	struct dpo_error err;
 	char *parent;
 
 	if (strcmp(policy, "-") == 0)
 		return;
 	if (same_file(output, policy))
 		cli_usage("%s: is an input; write elsewhere", output);
-	if (!(parent = slash ? dpo_size_copy(output, (size_t)(slash - output) + 1) :
-	    dpo_size_copy(".", 1)))
-		cli_check(dpo_fail_memory(&err), &err);
-	else if (same_file(parent, policy))
+	parent = cli_parent(output);
+	if (same_file(parent, policy))
 		cli_usage("%s: lies in the model that is read; write elsewhere", output);
 	free(parent);
 }

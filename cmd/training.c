@@ -45,6 +45,17 @@ start_adapter(struct training *training)
 	cli_check(dpo_adapter_start(model, settings, training->recipe.seed, &err), &err);
 }
 
+/* The configuration, and the tokenizer files beside it. */
+static void
+reads_config(const char *path)
+{
+	char *directory = cli_parent(path);
+
+	cli_reads(path);
+	cli_reads(directory);
+	free(directory);
+}
+
 /* The model without its weights, enough for an estimate. */
 static void
 outline_model(struct training *training)
@@ -54,7 +65,7 @@ outline_model(struct training *training)
 	struct dpo_error err;
 
 	if (options->init) {
-		cli_reads(options->init);
+		reads_config(options->init);
 		cli_check(dpo_model_init_outline(&training->model, options->init, &err), &err);
 	} else {
 		cli_check(dpo_model_outline(&training->model, cli_model(options->model), frozen, &err), &err);
@@ -75,7 +86,7 @@ open_model(struct training *training)
 
 	cli_note_kernel();
 	if (options->init) {
-		cli_reads(options->init);
+		reads_config(options->init);
 		cli_check(dpo_model_init(&training->model, options->init, training->recipe.seed, &err), &err);
 	} else if (options->adapter || options->lora_r) {
 		/* A frozen base with a new adapter, or one to train further. */

@@ -1,0 +1,127 @@
+/* inputs - see cli.h. Here: what is read, and which files an output may therefore not be. */
+#include "adapter.h"
+#include "cli.h"
+#include "cli_private.h"
+#include "files.h"
+#include "hub.h"
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+/* Kept until exit: files read so far, and paths of models found. */
+static struct {
+	struct input { dev_t device; ino_t inode; } *inputs;
+	size_t n_inputs;
+	char **models;
+	size_t n_models;
+} state;
+
+static void
+remember(const struct stat *about)
+{
+	struct input *inputs = realloc(state.inputs, (state.n_inputs + 1) * sizeof *inputs);
+
+	if (!inputs)
+		cli_out_of_memory();
+	inputs[state.n_inputs++] = (struct input){ about->st_dev, about->st_ino };
+	state.inputs = inputs;
+}
+
+static bool
+is_model_file(const char *name)
+{
+	static const char *const ends[] = { ".safetensors", ".safetensors.index.json", ".bin", ".bin.index.json", DPO_ADAPTER_CONFIG };
+	size_t n = strlen(name);
+
+	for (size_t i = 0; dpo_files_names[i]; i++)
+		if (strcmp(name, dpo_files_names[i]) == 0)
+			return true;
+	for (size_t i = 0; i < sizeof ends / sizeof *ends; i++)
+		if (n >= strlen(ends[i]) && strcmp(name + n - strlen(ends[i]), ends[i]) == 0)
+			return true;
+	return false;
+}
+
+/* Only the files that make a model, which may be links: others can be outputs of earlier runs. */
+static void
+remember_model(const char *path)
+{
+	DIR *directory = opendir(path);
+	const struct dirent *entry;
+	struct stat about;
+
+	while (directory && (entry = readdir(directory)))
+		if (is_model_file(entry->d_name) && fstatat(dirfd(directory), entry->d_name, &about, 0) == 0)
+			remember(&about);
+	if (directory)
+		closedir(directory);
+}
+
+void
+cli_reads(const char *path)
+{
+	struct stat about;
+
+	if (stat(path, &about) != 0 || S_ISCHR(about.st_mode))
+		return;
+	remember(&about);
+	if (S_ISDIR(about.st_mode))
+		remember_model(path);
+}
+
+const char *
+cli_model(const char *name)
+{
+	struct dpo_error err;
+	char **models, *path;
+
+	cli_check(dpo_hub_find(&path, name, &err), &err);
+	if (!(models = realloc(state.models, (state.n_models + 1) * sizeof *models)))
+		cli_out_of_memory();
+	state.models = models;
+	state.models[state.n_models++] = path;
+	cli_reads(path);
+	return path;
+}
+
+int
+cli_input(const char *path)
+{
+	struct dpo_error err;
+	int fd;
+
+	cli_check(dpo_file_open(&fd, path ? path : "-", &err), &err);
+	if (isatty(fd))
+		cli_usage("no input: name a file or pipe something in");
+	if (path && strcmp(path, "-") != 0)
+		cli_reads(path);
+	return fd;
+}
+
+bool
+cli_is_input(const char *path)
+{
+	struct stat about;
+
+	if (!path || strcmp(path, "-") == 0 || stat(path, &about) != 0)
+		return false;
+	for (size_t i = 0; i < state.n_inputs; i++)
+		if (state.inputs[i].device == about.st_dev && state.inputs[i].inode == about.st_ino)
+			return true;
+	return false;
+}
+
+char *
+cli_parent(const char *path)
+{
+	const char *slash = strrchr(path, '/');
+	char *parent = slash ? dpo_size_copy(path, (size_t)(slash - path) + 1) : dpo_size_copy(".", 1);
+
+	if (!parent)
+		cli_out_of_memory();
+	return parent;
+}

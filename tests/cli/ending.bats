@@ -1,0 +1,61 @@
+#!/usr/bin/env bats
+# What all programs have in common beside their options (cli.h): which files an output may be, one standard input, how a signal
+# ends them, messages on a terminal.
+
+load tiny
+
+setup_file() {
+	cd "$BATS_FILE_TMPDIR"
+	make_tiny 8
+	"$bin/dpo-export" -q -f hf -o model base.dpo
+	"$bin/dpo-train" -q -m base.dpo --lora-r 2 --max-steps 1 -o adapter.dpo pairs.ref
+	"$bin/dpo-export" -q -f peft -a adapter.dpo -o adapter base.dpo
+	echo '{"prompt":"Tom"}' > prompts.jsonl
+}
+
+setup() {
+	cd "$BATS_FILE_TMPDIR"
+}
+
+refused() { # TEXT PROGRAM ARGUMENTS...: a usage error that says so
+	local text=$1 program=$2
+	shift 2
+	run "$bin/$program" -q "$@"
+	echo "$program $*: $status ${lines[0]}"
+	[ "$status" -eq 2 ] && [[ "${lines[0]}" == "$program: "*"$text"* ]]
+}
+
+@test "no output replaces a file of a model that is read" {
+	before=$(cat model/* adapter/* | cksum)
+	for file in model.safetensors config.json tokenizer.json; do
+		refused "model/$file: is an input" dpo-reflogp -m model -o model/$file pairs.tok
+	done
+	refused "is an input" dpo-tok -m model -o model/tokenizer_config.json "$story/heldout.jsonl"
+	refused "is an input" dpo-gen -m base.dpo -r model -o model/model.safetensors prompts.jsonl
+	refused "is an input" dpo-gen -m base.dpo -a adapter -o adapter/adapter_config.json prompts.jsonl
+	refused "is an input" dpo-eval -m base.dpo --baseline model -o model/config.json pairs.ref
+	refused "names an input" dpo-eval -m model --per-pair model/model.safetensors pairs.ref
+	refused "is an input" dpo-cat --explain -m model -o model/tokenizer.json pairs.tok
+	for option in -o --log --checkpoint; do
+		refused "is an input" dpo-train -m model $option model/config.json pairs.ref
+		refused "is an input" dpo-train -m base.dpo -a adapter --other-reference $option adapter/adapter_model.safetensors pairs.ref
+		refused "is an input" dpo-train --init tiny/config.json --loss-type sft $option tiny/tokenizer.json text.tok
+	done
+	[ "$before" = "$(cat model/* adapter/* | cksum)" ]
+	mkdir -p cache/models--a--b/{blobs,refs,snapshots/1}
+	for file in model/*; do
+		cp $file cache/models--a--b/blobs/
+		ln -s ../../blobs/${file#*/} cache/models--a--b/snapshots/1/
+	done
+	printf 1 > cache/models--a--b/refs/main
+	HF_HUB_CACHE=$PWD/cache refused "is an input" dpo-reflogp -m a/b -o cache/models--a--b/blobs/model.safetensors pairs.tok
+}
+
+@test "what is no file of the model may lie beside it, and be replaced" {
+	cp -r model home
+	cd home
+	for _ in 1 2; do
+		"$bin/dpo-reflogp" -q -m . -o pairs.ref ../pairs.tok
+	done
+	cmp pairs.ref <("$bin/dpo-reflogp" -q -m ../model ../pairs.tok)
+}
