@@ -371,7 +371,7 @@ occupy_standard_descriptors(void)
 void
 cli_start(const struct cli_program *program)
 {
-	static const int numbers[] = { SIGINT, SIGTERM, SIGHUP, SIGXCPU };
+	static const int numbers[] = { SIGINT, SIGTERM, SIGHUP, SIGXCPU, SIGPIPE };
 	struct sigaction action = { .sa_handler = on_signal }, bus = { .sa_sigaction = on_bus_error, .sa_flags = SA_SIGINFO }, before;
 
 	state.program = program;
@@ -380,6 +380,7 @@ cli_start(const struct cli_program *program)
 	for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++)
 		if (sigaction(numbers[i], NULL, &before) == 0 && before.sa_handler != SIG_IGN)
 			sigaction(numbers[i], &action, NULL);
+	signal(SIGXFSZ, SIG_IGN);	/* write tells of it, and where */
 	sigemptyset(&bus.sa_mask);
 	sigaction(SIGBUS, &bus, NULL);
 }

@@ -138,7 +138,8 @@ void cli_mapped(const char *path, const void *data, size_t bytes);
 bool cli_is_input(const char *path);
 /*
  * Open the output (NULL or "-": standard output). Naming an input is a usage error; binary output to a terminal as well.
- * An unfinished temporary file is removed if a signal ends the program. Exits on failure.
+ * An unfinished temporary file is removed if a signal ends the program, SIGPIPE too; a file beyond the limit of its size
+ * (SIGXFSZ) is a failed write. Exits on failure.
  */
 void cli_output(struct dpo_out *out, const char *path, bool binary);
 /* Commit, exit on failure. */

@@ -72,7 +72,7 @@ remove_building(int number)
 static void
 guard_directory(const struct dpo_export *export)
 {
-	static const int numbers[] = { SIGINT, SIGTERM, SIGHUP, SIGXCPU, SIGXFSZ };
+	static const int numbers[] = { SIGINT, SIGTERM, SIGHUP, SIGXCPU };
 	struct sigaction action = { .sa_handler = remove_building }, before;
 
 	building = export;

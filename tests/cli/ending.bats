@@ -59,3 +59,38 @@ refused() { # TEXT PROGRAM ARGUMENTS...: a usage error that says so
 	done
 	cmp pairs.ref <("$bin/dpo-reflogp" -q -m ../model ../pairs.tok)
 }
+
+@test "beyond the limit of a file's size: a failed write by name, and nothing left" {
+	mkdir room
+	limited() { # NAME PROGRAM ARGUMENTS...: to room/NAME, of at most 1024 bytes
+		run bash -c 'ulimit -f 1; "$@"' - "$bin/$2" -q "${@:3}" -o "room/$1"
+		echo "$2: $status $output"
+		[ "$status" -eq 1 ] && [[ "$output" == "$2: room/"*": write: File too large" ]]
+		[ -z "$(ls -A room)" ]
+	}
+	limited pairs dpo-tok -m model "$story/heldout.jsonl"
+	limited pairs dpo-reflogp -m model pairs.tok
+	limited policy dpo-train -m model --max-steps 1 pairs.ref
+	limited hf dpo-export -f hf base.dpo
+	limited st dpo-export -f safetensors base.dpo
+	limited pairs dpo-cat pairs.ref
+}
+
+@test "a reader that goes away: death by SIGPIPE, and nothing left" {
+	mkdir quit
+	python3 - "$bin/dpo-tok" -v -m model --max-length 2 -o quit/pairs "$story/heldout.jsonl" <<-'END'
+	import os, subprocess, sys
+	reader, writer = os.pipe()
+	os.close(reader)
+	assert subprocess.run(sys.argv[1:], stderr=writer).returncode == -13	# each row dropped is told
+	END
+	[ -z "$(ls -A quit)" ]
+	for program in "dpo-cat pairs.ref" "dpo-reflogp -q -m model pairs.tok" "dpo-train -q -m model --max-steps 1 pairs.ref"; do
+		python3 - $bin/$program <<-'END'
+		import os, subprocess, sys
+		reader, writer = os.pipe()
+		os.close(reader)
+		assert subprocess.run(sys.argv[1:], stdout=writer).returncode == -13
+		END
+	done
+}
