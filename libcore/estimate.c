@@ -226,18 +226,27 @@ now(void)
 	return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
 }
 
+/* The product that is timed, in one block; what it packs to lies first, where a block begins is aligned. */
+static struct dpo_product
+timed_product(float *block, size_t width)
+{
+	float *a = block + DPO_MIXED_SCRATCH, *b = a + ROWS * width, *c = b + width * width;
+
+	return (struct dpo_product){ .rows = ROWS, .columns = width, .inner = width, .a = { a, width, false }, .b = { b, width, true },
+	    .c = c, .ldc = width, .scratch = block };
+}
+
 /* Seconds for so many operations, by products of the model's width, the best of some; 0 without memory. */
 static double
 product_time(double wanted, size_t width, bool bf16, int threads)
 {
-	float *block = dpo_alloc_aligned((2 * ROWS + width) * width + DPO_MIXED_SCRATCH, sizeof *block);
-	struct dpo_product product = { .rows = ROWS, .columns = width, .inner = width, .a = { block, width, false },
-	    .b = { block + ROWS * width, width, true }, .c = block + (ROWS + width) * width, .ldc = width,
-	    .scratch = block + (2 * ROWS + width) * width };
+	float *block = dpo_alloc_aligned(DPO_MIXED_SCRATCH + (2 * ROWS + width) * width, sizeof *block);
+	struct dpo_product product;
 	double best = 0, operations = 2.0 * ROWS * (double)width * (double)width, begin = now();
 
 	if (!block)
 		return 0;
+	product = timed_product(block, width);
 	for (int i = 0; i < TRIES || (wanted > LITTLE && now() - begin < 0.05); i++) {
 		double start = now(), speed;
 

@@ -4,6 +4,7 @@
 #include "size.h"
 #include "vector.h"
 
+#include <assert.h>
 #include <stdint.h>
 
 /*
@@ -70,6 +71,7 @@ pack_some(void *context, size_t item)
 static void
 pack_all(int threads, struct side *side, uint16_t *to)
 {
+	assert((uintptr_t)to % 64 == 0);	/* or the first store faults */
 	side->packed.data = to;
 	side->packed.step = dpo_size_parts(side->raw.inner, DPO_BF16_INNER) * DPO_BF16_TILE;
 	dpo_parallel_for(side->raw.outer * side->raw.inner < 65536 ? 1 : threads,
