@@ -364,8 +364,8 @@ training_begin(struct training *training)
 	struct dpo_error err;
 
 	if (training->recipe.load_best)
-		cli_note("--load-best-model-at-end keeps a second copy of the weights: %.1f MB",
-		    (double)training->model.params.total * sizeof(float) / 1e6);
+		cli_note("--load-best-model-at-end keeps a second copy of the trained weights: %.1f MB",
+		    (double)dpo_model_trained(&training->model).params->total * sizeof(float) / 1e6);
 	training->run = make_run(training);
 	if (options->sync_ref)
 		announce_sync(training);

@@ -87,10 +87,16 @@ assert report["eval_loss"] == line["best_metric"], (report, line)'
 	"$bin/dpo-eval" -q -m policy --format json heldout.ref | grep -q "\"eval_loss\":$(sed -n 's/.*"best_metric":\([^,]*\),.*/\1/p' log)"
 }
 
+# What --dry-run counts for it, of an adapter the adapter's part alone.
 @test "the memory that it takes is said before the run" {
-	run "$bin/dpo-train" -m base.dpo --max-steps 1 --eval heldout.ref --eval-steps 1 --load-best-model-at-end -o policy pairs.ref
-	[ "$status" -eq 0 ]
-	[[ "${lines[1]}" =~ ^"dpo-train: --load-best-model-at-end keeps a second copy of the weights: "[0-9.]+" MB"$ ]]
+	for adapter in "" "--lora-r 32 --lora-target-modules all-linear"; do
+		options="-m base.dpo --max-steps 1 --eval heldout.ref --eval-steps 1 --load-best-model-at-end $adapter"
+		best=$("$bin/dpo-train" $options --dry-run pairs.ref | sed -n 's/.*"best": \([0-9]*\),.*/\1/p')
+		run "$bin/dpo-train" $options -o policy pairs.ref
+		echo "$output"
+		[ "$status" -eq 0 ]
+		[ "${lines[1]}" = "dpo-train: --load-best-model-at-end keeps a second copy of the trained weights: $(awk "BEGIN { printf \"%.1f\", $best / 1e6 }") MB" ]
+	done
 }
 
 @test "usage errors: nothing to decide on, nothing to decide, an unknown metric" {
