@@ -207,7 +207,7 @@ dpo_estimate_run(struct dpo_estimate *estimate, const struct dpo_recipe *recipe,
 	passes = (double)e->rows / (double)data->rows;
 	e->tokens = (uint64_t)(work.tokens * passes + 0.5);
 	add_operations(e, recipe, model, &work, &evaluation, passes);
-	if (recipe->ref_sync_steps && !add(e, &e->reference, (size_t)work.answers, sizeof(float)))
+	if (recipe->ref_sync_steps && !add(e, &e->reference, (size_t)(work.answers + evaluation.answers), sizeof(float)))
 		return dpo_fail(err, DPO_LIMIT, "the run needs more memory than can be counted");
 	return DPO_OK;
 }

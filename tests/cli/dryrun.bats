@@ -52,6 +52,15 @@ print(sum(len(row.get(key, [])) for row in map(json.loads, sys.stdin) for key in
 	[ "$(value parameters)" -eq 525184 ]
 }
 
+@test "a reference that moves: the weights, working memory, and its log-probs of both sets" {
+	"$bin/dpo-train" -m "$story" --dry-run --sync-ref-model --eval pairs.ref pairs.ref > told.json
+	both=$(value reference)
+	"$bin/dpo-train" -m "$story" --dry-run --sync-ref-model pairs.ref > told.json
+	answers=$("$bin/dpo-cat" pairs.ref | python3 -c 'import json, sys
+print(sum(len(row.get(key, [])) for row in map(json.loads, sys.stdin) for key in ("chosen", "rejected")))')
+	[ $((both - $(value reference))) -eq $((4 * answers)) ]
+}
+
 @test "memory follows the longest row, not the batch nor the number of rows" {
 	"$bin/dpo-train" -m "$story" --dry-run --batch-size 1 pairs.ref > told.json
 	one=$(value activations)
