@@ -21,13 +21,14 @@ resident(void)
 	return pages * (size_t)sysconf(_SC_PAGESIZE);
 }
 
-/* What is there already: program, tokenizer, rows; the weights, if they are, count apart. */
+/* What is there already: program, tokenizer, rows; the weights' blocks, if they are, count apart. Of mapped files nothing was used yet. */
 static size_t
-present(const struct training *training, const struct dpo_estimate *e)
+present(const struct dpo_model *model)
 {
-	size_t now = resident(), weights = training->model.weights ? e->weights : 0;
+	size_t floats = model->params.total + (model->lora ? model->lora->params.total : 0);
+	size_t now = resident(), blocks = model->weights ? floats * sizeof *model->weights : 0;
 
-	return now > weights ? now - weights : 0;
+	return now > blocks ? now - blocks : 0;
 }
 
 static void
@@ -75,7 +76,7 @@ dryrun_estimate(struct training *training)
 
 	cli_check(dpo_estimate_run(&e, &training->recipe, &training->model, &training->data.rows,
 	    options->eval ? &training->eval.rows : NULL, threads, &err), &err);
-	program = present(training, &e);
+	program = present(&training->model);
 	if (!options->common.quiet || options->dry_run)
 		dpo_estimate_time(&e, &training->model, training->recipe.bf16, threads);
 	if (options->dry_run) {

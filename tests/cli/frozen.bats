@@ -85,6 +85,15 @@ same_bits() { # NAME
 	print(f"peak {peak / 1e6:.0f} MB of which the model {size / 1e6:.0f}")
 	sys.exit(peak > 1.2 * size + 60e6)
 	END
+	# and the line that tells so before the run has the program and the rows in it
+	python3 - "$bin/dpo-train" -m big --lora-r 4 --lora-target-modules all-linear --max-steps 1 -o adapter big.ref <<-'END'
+	import json, re, subprocess, sys
+	note = subprocess.run(sys.argv[1:], check=True, text=True, stderr=subprocess.PIPE).stderr
+	told = json.loads(subprocess.run(sys.argv[1:] + ["--dry-run"], check=True, stdout=subprocess.PIPE).stdout)["memory"]
+	total = float(re.search("estimate: ([0-9.e+]+) MB", note)[1]) * 1e6
+	print(f"told {total / 1e6:.0f} MB, with --dry-run {told['total'] / 1e6:.1f}, the program {told['program_and_rows'] / 1e6:.1f} of them")
+	sys.exit(abs(total - told["total"]) > 3e6)
+	END
 }
 
 # The rows come through a FIFO whose last byte is held back: the program has scored them and is still there.
