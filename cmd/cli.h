@@ -136,6 +136,8 @@ char *cli_parent(const char *path);
 void cli_mapped(const char *path, const void *data, size_t bytes);
 /* Whether path is one of the inputs so far: for a second output, which -o does not cover. */
 bool cli_is_input(const char *path);
+/* Whether two outputs (NULL or "-": standard output) are one file, also by two names. /dev/null takes any number. */
+bool cli_same_output(const char *a, const char *b);
 /*
  * Open the output (NULL or "-": standard output). Naming an input is a usage error; binary output to a terminal as well.
  * An unfinished temporary file is removed if a signal ends the program, SIGPIPE too; a file beyond the limit of its size

@@ -67,6 +67,8 @@ check(const struct options *options, const char *path)
 		cli_usage("-r: --score takes the reference's log-probs from the rows");
 	if ((options->data || options->samples || options->score) && (options->slice || options->per_pair || options->baseline))
 		cli_usage("--slice, --per-pair and --baseline are for rows under a policy");
+	if (options->per_pair && cli_same_output(options->per_pair, options->common.output))
+		cli_usage("%s: is two outputs at once", options->per_pair);
 	if (is_input(options->model) + is_input(options->adapter) + is_input(options->reference) + is_input(options->baseline) + is_input(options->against) +
 	    is_input(path) > 1)
 		cli_usage("only one of policy, adapter, reference, baseline and rows can be standard input");

@@ -178,7 +178,7 @@ check_outputs(const struct training_options *options)
 		if (outputs[i] && cli_is_input(outputs[i]))
 			cli_usage("%s: is an input; write to another file", outputs[i]);
 		for (size_t k = 0; k < i; k++)
-			if (outputs[i] && outputs[k] && strcmp(outputs[i], outputs[k]) == 0)
+			if (outputs[i] && (outputs[k] || k == 0) && cli_same_output(outputs[i], outputs[k]))
 				cli_usage("%s: is two outputs at once", outputs[i]);
 	}
 }

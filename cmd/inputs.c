@@ -1,4 +1,4 @@
-/* inputs - see cli.h. Here: what is read, and which files an output may therefore not be. */
+/* inputs - see cli.h. Here: what is read, and which files an output may not be. */
 #include "adapter.h"
 #include "cli.h"
 #include "cli_private.h"
@@ -124,4 +124,50 @@ cli_parent(const char *path)
 	if (!parent)
 		cli_out_of_memory();
 	return parent;
+}
+
+/* ------------------------------------------------------------------ two outputs */
+
+static bool
+same(const struct stat *a, const struct stat *b)
+{
+	return a->st_dev == b->st_dev && a->st_ino == b->st_ino;
+}
+
+static bool
+look(const char *path, struct stat *about)
+{
+	return !path || strcmp(path, "-") == 0 ? fstat(STDOUT_FILENO, about) == 0 : stat(path, about) == 0;
+}
+
+static const char *
+last_name(const char *path)
+{
+	const char *slash = strrchr(path, '/');
+
+	return slash ? slash + 1 : path;
+}
+
+/* Of files that are not there yet. */
+static bool
+same_place(const char *a, const char *b)
+{
+	char *parents[] = { cli_parent(a), cli_parent(b) };
+	struct stat x, y;
+	bool is = strcmp(last_name(a), last_name(b)) == 0 && look(parents[0], &x) && look(parents[1], &y) && same(&x, &y);
+
+	free(parents[0]);
+	free(parents[1]);
+	return is;
+}
+
+bool
+cli_same_output(const char *a, const char *b)
+{
+	struct stat x, y, null;
+	bool there[] = { look(a, &x), look(b, &y) };
+
+	if (there[0] && there[1])
+		return same(&x, &y) && !(look("/dev/null", &null) && same(&x, &null));
+	return !there[0] && !there[1] && a && b && same_place(a, b);
 }

@@ -94,3 +94,24 @@ refused() { # TEXT PROGRAM ARGUMENTS...: a usage error that says so
 		END
 	done
 }
+
+@test "no file is two outputs, by whatever names" {
+	mkdir -p two
+	ln -s two too
+	: > two/there
+	ln -sf two/there link
+	refused "two outputs" dpo-train -m model --checkpoint two/run --log ./two/run pairs.ref
+	refused "two outputs" dpo-train -m model -o two/p --log too/p pairs.ref
+	refused "two outputs" dpo-train -m model -o two/there --log link pairs.ref
+	refused "two outputs" dpo-train -m model --log /dev/stdout pairs.ref
+	refused "two outputs" dpo-train -m model --log /dev/stdout -o - pairs.ref
+	refused "two outputs" dpo-train -m model --checkpoint - pairs.ref
+	refused "two outputs" dpo-eval -m model -o two/report --per-pair ./two/report pairs.ref
+	refused "two outputs" dpo-eval -m model --per-pair - pairs.ref
+	[ "$(ls -A two)" = there ] && [ ! -s two/there ]
+	run bash -c '"$1" -q -m model --max-steps 1 --log two/policy pairs.ref > two/policy' - "$bin/dpo-train"
+	[ "$status" -eq 2 ]
+	"$bin/dpo-train" -q -m model --max-steps 1 --log /dev/null pairs.ref > /dev/null
+	"$bin/dpo-train" -q -m model --max-steps 1 --log two/log -o two/policy pairs.ref
+	"$bin/dpo-train" -q -m model --max-steps 1 --log two/log -o two/policy pairs.ref
+}
