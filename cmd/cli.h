@@ -120,6 +120,10 @@ void cli_note_kernel(void);
 
 /* Open an input ("-" or NULL: standard input). A terminal is a usage error. Remembers it for cli_output. Exits on failure. */
 int cli_input(const char *path);
+/* An input as messages name it. */
+const char *cli_input_name(const char *path);
+/* More than one "-" among the n inputs (NULL: not given) is a usage error. */
+void cli_one_stdin(const char *const *paths, size_t n);
 /*
  * The path of a MODEL, itself a path or ORG/NAME[@REVISION] in the Hugging Face cache (hub.h). Remembers it for cli_output.
  * Good until exit. Exits on failure.

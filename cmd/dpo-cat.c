@@ -296,8 +296,10 @@ main(int argc, char **argv)
 		paths = standard;
 		n = 1;
 	}
-	for (size_t i = 0; i < n; i++)
+	for (size_t i = 0; i < n; i++) {
+		cli_one_stdin((const char *const []){ options.model, paths[i] }, 2);
 		cli_reads(paths[i]);
+	}
 	if (options.model)
 		options.model = cli_model(options.model);
 	if (options.check)

@@ -10,8 +10,6 @@
 #include "evaluation.h"
 #include "policy.h"
 
-#include <string.h>
-
 static const struct cli_option table[] = {
 	{ "model", 'm', CLI_TEXT, offsetof(struct options, model), "POLICY", "the policy: a model stream or directory", 0, 0, NULL },
 	POLICY_ADAPTER(struct options),
@@ -39,15 +37,12 @@ static const struct cli_program program = {
 	.options = table, .n_options = sizeof table / sizeof *table, .example = "dpo-eval -m policy.dpo heldout.ref",
 };
 
-static bool
-is_input(const char *path)
-{
-	return path && strcmp(path, "-") == 0;
-}
-
 static void
 check(const struct options *options, const char *path)
 {
+	const char *const inputs[] = { options->model, options->adapter, options->reference, options->baseline, options->against, path };
+
+	cli_one_stdin(inputs, sizeof inputs / sizeof *inputs);
 	if (options->data + options->samples + options->score > 1)
 		cli_usage("--data, --samples and --score exclude each other");
 	if (options->against && !options->data)
@@ -69,9 +64,6 @@ check(const struct options *options, const char *path)
 		cli_usage("--slice, --per-pair and --baseline are for rows under a policy");
 	if (options->per_pair && cli_same_output(options->per_pair, options->common.output))
 		cli_usage("%s: is two outputs at once", options->per_pair);
-	if (is_input(options->model) + is_input(options->adapter) + is_input(options->reference) + is_input(options->baseline) + is_input(options->against) +
-	    is_input(path) > 1)
-		cli_usage("only one of policy, adapter, reference, baseline and rows can be standard input");
 }
 
 int

@@ -190,8 +190,7 @@ check_options(const struct options *options, const char *policy)
 		cli_usage("--merge without -a ADAPTER");
 	if (adapter && !peft && !options->merge)
 		cli_usage("-a ADAPTER: write it with -f peft, or fold it in with --merge");
-	if (adapter && strcmp(adapter, "-") == 0 && strcmp(policy, "-") == 0)
-		cli_usage("policy and adapter cannot both be standard input");
+	cli_one_stdin((const char *const []){ policy, adapter }, 2);
 	if (strcmp(policy, "-") == 0 && isatty(STDIN_FILENO))
 		cli_usage("no input: name a model or pipe one in");
 }

@@ -295,8 +295,7 @@ main(int argc, char **argv)
 
 	if (!options.model)
 		cli_usage("-m POLICY is missing");
-	if (strcmp(options.model, "-") == 0 && strcmp(path, "-") == 0)
-		cli_usage("policy and prompts cannot both be standard input");
+	cli_one_stdin((const char *const []){ options.model, options.adapter, options.reference, path }, 4);
 	open_model(&job, &options);
 	if (options.reference)
 		open_reference(&job, &options);

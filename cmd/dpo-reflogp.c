@@ -172,8 +172,7 @@ main(int argc, char **argv)
 
 	if (!options.model)
 		cli_usage("-m MODEL is missing");
-	if (strcmp(options.model, "-") == 0 && strcmp(path, "-") == 0)
-		cli_usage("model and pairs cannot both be standard input");
+	cli_one_stdin((const char *const []){ options.model, options.adapter, path }, 3);
 	cli_check(dpo_columns_count(&total, path, &err), &err);
 	open_input(&job, path);
 	open_model(&job, &options);

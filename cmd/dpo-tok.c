@@ -283,11 +283,10 @@ check_options(const struct options *options, size_t n_files, char **files)
 	if (strcmp(options->truncation_mode, "keep_end") == 0)
 		cli_usage("--truncation-mode keep_end: it cuts the prompts of the two answers at different places, so they "
 		    "share none; use keep_start");
-	if (strcmp(options->model, "-") == 0 && n_files == 0)
-		cli_usage("-m - and the rows cannot both be standard input");
 	for (size_t i = 0; i < n_files; i++)
-		if (strcmp(options->model, "-") == 0 && strcmp(files[i], "-") == 0)
-			cli_usage("-m - and the rows cannot both be standard input");
+		cli_one_stdin((const char *const []){ options->model, files[i] }, 2);
+	if (n_files == 0)
+		cli_one_stdin((const char *const []){ options->model, "-" }, 2);
 }
 
 static void

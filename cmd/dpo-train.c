@@ -13,6 +13,7 @@
 
 #include <math.h>
 #include <string.h>
+#include <sys/stat.h>
 
 static const struct training_options defaults = {
 	.dtype = "fp32",
@@ -129,18 +130,26 @@ any_lora(const struct training_options *options)
 	    options->lora_dropout < defaults.lora_dropout || options->lora_dropout > defaults.lora_dropout;
 }
 
+/* Each input is read once; for --dry-run and --max-memory the model a second time. */
 static void
-check_options(const struct training_options *options, const struct dpo_objective *objective, const char *path)
+check_inputs(const struct training_options *options, const char *path)
+{
+	const char *const inputs[] = { options->model, options->init, options->adapter, options->eval, path };
+	struct stat about;
+
+	cli_one_stdin(inputs, sizeof inputs / sizeof *inputs);
+	for (size_t i = 0; i < 3 && (options->dry_run || options->max_memory > 0); i++)
+		if (inputs[i] && (strcmp(inputs[i], "-") == 0 || (stat(inputs[i], &about) == 0 && !S_ISDIR(about.st_mode) &&
+		    !S_ISREG(about.st_mode))))
+			cli_usage("%s: --dry-run and --max-memory read a model twice: name a directory or a regular file",
+			    cli_input_name(inputs[i]));
+}
+
+static void
+check_options(const struct training_options *options, const struct dpo_objective *objective)
 {
 	if (!options->model == !options->init)
 		cli_usage("one of -m MODEL and --init CONFIG must be there");
-	if (options->model && strcmp(options->model, "-") == 0 && strcmp(path, "-") == 0)
-		cli_usage("model and rows cannot both be standard input");
-	if (options->eval && strcmp(options->eval, "-") == 0)
-		cli_usage("--eval: standard input is for the rows to train on");
-	if (options->adapter && strcmp(options->adapter, "-") == 0 && (strcmp(path, "-") == 0 ||
-	    (options->model && strcmp(options->model, "-") == 0)))
-		cli_usage("only one of model, adapter and rows can be standard input");
 	if ((options->adapter || options->lora_r) && options->init)
 		cli_usage("--init: an adapter needs a model that was trained");
 	if ((options->adapter || options->lora_r) && options->sync_ref)
@@ -149,9 +158,6 @@ check_options(const struct training_options *options, const struct dpo_objective
 		cli_usage("-a ADAPTER brings its own rank, modules and dropout: no --lora option");
 	if (!options->adapter && !options->lora_r && any_lora(options))
 		cli_usage("--lora options and --use-rslora need --lora-r");
-	if ((options->dry_run || options->max_memory > 0) && ((options->model && strcmp(options->model, "-") == 0) ||
-	    (options->adapter && strcmp(options->adapter, "-") == 0)))
-		cli_usage("--dry-run and --max-memory look at the model before it is read: it cannot be standard input");
 	if (options->max_steps == 0)
 		cli_usage("--max-steps: 0 steps train nothing");
 	stepopts_check(options);
@@ -249,7 +255,8 @@ main(int argc, char **argv)
 
 	stepopts_formula(options.loss.formula);
 	training.recipe = make_recipe(&options);
-	check_options(&options, &training.recipe.objective, path);
+	check_options(&options, &training.recipe.objective);
+	check_inputs(&options, path);
 	training.deadline = options.max_time > 0 ? started + options.max_time : 0;
 	training_open(&training, path);
 	check_outputs(&options);

@@ -102,6 +102,23 @@ cli_input(const char *path)
 	return fd;
 }
 
+const char *
+cli_input_name(const char *path)
+{
+	return path && strcmp(path, "-") != 0 ? path : "standard input";
+}
+
+void
+cli_one_stdin(const char *const *paths, size_t n)
+{
+	size_t count = 0;
+
+	for (size_t i = 0; i < n; i++)
+		count += paths[i] && strcmp(paths[i], "-") == 0;
+	if (count > 1)
+		cli_usage("only one input can be standard input");
+}
+
 bool
 cli_is_input(const char *path)
 {

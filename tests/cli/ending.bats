@@ -22,7 +22,7 @@ refused() { # TEXT PROGRAM ARGUMENTS...: a usage error that says so
 	shift 2
 	run "$bin/$program" -q "$@"
 	echo "$program $*: $status ${lines[0]}"
-	[ "$status" -eq 2 ] && [[ "${lines[0]}" == "$program: "*"$text"* ]]
+	[ "$status" -eq 2 ] && [[ "${lines[0]}" == "$program: "*$text* ]]
 }
 
 @test "no output replaces a file of a model that is read" {
@@ -114,4 +114,42 @@ refused() { # TEXT PROGRAM ARGUMENTS...: a usage error that says so
 	"$bin/dpo-train" -q -m model --max-steps 1 --log /dev/null pairs.ref > /dev/null
 	"$bin/dpo-train" -q -m model --max-steps 1 --log two/log -o two/policy pairs.ref
 	"$bin/dpo-train" -q -m model --max-steps 1 --log two/log -o two/policy pairs.ref
+}
+
+@test "standard input is one input" {
+	once() { # PROGRAM ARGUMENTS...
+		refused "only one input can be standard input" "$@" < pairs.ref
+	}
+	once dpo-tok -m -
+	once dpo-tok -m - "$story/heldout.jsonl" -
+	once dpo-reflogp -m - -
+	once dpo-reflogp -m base.dpo -a - -
+	once dpo-reflogp -m - -a - pairs.tok
+	once dpo-gen -m - -
+	once dpo-gen -m base.dpo -r - -
+	once dpo-gen -m base.dpo -a -
+	once dpo-gen -m - -r - prompts.jsonl
+	once dpo-train -m -
+	once dpo-train -m base.dpo -a -
+	once dpo-train --init - --loss-type sft
+	once dpo-train -m base.dpo --eval - -
+	once dpo-train -m - --eval - pairs.ref
+	once dpo-eval -m base.dpo --baseline -
+	once dpo-eval --data --against -
+	once dpo-export -f hf --merge -a - -o none
+	once dpo-cat --explain -m - pairs.tok -
+	"$bin/dpo-train" -q -m base.dpo --max-steps 1 --log log --eval pairs.ref -o want pairs.ref
+	"$bin/dpo-train" -q -m base.dpo --max-steps 1 --log log2 --eval - -o policy pairs.ref < pairs.ref
+	cmp want policy
+	cmp log log2
+}
+
+@test "an estimate ahead reads the model twice: no pipe, by whatever name" {
+	twice="read a model twice"
+	for option in "--dry-run" "--max-memory 1GB"; do
+		refused "standard input: --dry-run and --max-memory $twice" dpo-train -m - $option pairs.ref < base.dpo
+		refused "/dev/fd/"*"$twice" dpo-train -m <(cat base.dpo) $option pairs.ref
+		refused "/dev/stdin: "*"$twice" dpo-train -m base.dpo -a /dev/stdin $option pairs.ref < <(cat adapter.dpo)
+		refused "/dev/fd/"*"$twice" dpo-train --init <(cat tiny/config.json) --loss-type sft $option pairs.ref
+	done
 }
