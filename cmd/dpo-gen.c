@@ -303,6 +303,8 @@ main(int argc, char **argv)
 	open_generator(&job, &options);
 	cli_output(&job.out, options.common.output, false);
 	generate_all(&job);
+	policy_same(&job.model);
+	policy_same(&job.reference);
 	cli_commit(&job.out);
 	cli_note("%" PRIu64 " prompts, %" PRIu64 " tokens; %" PRIu64 " completions ended in EOS, %" PRIu64 " at a stop string, %" PRIu64
 	    " at their length", job.rows, job.tokens, job.finished[DPO_FINISH_EOS], job.finished[DPO_FINISH_STOP],

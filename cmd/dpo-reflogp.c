@@ -155,6 +155,7 @@ score_all(struct job *job, uint64_t total)
 	}
 	cli_progress_end(&progress);
 	cli_check(status, &err);
+	policy_same(&job->model);
 	cli_check(dpo_writer_end(job->writer, dpo_reader_tip(job->reader), &err), &err);
 }
 

@@ -138,6 +138,14 @@ job_open(struct job *job, const struct options *options, const char *path)
 }
 
 void
+job_same(const struct job *job)
+{
+	policy_same(&job->model);
+	policy_same(&job->reference);
+	policy_same(&job->baseline.model);
+}
+
+void
 job_close(struct job *job)
 {
 	dpo_eval_free(&job->eval);

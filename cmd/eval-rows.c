@@ -92,6 +92,7 @@ take_all(struct job *job, uint64_t total)
 	}
 	cli_progress_end(&progress);
 	cli_check(status, &err);
+	job_same(job);
 	if (dpo_eval_finish(&job->eval, &job->objective, &err) != DPO_OK)
 		cli_fail_at(&err, dpo_reader_name(job->reader));
 	if (job->eval.metrics.rows == 0) {
@@ -157,6 +158,7 @@ score_rows(const struct options *options, const char *path)
 		cli_check(dpo_out_write(&out, line.data, line.len, &err), &err);
 	}
 	cli_check(status, &err);
+	job_same(&job);
 	cli_commit(&out);
 	dpo_buffer_free(&line);
 	job_close(&job);

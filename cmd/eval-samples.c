@@ -194,6 +194,8 @@ evaluate_samples(const struct options *options, const char *path)
 	report_begin(&report, options->format, &options->require);
 	open_models(&job, options);
 	read_all(&job, path);
+	for (size_t i = 0; i < 2; i++)
+		policy_same(&job.models[i]);
 	report_put(&report, "rows", (double)job.rows, true);
 	report_put(&report, "length", dpo_moments_mean(&job.length), false);
 	report_put(&report, "length/deviation", dpo_moments_deviation(&job.length), false);

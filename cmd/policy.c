@@ -23,6 +23,14 @@ policy_open(struct dpo_model *model, const char *name, const char *adapter, int 
 	cli_check(dpo_adapter_open(model, adapter, &err), &err);
 }
 
+void
+policy_same(const struct dpo_model *model)
+{
+	struct dpo_error err;
+
+	cli_check(dpo_maps_same(&model->maps, &err), &err);
+}
+
 bool
 policy_bf16(const char *dtype)
 {

@@ -13,6 +13,9 @@
  */
 void policy_open(struct dpo_model *model, const char *name, const char *adapter, int threads);
 
+/* Before results are final: exit if a file that the model lies in was written to since, so that they may be of another model. */
+void policy_same(const struct dpo_model *model);
+
 /* What --dtype says; exits where this processor cannot. */
 bool policy_bf16(const char *dtype);
 

@@ -309,6 +309,7 @@ save(struct training *training)
 	struct dpo_out out;
 	enum dpo_status status;
 
+	policy_same(&training->model);
 	cli_check(dpo_out_open(&out, training->options->checkpoint, &err), &err);
 	cli_guard(out.temp);
 	status = dpo_train_save(training->train, training->run, &out, (int)training->options->common.threads, &err);
@@ -458,6 +459,7 @@ training_finish(struct training *training, struct dpo_out *out)
 	struct dpo_header header = { 0 };
 	struct dpo_error err;
 
+	policy_same(&training->model);
 	end(training);
 	if (out->fd < 0)
 		cli_output(out, options->common.output, true);

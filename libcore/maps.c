@@ -2,31 +2,64 @@
 
 #include "size.h"
 
+#include <fcntl.h>
+#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <sys/stat.h>
+#include <unistd.h>
 
 const uint8_t *
 dpo_maps_add(struct dpo_maps *maps, int fd, const char *path)
 {
-	void *list = maps->list, *data;
-	struct stat about;
-	char *copy;
+	struct dpo_map map = { .fd = -1 };
+	void *list = maps->list, *data = MAP_FAILED;
 
-	if (fstat(fd, &about) != 0 || about.st_size <= 0 ||
+	if (fstat(fd, &map.then) != 0 || map.then.st_size <= 0 ||
 	    !dpo_size_grow(&list, &maps->capacity, maps->count + 1, sizeof *maps->list))
 		return NULL;
 	maps->list = list;
-	if (!(copy = dpo_size_copy(path, strlen(path))))
-		return NULL;
-	data = mmap(NULL, (size_t)about.st_size, PROT_READ, MAP_SHARED, fd, 0);
+	map.bytes = (size_t)map.then.st_size;
+	if ((map.path = dpo_size_copy(path, strlen(path))) && (map.fd = fcntl(fd, F_DUPFD_CLOEXEC, 0)) >= 0)
+		data = mmap(NULL, map.bytes, PROT_READ, MAP_SHARED, map.fd, 0);
 	if (data == MAP_FAILED) {
-		free(copy);
+		if (map.fd >= 0)
+			close(map.fd);
+		free(map.path);
 		return NULL;
 	}
-	maps->list[maps->count++] = (struct dpo_map){ data, (size_t)about.st_size, copy };
+	map.data = data;
+	maps->list[maps->count++] = map;
 	return data;
+}
+
+static bool
+same_time(struct timespec a, struct timespec b)
+{
+	return a.tv_sec == b.tv_sec && a.tv_nsec == b.tv_nsec;
+}
+
+/* The time of the last change tells what a writer who sets back that of the last writing hides; but a link or a removal moves it too. */
+static bool
+same(const struct stat *a, const struct stat *b)
+{
+	return a->st_size == b->st_size && same_time(a->st_mtim, b->st_mtim) &&
+	    (same_time(a->st_ctim, b->st_ctim) || a->st_nlink != b->st_nlink);
+}
+
+enum dpo_status
+dpo_maps_same(const struct dpo_maps *maps, struct dpo_error *err)
+{
+	for (size_t i = 0; i < maps->count; i++) {
+		const struct dpo_map *map = &maps->list[i];
+		struct stat now;
+
+		if (fstat(map->fd, &now) != 0)
+			return dpo_fail_errno(err, "%s", map->path);
+		if (!same(&map->then, &now))
+			return dpo_fail(err, DPO_IO, "%s: became another while it was read", map->path);
+	}
+	return DPO_OK;
 }
 
 void
@@ -36,6 +69,7 @@ dpo_maps_free(struct dpo_maps *maps)
 		union { const uint8_t *in; void *out; } data = { .in = maps->list[i].data };
 
 		(void)munmap(data.out, maps->list[i].bytes);
+		close(maps->list[i].fd);
 		free(maps->list[i].path);
 	}
 	free(maps->list);

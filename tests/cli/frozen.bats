@@ -159,3 +159,61 @@ shared() { # PID BYTES: so many bytes of the model are in its memory, and in ano
 	[ "$(cat err)" = "dpo-reflogp: shrinking/model.safetensors: became shorter while it was read" ]
 	[ -z "$(ls -A | grep ref)" ]
 }
+
+# The rows of FILE, the last of them held back until the model was written to in place.
+written_to() { # PROGRAM FILE OPTIONS...
+	program=$1 rows=$2
+	shift 2
+	rm -rf other rows.fifo made
+	cp -r "$root/testdata/story" other
+	mkfifo rows.fifo
+	mkdir made
+	"$bin/$program" -q -j 2 "$@" -o made/out rows.fifo 2> err 3>&- &
+	pid=$!
+	exec 4> rows.fifo
+	head -c -100 "$rows" >&4
+	until_true grep -q other/model.safetensors "/proc/$pid/maps"
+	sleep 0.3 # it is hashed, and the file system's clock goes on
+	dd if="$BATS_TEST_TMPDIR/noise" of=other/model.safetensors seek=100 bs=4096 conv=notrunc status=none
+	tail -c 100 "$rows" >&4
+	exec 4>&-
+	status=0
+	wait "$pid" || status=$?
+	echo "$program: exit $status, $(cat err)"
+	[ "$status" -eq 1 ]
+	[ "$(tail -n 1 err)" = "$program: other/model.safetensors: became another while it was read" ]
+	[ -z "$(ls -A made)" ]
+}
+
+@test "a model's file that is written to is one line and exit 1 in every program that maps it, and leaves nothing" {
+	cd "$BATS_TEST_TMPDIR"
+	story="$root/testdata/story"
+	head -n 20 "$story/heldout.jsonl" > prompts.jsonl
+	"$bin/dpo-tok" -q -m "$story" -o pairs.dpo prompts.jsonl
+	"$bin/dpo-reflogp" -q -m "$story" -o pairs.ref pairs.dpo
+	"$bin/dpo-gen" -q -m "$story" --max-new-tokens 4 -o samples.jsonl pairs.dpo
+	head -c 4096 /dev/zero | tr '\0' '\1' > noise
+	written_to dpo-reflogp pairs.dpo -m other
+	written_to dpo-eval pairs.ref -m other --per-pair made/pairs
+	written_to dpo-eval pairs.ref -m "$story" --baseline other
+	written_to dpo-eval pairs.ref -m other --score
+	written_to dpo-eval samples.jsonl -m other --samples
+	written_to dpo-gen pairs.dpo -m other --max-new-tokens 4
+	written_to dpo-gen pairs.dpo -m "$story" -r other --max-new-tokens 4
+	written_to dpo-train pairs.ref -m other --lora-r 4 --max-steps 2
+	written_to dpo-train pairs.ref -m other --lora-r 4 --max-steps 2 --checkpoint made/checkpoint --save-steps 1
+}
+
+@test "a model's file that is replaced by rename stays as it was for those who read it" {
+	cd "$BATS_TEST_TMPDIR"
+	cp -r "$root/testdata/story" other
+	"$bin/dpo-tok" -q -m other -o pairs.dpo other/heldout.jsonl
+	held_open out other
+	until_true grep -q other/model.safetensors "/proc/$pid/maps"
+	head -c 100000 /dev/zero > other/new
+	mv other/new other/model.safetensors
+	touch out.go
+	wait "$pid"
+	"$bin/dpo-reflogp" -q -j 1 -m "$root/testdata/story" -o same.ref pairs.dpo
+	cmp out.ref same.ref
+}

@@ -1,9 +1,11 @@
 /* weights: what a directory may hold, of models that are trained and that are only read; the rest is refused. */
 #include "bytes.h"
 #include "fixture.h"
+#include "maps.h"
 #include "models.h"
 #include "safetensors.h"
 
+#include <fcntl.h>
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -11,6 +13,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -159,6 +163,63 @@ floats_stay_in_their_file(void **unused)
 	dpo_model_free(&model);
 }
 
+/* Later than the file system's clock has told so far. */
+static void
+wait_a_tick(void)
+{
+	(void)nanosleep(&(struct timespec){ .tv_nsec = 30000000 }, NULL);
+}
+
+static void
+write_in_place(const char *path)
+{
+	int fd = open(path, O_WRONLY);
+
+	assert_true(fd >= 0);
+	assert_int_equal(pwrite(fd, "w", 1, 4096), 1);
+	close(fd);
+}
+
+/* Of a file that is mapped: what another may do to it, and whether that is told. */
+static void
+a_file_that_is_written_to_is_told(void **unused)
+{
+	char path[512], other[512];
+	struct dpo_maps maps = { 0 };
+	struct dpo_error err;
+	struct stat about;
+	uint8_t bytes[8192] = { 0 };
+
+	(void)unused;
+	for (int how = 0; how < 6; how++) {
+		int fd;
+
+		fixture_write(directory, "file", bytes, sizeof bytes);
+		fd = open(fixture_path(path, directory, "file"), O_RDONLY);
+		assert_non_null(dpo_maps_add(&maps, fd, path));
+		assert_int_equal(fstat(fd, &about), 0);
+		wait_a_tick();
+		if (how == 0)
+			assert_int_equal(read(fd, bytes, sizeof bytes), sizeof bytes);
+		close(fd);
+		fixture_write(directory, "other", "another", 7);
+		if (how == 1)
+			assert_int_equal(rename(fixture_path(other, directory, "other"), path), 0);
+		else if (how == 2)
+			assert_int_equal(link(path, fixture_path(other, directory, "link")), 0);
+		else if (how >= 3)
+			write_in_place(path);
+		if (how == 4)	/* as cp -p and rsync -t do, with times that happen to be the same */
+			assert_int_equal(utimensat(AT_FDCWD, path, (struct timespec[]){ about.st_atim, about.st_mtim }, 0), 0);
+		if (how == 5)
+			assert_int_equal(truncate(path, 8193), 0);
+		assert_int_equal(dpo_maps_same(&maps, &err), how < 3 ? DPO_OK : DPO_IO);
+		if (how >= 3)
+			assert_non_null(strstr(err.text, "file: became another while it was read"));
+		dpo_maps_free(&maps);
+	}
+}
+
 static void
 halves_stay_in_their_file_where_they_lie_on_their_boundary(void **unused)
 {
@@ -290,6 +351,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(sixteen_bit_models_are_read_exactly, fixture_set_up, fixture_tear_down),
 		cmocka_unit_test_setup_teardown(floats_stay_in_their_file, fixture_set_up, fixture_tear_down),
+		cmocka_unit_test_setup_teardown(a_file_that_is_written_to_is_told, fixture_set_up, fixture_tear_down),
 		cmocka_unit_test_setup_teardown(halves_stay_in_their_file_where_they_lie_on_their_boundary, fixture_set_up, fixture_tear_down),
 		cmocka_unit_test_setup_teardown(older_files_are_read, fixture_set_up, fixture_tear_down),
 		cmocka_unit_test_setup_teardown(wrong_tensors_are_refused, fixture_set_up, fixture_tear_down),
