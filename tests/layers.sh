@@ -1,6 +1,6 @@
 #!/bin/sh
 # Checks the house rules of libcore: includes point to strictly lower layers (libcore/LAYERS), nothing there prints,
-# exits, uses a banned call or keeps modifiable static data.
+# exits, uses a banned call or keeps modifiable static data. And that no condition of a test goes unheard.
 set -eu
 cd "$(dirname "$0")/.."
 
@@ -29,6 +29,10 @@ if grep -nE "$banned" libcore/*.c libcore/*.h | grep -vE '^[^:]*:[0-9]*:[[:space
 fi
 if grep -nE '^[[:space:]]*static [^(]*(=|;)' libcore/*.c libcore/*.h | grep -vE 'static (inline )?(const|_Thread_local const)|const [^=]*=|static const'; then
 	echo "libcore: modifiable static data"
+	exit 1
+fi
+if grep -nE '^[[:space:]]+\[.*\]\]? && \[' tests/*/*.bats | grep -v '||'; then
+	echo "tests: of conditions joined by && bash lets the first fail: a line for each"
 	exit 1
 fi
 echo "ok 1 layers"

@@ -48,7 +48,8 @@ print(last, at)' "$@"
 	train --early-stopping-patience 3
 	read -r last at < <(judge loss false 3 0)
 	echo "stopped after $last, best $at"
-	[ "$last" -lt 120 ] && [ "$at" -lt "$last" ]
+	[ "$last" -lt 120 ]
+	[ "$at" -lt "$last" ]
 	[ "$("$bin/dpo-cat" --header policy | grep -c '"early_stopping_patience":3')" -eq 1 ]
 }
 
@@ -104,7 +105,9 @@ assert report["eval_loss"] == line["best_metric"], (report, line)'
 		says=$1; shift
 		run "$bin/dpo-train" -q -m base.dpo "$@" -o no.dpo pairs.ref
 		echo "$*: $status $output"
-		[ "$status" -eq 2 ] && [[ "$output" == *"$says"* ]] && [ ! -e no.dpo ]
+		[ "$status" -eq 2 ]
+		[[ "$output" == *"$says"* ]]
+		[ ! -e no.dpo ]
 	}
 	bad "need --eval FILE" --early-stopping-patience 2
 	bad "need --eval FILE" --load-best-model-at-end --eval heldout.ref

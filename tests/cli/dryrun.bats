@@ -36,10 +36,15 @@ value() { # NAME: of the estimate
 
 @test "what it counts: parameters, 4 bytes each of weights and gradients, 8 of moments; steps, rows, tokens; nothing is written" {
 	"$bin/dpo-train" -m "$story" --dry-run --batch-size 8 --num-train-epochs 2.5 --log log.jsonl --checkpoint c -o policy pairs.ref > told.json
-	[ ! -e policy ] && [ ! -e log.jsonl ] && [ ! -e c ]
-	[ "$(value parameters)" -eq 525184 ] && [ "$(value trained_parameters)" -eq 525184 ]
-	[ "$(value weights)" -ge $((4 * 525184)) ] && [ "$(value weights)" -lt $((4 * 525184 + 65536)) ]
-	[ "$(value gradients)" -eq "$(value weights)" ] && [ "$(value moments)" -eq $((2 * $(value weights))) ]
+	[ ! -e policy ]
+	[ ! -e log.jsonl ]
+	[ ! -e c ]
+	[ "$(value parameters)" -eq 525184 ]
+	[ "$(value trained_parameters)" -eq 525184 ]
+	[ "$(value weights)" -ge $((4 * 525184)) ]
+	[ "$(value weights)" -lt $((4 * 525184 + 65536)) ]
+	[ "$(value gradients)" -eq "$(value weights)" ]
+	[ "$(value moments)" -eq $((2 * $(value weights))) ]
 	[ "$(value steps)" -eq 20 ] # of 8 in the first two passes, the last of them 4 rows each
 	[ "$(value rows)" -eq $((2 * 60 + 4 * 8)) ]
 	tokens=$("$bin/dpo-cat" pairs.ref | python3 -c 'import json, sys

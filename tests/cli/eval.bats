@@ -66,31 +66,36 @@ assert report["eval_rewards/accuracies"] > 0.7 and 0 < report["eval_entropy"] < 
 	python3 -c "import math; assert abs(math.exp($(value eval_loss < report)) / $(value eval_perplexity < report) - 1) < 1e-6"
 	[ -z "$(value eval_win_rate < report)" ]
 	run "$bin/dpo-eval" -q -m base.dpo --loss-type sigmoid text.tok
-	[ "$status" -eq 3 ] && [[ "$output" == *"needs pairs"* ]]
+	[ "$status" -eq 3 ]
+	[[ "$output" == *"needs pairs"* ]]
 	"$bin/dpo-eval" -q -m base.dpo --loss-type sft --format tsv pairs.tok | grep -q '^eval_win_rate	'
 }
 
 @test "the reference must be in the policy's chain; a bare directory has none" {
 	"$bin/dpo-train" -q --init tiny/config.json --seed 7 --loss-type sft --max-steps 1 -o stranger.dpo text.tok
 	run "$bin/dpo-eval" -q -m stranger.dpo pairs.ref
-	[ "$status" -eq 4 ] && [[ "$output" == *"does not descend"* ]]
+	[ "$status" -eq 4 ]
+	[[ "$output" == *"does not descend"* ]]
 	"$bin/dpo-train" -q -m policy.dpo --other-reference --max-steps 1 -o grandchild.dpo pairs.ref
 	"$bin/dpo-eval" -q -m grandchild.dpo pairs.ref
 	"$bin/dpo-export" -f hf -o exported policy.dpo
 	run "$bin/dpo-eval" -q -m exported pairs.ref
-	[ "$status" -eq 0 ] && [[ "$output" == *"warning: cannot tell whether the policy descends"* ]]
+	[ "$status" -eq 0 ]
+	[[ "$output" == *"warning: cannot tell whether the policy descends"* ]]
 }
 
 @test "refused: no reference, cut input, no rows, no model" {
 	run "$bin/dpo-eval" -q -m policy.dpo pairs.tok
-	[ "$status" -eq 3 ] && [[ "$output" == *"run dpo-reflogp"* ]]
+	[ "$status" -eq 3 ]
+	[[ "$output" == *"run dpo-reflogp"* ]]
 	head -c $(($(stat -c %s pairs.ref) - 9)) pairs.ref > cut.ref
 	run "$bin/dpo-eval" -q -m policy.dpo -o no.txt cut.ref
 	[ "$status" -eq 3 ]
 	[ ! -e no.txt ]
 	"$bin/dpo-cat" pairs.ref | sed -n '1p;$p' | "$bin/dpo-cat" -z -o none.ref
 	run "$bin/dpo-eval" -q -m policy.dpo none.ref
-	[ "$status" -eq 3 ] && [[ "$output" == *"no rows"* ]]
+	[ "$status" -eq 3 ]
+	[[ "$output" == *"no rows"* ]]
 	run "$bin/dpo-eval" -q pairs.ref
 	[ "$status" -eq 2 ]
 }

@@ -19,7 +19,10 @@ ran() { grep -oE 'bin[^ ]*/dpo-[a-z]+ |^dpo-[a-z]+' ran | grep -oE 'dpo-[a-z]+' 
 @test "dpo.mk: a second call does nothing; a setting redoes what depends on it and nothing else" {
 	run_mk
 	[ "$(ran)" = "dpo-eval dpo-reflogp dpo-tok dpo-train " ]
-	[ -s out/before.tsv ] && [ -s out/after.tsv ] && [ -s out/log.jsonl ] && [ ! -e out/checkpoint.dpo ]
+	[ -s out/before.tsv ]
+	[ -s out/after.tsv ]
+	[ -s out/log.jsonl ]
+	[ ! -e out/checkpoint.dpo ]
 	run_mk
 	[ "$(ran)" = "" ]
 	run_mk BETA=0.2
@@ -33,10 +36,12 @@ ran() { grep -oE 'bin[^ ]*/dpo-[a-z]+ |^dpo-[a-z]+' ran | grep -oE 'dpo-[a-z]+' 
 @test "dpo.mk: a stage that fails leaves no file; export makes a directory, figure the curves" {
 	run run_mk REFLOGP=false
 	[ "$status" -ne 0 ]
-	[ ! -e out/train.ref ] && [ ! -e out/policy.dpo ]
+	[ ! -e out/train.ref ]
+	[ ! -e out/policy.dpo ]
 	run_mk export figure
 	grep -q 'Reward accuracy' out/log.svg
-	[ -s out/hf/model.safetensors ] && [ -s out/hf/tokenizer.json ]
+	[ -s out/hf/model.safetensors ]
+	[ -s out/hf/tokenizer.json ]
 }
 
 @test "dpo.mk: a script in place of a stage" {
@@ -84,7 +89,9 @@ ran() { grep -oE 'bin[^ ]*/dpo-[a-z]+ |^dpo-[a-z]+' ran | grep -oE 'dpo-[a-z]+' 
 	[ ! -e called ]
 	printf '#!/bin/sh\nprintf installed\n' > fake/dpkg-query
 	PATH="$PWD/fake:$PATH" run sh "$root/pipelines/setup" build test
-	[ "$status" -eq 0 ] && [ -z "$output" ] && [ ! -e called ]
+	[ "$status" -eq 0 ]
+	[ -z "$output" ]
+	[ ! -e called ]
 }
 
 @test "the story's tokenizer, text and pairs come out byte for byte" {

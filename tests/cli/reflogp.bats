@@ -68,16 +68,19 @@ for line in sys.stdin:
 
 @test "refused: log-probs that are there, another tokenizer, no model, the wrong kind" {
 	run "$bin/dpo-reflogp" -q -m base.dpo -o no.ref pairs.ref
-	[ "$status" -eq 3 ] && [[ "$output" == *'has "ref_chosen_logps" already'* ]]
+	[ "$status" -eq 3 ]
+	[[ "$output" == *'has "ref_chosen_logps" already'* ]]
 
 	"$bin/dpo-cat" pairs.tok | sed '1s/"tokenizer":"[0-9a-f]\{8\}/"tokenizer":"00000000/' | "$bin/dpo-cat" -z -o other.tok
 	run "$bin/dpo-reflogp" -q -m base.dpo -o no.ref other.tok
-	[ "$status" -eq 4 ] && [[ "$output" == *"another tokenizer"* ]]
+	[ "$status" -eq 4 ]
+	[[ "$output" == *"another tokenizer"* ]]
 
 	run "$bin/dpo-reflogp" -q pairs.tok
 	[ "$status" -eq 2 ]
 	run "$bin/dpo-reflogp" -q -m base.dpo -o no.ref base.dpo
-	[ "$status" -eq 3 ] && [[ "$output" == *'kind "model"'* ]]
+	[ "$status" -eq 3 ]
+	[[ "$output" == *'kind "model"'* ]]
 	run "$bin/dpo-reflogp" -q -m base.dpo -o pairs.tok pairs.tok
 	[ "$status" -eq 2 ]
 	[ ! -e no.ref ]
@@ -86,11 +89,13 @@ for line in sys.stdin:
 @test "refused with the record's id: a token outside the vocabulary, a sequence too long" {
 	"$bin/dpo-cat" pairs.tok | sed '4s/"chosen":\[/"chosen":[640,/' | "$bin/dpo-cat" -z -o bad.tok
 	run "$bin/dpo-reflogp" -q -m base.dpo -o no.ref bad.tok
-	[ "$status" -eq 3 ] && [[ "$output" == *'bad.tok: record "train-3": '*640* ]]
+	[ "$status" -eq 3 ]
+	[[ "$output" == *'bad.tok: record "train-3": '*640* ]]
 	long=$(yes 5, | head -300 | tr -d '\n')
 	"$bin/dpo-cat" pairs.tok | sed "2s/\"prompt\":\\[/\"prompt\":[$long/" | "$bin/dpo-cat" -z -o bad.tok
 	run "$bin/dpo-reflogp" -q -m base.dpo -o no.ref bad.tok
-	[ "$status" -eq 3 ] && [[ "$output" == *'bad.tok: record "train-1": '*256* ]]
+	[ "$status" -eq 3 ]
+	[[ "$output" == *'bad.tok: record "train-1": '*256* ]]
 	[ ! -e no.ref ]
 }
 

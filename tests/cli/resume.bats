@@ -116,7 +116,8 @@ same_as() { # want|long|brief: the finished run in work, and nothing left over
 		status=0
 		wait $pid || status=$?
 		[ $status -eq 75 ]
-		[ -e work/c ] && [ ! -e work/policy ]
+		[ -e work/c ]
+		[ ! -e work/policy ]
 		grep -q 'stopped after step [1-9]' note
 		"$bin/dpo-train" $(settings) --num-train-epochs 40 --checkpoint work/c --log work/log -o work/policy pairs.ref
 		same_as long
@@ -133,7 +134,8 @@ same_as() { # want|long|brief: the finished run in work, and nothing left over
 	status=0
 	wait $pid || status=$?
 	[ $status -eq 130 ]
-	[ -e work/c ] && [ ! -e work/policy ]
+	[ -e work/c ]
+	[ ! -e work/policy ]
 	"$bin/dpo-train" $(settings) --num-train-epochs 40 --checkpoint work/c --log work/log -o work/policy pairs.ref
 	same_as long
 }
@@ -213,7 +215,8 @@ same_as() { # want|long|brief: the finished run in work, and nothing left over
 		status=0 runs=$((runs + 1))
 		"$bin/dpo-train" -q $(settings) --num-train-epochs 40 --max-time 0.25 --checkpoint work/c --log work/log -o work/policy pairs.ref || status=$?
 	done
-	[ $status -eq 0 ] && [ $runs -gt 1 ]
+	[ $status -eq 0 ]
+	[ $runs -gt 1 ]
 	same_as long
 }
 
@@ -224,18 +227,12 @@ same_as() { # want|long|brief: the finished run in work, and nothing left over
 		args="-q $(settings) --optim $options --num-train-epochs 2"
 		rm -rf work; mkdir work
 		"$bin/dpo-train" $args --log one.log -o one.dpo pairs.ref
-		"$bin/dpo-train" $args --save-steps 3 --checkpoint work/c --log work/log -o work/policy pairs.ref 2> /dev/null 3>&- &
-		pid=$!
-		while [ ! -e work/c ] && kill -0 $pid 2> /dev/null; do sleep 0.005; done
-		kill -KILL $pid 2> /dev/null || true
-		wait $pid 2> /dev/null || true
-		if [ -e work/c ]; then
-			"$bin/dpo-cat" work/c | grep -oE '"name":"[a-z_]+/' | cut -d'"' -f4 | uniq | tr '\n' ' ' > names
-			echo "$options: $(cat names)"
-			[ "$(cat names)" = "$states " ]
-		fi
+		run "$bin/dpo-train" $args --max-time 0.000001 --checkpoint work/c --log work/log -o work/policy pairs.ref
+		[ "$status" -eq 75 ]
+		"$bin/dpo-cat" work/c | grep -oE '"name":"[a-z_]+/' | cut -d'"' -f4 | uniq | tr '\n' ' ' > names
+		echo "$options: $(cat names)"
+		[ "$(cat names)" = "$states " ]
 		"$bin/dpo-train" $args --save-steps 3 --checkpoint work/c --log work/log -o work/policy pairs.ref
-		rm -f work/.policy.*.tmp
 		cmp one.dpo work/policy
 		cmp one.log work/log
 	done
@@ -293,14 +290,17 @@ in_slices() {
 	[ -e work/c ]
 	for change in '--beta 0.2:"beta"' '--seed 7:"seed"' '--logging-steps 3:"logging_steps"' '--batch-size 4:"batch_size"'; do
 		run short ${change%%:*} pairs.ref
-		[ "$status" -eq 4 ] && [[ "$output" == *"work/c: a checkpoint of another run: ${change#*:}"* ]]
+		[ "$status" -eq 4 ]
+		[[ "$output" == *"work/c: a checkpoint of another run: ${change#*:}"* ]]
 	done
 	"$bin/dpo-cat" --shard 1/2 -o half.ref pairs.ref
 	run short half.ref
-	[ "$status" -eq 4 ] && [[ "$output" == *'"data"'* ]]
+	[ "$status" -eq 4 ]
+	[[ "$output" == *'"data"'* ]]
 	cp pairs.ref work/other
 	run "$bin/dpo-train" $(settings) --num-train-epochs 2 --checkpoint work/other -o work/policy pairs.ref
-	[ "$status" -eq 4 ] && [[ "$output" == *'not a checkpoint'* ]]
+	[ "$status" -eq 4 ]
+	[[ "$output" == *'not a checkpoint'* ]]
 	rm work/other
 	[ -e work/c ]
 	short --restart pairs.ref
@@ -320,7 +320,8 @@ in_slices() {
 	short --max-time 0.000001 pairs.ref || [ $? -eq 75 ]
 	sum=$(sha256sum work/c)
 	run bash -c "ulimit -f 8; '$bin/dpo-train' $(settings) --num-train-epochs 2 --save-steps 3 --checkpoint work/c -o work/policy pairs.ref"
-	[ "$status" -eq 1 ] && [[ "$output" == *"work/c: write: File too large"* ]]
+	[ "$status" -eq 1 ]
+	[[ "$output" == *"work/c: write: File too large"* ]]
 	[ "$sum" = "$(sha256sum work/c)" ]
 	[ "$(ls -A work | tr '\n' ' ')" = "c log " ]
 	short pairs.ref

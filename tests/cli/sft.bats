@@ -34,8 +34,11 @@ train() { # OPTIONS...
 @test "the comparison sees another learning rate and a step that is missing" {
 	train --learning-rate 2.1e-4
 	run python3 "$peers/compare_trl.py" "$golden/sft.json" log --weights weights
-	[ "$status" -eq 1 ] && [[ "$output" == *"FAIL loss"* ]] && [[ "$output" == *"FAIL weights"* ]]
+	[ "$status" -eq 1 ]
+	[[ "$output" == *"FAIL loss"* ]]
+	[[ "$output" == *"FAIL weights"* ]]
 	train --max-steps 9
 	run python3 "$peers/compare_trl.py" "$golden/sft.json" log
-	[ "$status" -eq 1 ] && [[ "$output" == *"step 10 is missing"* ]]
+	[ "$status" -eq 1 ]
+	[[ "$output" == *"step 10 is missing"* ]]
 }

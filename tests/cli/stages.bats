@@ -110,6 +110,8 @@ later() { sleep 0.05; touch "$1"; }	# make compares times of files
 @test "the recipes say what they do" {
 	for recipe in dpo.mk sft-dpo.mk; do
 		run make -s -f "$root/pipelines/$recipe" help
-		[ "$status" -eq 0 ] && [[ "${lines[0]}" == "$recipe - "* ]] && [ "${#lines[@]}" -gt 6 ]
+		[ "$status" -eq 0 ]
+		[[ "${lines[0]}" == "$recipe - "* ]]
+		[ "${#lines[@]}" -gt 6 ]
 	done
 }

@@ -46,7 +46,8 @@ identity() { # MODEL: its id
 	for change in "--ref-model-mixup-alpha 0.59" "--ref-model-sync-steps 3"; do	# and the numbers tell
 		"$bin/dpo-train" $(settings) $change --log work/log -o work/policy train.ref
 		run python3 "$compare" "$golden" work/log
-		[ "$status" -eq 1 ] && [[ "$output" == *"FAIL loss"* ]]
+		[ "$status" -eq 1 ]
+		[[ "$output" == *"FAIL loss"* ]]
 	done
 }
 
@@ -113,7 +114,9 @@ identity() { # MODEL: its id
 	[ "$(stage want.dpo ref_model_sync_steps)" = 2 ]
 	[ "$(stage want.dpo reference)" = "$(identity model)" ]
 	ended=$(stage want.dpo synced_reference)
-	[ ${#ended} -eq 64 ] && [ "$ended" != "$(identity model)" ] && [ "$ended" != "$(identity want.dpo)" ]
+	[ ${#ended} -eq 64 ]
+	[ "$ended" != "$(identity model)" ]
+	[ "$ended" != "$(identity want.dpo)" ]
 	"$bin/dpo-train" -q -m model -o work/policy train.ref
 	[ "$(stage work/policy sync_ref_model) $(stage work/policy synced_reference)" = "None None" ]
 	"$bin/dpo-eval" -q -m want.dpo eval.ref > work/report	# the stored reference is in its chain
@@ -130,13 +133,16 @@ identity() { # MODEL: its id
 @test "refused: another reference, whatever is allowed; a checkpoint of other settings; options that have no effect" {
 	for allowed in "" --other-reference; do
 		run "$bin/dpo-train" -q -m want.dpo --sync-ref-model $allowed -o work/policy train.ref
-		[ "$status" -eq 4 ] && [[ "$output" == *"train.ref: the reference is model "*"--sync-ref-model"* ]]
+		[ "$status" -eq 4 ]
+		[[ "$output" == *"train.ref: the reference is model "*"--sync-ref-model"* ]]
 	done
 	"$bin/dpo-train" $(settings) --max-time 0.000001 --checkpoint work/c -o work/policy train.ref || [ $? -eq 75 ]
 	run "$bin/dpo-train" $(settings) --ref-model-mixup-alpha 0.5 --checkpoint work/c -o work/policy train.ref
-	[ "$status" -eq 4 ] && [[ "$output" == *'"ref_model_mixup_alpha" is 0.5 here, 0.6'* ]]
+	[ "$status" -eq 4 ]
+	[[ "$output" == *'"ref_model_mixup_alpha" is 0.5 here, 0.6'* ]]
 	run "$bin/dpo-train" $(settings | sed 's/--sync-ref-model.*//') --checkpoint work/c -o work/policy train.ref
-	[ "$status" -eq 4 ] && [[ "$output" == *'"sync_ref_model" is absent here, true there'* ]]
+	[ "$status" -eq 4 ]
+	[[ "$output" == *'"sync_ref_model" is absent here, true there'* ]]
 	for args in "--ref-model-mixup-alpha 0.5" "--ref-model-sync-steps 4" "--sync-ref-model --loss-type sft" \
 		"--sync-ref-model --ref-model-mixup-alpha 1.1" "--sync-ref-model --ref-model-sync-steps 0"; do
 		run "$bin/dpo-train" -q -m model $args -o work/policy train.ref

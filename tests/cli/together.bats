@@ -12,13 +12,26 @@ setup_file() {
 	unset OMP_WAIT_POLICY GOMP_SPINCOUNT MAKEFLAGS MFLAGS MAKELEVEL
 }
 
+setup() {
+	cd "$BATS_FILE_TMPDIR"
+	set -o pipefail
+}
+
+teardown() { # what fails costs little
+	[ ! -e "$BATS_FILE_TMPDIR/failed" ]
+}
+
+attempt() {
+	"$@" > /dev/null || echo "$*" >> failed
+}
+
 cpu() { # seconds of CPU of a command, and of all that it starts
 	TIMEFORMAT='%U %S'
-	{ time "$@" > /dev/null; } 2>&1 | awk '{ print $1 + $2 }'
+	{ time attempt "$@"; } 2>&1 | awk '{ print $1 + $2 }'
 }
 
 apart() {
-	"$bin/dpo-reflogp" -q -j 2 -m "$model" -o apart.ref pairs.tok
+	"$bin/dpo-reflogp" -q -j 2 -m "$model" -o apart.ref pairs.tok &&
 	"$bin/dpo-eval" -q -j 2 -m "$model" apart.ref
 }
 
@@ -55,7 +68,7 @@ spinning() {
 
 clock() { # seconds until a command has ended
 	TIMEFORMAT=%R
-	{ time "$@" > /dev/null; } 2>&1
+	{ time attempt "$@"; } 2>&1
 }
 
 costs() { # FACTOR TOGETHER APART: together at most FACTOR times apart, in one of $tries
@@ -68,23 +81,19 @@ costs() { # FACTOR TOGETHER APART: together at most FACTOR times apart, in one o
 }
 
 @test "dpo-reflogp | dpo-eval costs at most 1.2 times both alone" {
-	cd "$BATS_FILE_TMPDIR"
 	costs 1.2 piped apart
 }
 
 @test "make -j2 costs at most 1.2 times make -j1" {
-	cd "$BATS_FILE_TMPDIR"
 	by_make
 	costs 1.2 by_make one_by_one
 }
 
 @test "beta-sweep.mk with make -j2 costs at most 1.2 times the serial run: CPU" {
-	cd "$BATS_FILE_TMPDIR"
 	costs 1.2 parallel_sweep serial_sweep
 }
 
 @test "beta-sweep.mk with make -j2 takes at most 1.2 times the serial run: clock" {
-	cd "$BATS_FILE_TMPDIR"
 	together=1e9 apart=1e9
 	for try in 1 2 3 4 5 6; do
 		together=$(printf '%s\n' "$together" "$(clock parallel_sweep)" | sort -g | head -1)
@@ -97,7 +106,6 @@ costs() { # FACTOR TOGETHER APART: together at most FACTOR times apart, in one o
 
 @test "threads that spin are seen by these tests" {
 	[ "$(nproc)" -eq 2 ] || skip "on 2 cores, two programs of 2 threads each fight for them"
-	cd "$BATS_FILE_TMPDIR"
 	by_make
 	tries=1
 	for run in 1 2 3 4 5; do # two programs may happen to take turns

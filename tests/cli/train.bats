@@ -134,7 +134,8 @@ for number, row in enumerate(row for row in map(json.loads, open("moved.log")) i
 	"$bin/dpo-train" -q -m base.dpo --loss-type sft --max-steps 2 --logging-steps 1 --log t.log -o s.dpo text.tok
 	[ "$(logged t.log logps/rejected | sort -u)" = None ]
 	run "$bin/dpo-train" -q -m base.dpo -o no.dpo text.tok
-	[ "$status" -eq 3 ] && [[ "$output" == *"needs pairs"* ]]
+	[ "$status" -eq 3 ]
+	[[ "$output" == *"needs pairs"* ]]
 	[ ! -e no.dpo ]
 }
 
@@ -147,13 +148,16 @@ for number, row in enumerate(row for row in map(json.loads, open("moved.log")) i
 
 @test "refused: no reference, another reference, another tokenizer, and how it is allowed" {
 	run "$bin/dpo-train" -q -m base.dpo -o no.dpo pairs.tok
-	[ "$status" -eq 3 ] && [[ "$output" == *"run dpo-reflogp"* ]]
+	[ "$status" -eq 3 ]
+	[[ "$output" == *"run dpo-reflogp"* ]]
 	run "$bin/dpo-train" -q -m policy.dpo -o no.dpo pairs.ref
-	[ "$status" -eq 4 ] && [[ "$output" == *"--other-reference"* ]]
+	[ "$status" -eq 4 ]
+	[[ "$output" == *"--other-reference"* ]]
 	"$bin/dpo-train" -q -m policy.dpo --other-reference --max-steps 1 -o other.dpo pairs.ref
 	"$bin/dpo-cat" pairs.ref | sed '1s/"tokenizer":"[0-9a-f]\{8\}/"tokenizer":"00000000/g' | "$bin/dpo-cat" -z -o t.ref
 	run "$bin/dpo-train" -q -m base.dpo --other-reference -o no.dpo t.ref
-	[ "$status" -eq 4 ] && [[ "$output" == *"another tokenizer"* ]]
+	[ "$status" -eq 4 ]
+	[[ "$output" == *"another tokenizer"* ]]
 	[ ! -e no.dpo ]
 }
 
@@ -173,7 +177,8 @@ for number, row in enumerate(row for row in map(json.loads, open("moved.log")) i
 	bad() { # OPTIONS...: refused, and what is said names the first option
 		run "$bin/dpo-train" -q -m base.dpo "$@" pairs.ref
 		echo "$*: $status ${lines[0]}"
-		[ "$status" -eq 2 ] && [[ "${lines[0]}" == *"$1"* ]]
+		[ "$status" -eq 2 ]
+		[[ "${lines[0]}" == *"$1"* ]]
 	}
 	bad --power 1
 	bad --warmup-steps 0 --lr-scheduler-type constant
@@ -187,11 +192,13 @@ for number, row in enumerate(row for row in map(json.loads, open("moved.log")) i
 	bad --min-lr 1 --lr-scheduler-type cosine_with_min_lr
 	bad --lr-end 1 --lr-scheduler-type polynomial
 	run "$bin/dpo-train" -q -m base.dpo --lr-scheduler-type cosine_with_min_lr pairs.ref
-	[ "$status" -eq 2 ] && [[ "$output" == *"one of --min-lr and --min-lr-rate"* ]]
+	[ "$status" -eq 2 ]
+	[[ "$output" == *"one of --min-lr and --min-lr-rate"* ]]
 	run "$bin/dpo-train" -q -m base.dpo --lr-scheduler-type cosine_with_min_lr --min-lr 0 --min-lr-rate 0 pairs.ref
 	[ "$status" -eq 2 ]
 	run "$bin/dpo-train" -q -m base.dpo --lr-scheduler-type warmup_stable_decay pairs.ref
-	[ "$status" -eq 2 ] && [[ "$output" == *"--num-decay-steps"* ]]
+	[ "$status" -eq 2 ]
+	[[ "$output" == *"--num-decay-steps"* ]]
 }
 
 @test "every schedule moves the learning rate as its formula says" {
@@ -231,7 +238,8 @@ assert last["loss"] < 0.6 and last["rewards/accuracies"] > 0.9, last'
 
 @test "a run that diverges stops, names the step, and leaves no policy" {
 	run "$bin/dpo-train" -q -m base.dpo --learning-rate 1e30 --max-grad-norm 0 -o no.dpo pairs.ref
-	[ "$status" -eq 1 ] && [[ "$output" == *"step 2: "*'record "'* ]]
+	[ "$status" -eq 1 ]
+	[[ "$output" == *"step 2: "*'record "'* ]]
 	[ ! -e no.dpo ]
 }
 

@@ -78,11 +78,6 @@ vectors() { # NAME SHAPE
 	vectors starcoder starcoder
 }
 
-@test "DeepSeek: the texts of llama.cpp" {
-	need vectors/ggml-vocab-deepseek-llm.gguf	# its vocabulary is not among the assets; its shape is tested below on another's
-	vectors deepseek-llm deepseek
-}
-
 # transformers.js FILE MODEL SHAPE, with its BOS taken away: ids of every case, the text decoded of a plain one.
 published() {
 	need "vectors/transformersjs/$1"
