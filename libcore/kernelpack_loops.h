@@ -48,11 +48,12 @@ DPO_SET static void
 pack_columns(float *to, const float *from, size_t ld, size_t n, size_t inner)
 {
 	dpo_some some = dpo_first(n);
+	const float *end = to + inner * n;
 
-	for (size_t k = 0; k < inner; k++, to += n, from += ld) {
-		if (DPO_SOME_FAST || k + 1 == inner)
+	for (; to < end; to += n, from += ld) {
+		if (DPO_SOME_FAST || end - to < (ptrdiff_t)DPO_LANES)
 			dpo_store_some(to, some, dpo_load_some(some, from));
-		else	/* the next k's replace those too many */
+		else	/* the next rows' replace those too many */
 			dpo_store(to, dpo_load_some(some, from));
 		__builtin_prefetch(from + STRIP * ld);
 	}

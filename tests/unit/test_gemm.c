@@ -125,7 +125,7 @@ static void
 test_gemm_blocks(void **state)
 {
 	static const size_t sizes[][3] = { { 26, 64, 256 }, { 29, 17, 257 }, { 661, 33, 300 }, { 14, 799, 5 },
-	    { 1, 385, 1025 }, { 40, 40, 0 } };
+	    { 1, 385, 1025 }, { 7, 20, 30 }, { 40, 40, 0 } };
 
 	(void)state;
 	for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++)
