@@ -11,6 +11,7 @@
 #include <cblas.h>
 #include <limits.h>
 #include <stdint.h>
+#include <string.h>
 #include <strings.h>
 
 /*
@@ -134,7 +135,9 @@ static const struct {
 static void
 multiply(enum kernel kernel, const struct dpo_tile *whole)
 {
-	for (size_t row = 0, n; row < whole->rows && whole->columns > 0; row += n) {
+	for (size_t row = 0; row < whole->rows && whole->inner == 0 && !whole->keep; row++)
+		memset(whole->c + row * whole->ldc, 0, whole->columns * sizeof *whole->c);
+	for (size_t row = 0, n; row < whole->rows && whole->columns > 0 && whole->inner > 0; row += n) {
 		struct dpo_tile tile = *whole;
 
 		tile.rows = n = dpo_size_least(whole->rows - row, kernels[kernel].rows);
@@ -185,7 +188,7 @@ compute(const struct grid *grid, const struct dpo_tile *tile, size_t column, flo
 		multiply(grid->kernel, &part);
 		return;
 	}
-	for (size_t k = 0; k < p->inner; k += part.inner) {
+	for (size_t k = 0; k < p->inner || k == 0; k += DPO_GEMM_INNER) {
 		part.inner = dpo_size_least(p->inner - k, DPO_GEMM_INNER);
 		part.a = from_column(tile->a, k);
 		part.b = widen(p, k, part.inner, column, part.columns, room);

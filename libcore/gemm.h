@@ -1,5 +1,5 @@
 /*
- * gemm - matrix products; the only caller of the BLAS. Layer 3; uses size, dtype, amx, kernel, split, parallel,
+ * gemm - matrix products; the only caller of the BLAS. Layer 3; uses size, dtype, amx, kernel, split, tile, parallel,
  * vector, OpenBLAS.
  *
  * A product is cut into tiles, each computed by one thread, and the tiles are shared out. Where the
@@ -17,7 +17,7 @@
 /*
  * C = A B + keep C, then C[i][j] = C[i][j] + bias[j] + residual[i][j], where A is rows x inner, B
  * inner x columns, C rows x columns. keep is 0 or 1. bias and residual may be NULL; residual may
- * be C only with keep 0 when it is NULL.
+ * not overlap C.
  *
  * With b_dtype F16 or BF16, B's data are of that type (ld counts elements), and each tile of it becomes float in scratch
  * before the product: up to an inner length of DPO_GEMM_INNER the bits are those of the same B as floats; beyond, sums

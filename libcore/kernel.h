@@ -5,7 +5,7 @@
  * into the second-level cache, each panel of B into the first-level one, and they are multiplied by panels
  * whose sums stay in registers. Each element is summed in blocks of its inner index, a chain of fused
  * multiply-adds a block, and the blocks in order: its bits depend on the operands' numbers and
- * `inner` alone, not on the other rows and columns, and are the same in either set unless the blocks are cut differently.
+ * `inner` alone, not on the other rows and columns, and are the same in either set.
  * Takes about 900 kB of the caller's stack.
  */
 #ifndef DPO_KERNEL_H
@@ -25,7 +25,7 @@ enum dpo_kernel_set { DPO_KERNEL_NONE, DPO_KERNEL_AVX2, DPO_KERNEL_AVX512 };
  */
 enum dpo_kernel_set dpo_kernel_set(void);
 
-/* The product, on the calling thread; only where dpo_kernel_set is not none. */
+/* The product, of at least one row and one inner step, on the calling thread; only where dpo_kernel_set is not none. */
 void dpo_kernel_product(const struct dpo_tile *tile);
 
 /* The same in a set that the processor has. */

@@ -5,7 +5,6 @@
 #include "vectors256.h"
 
 #include <assert.h>
-#include <string.h>
 
 #if defined(__x86_64__) && defined(__GNUC__)
 
@@ -13,8 +12,7 @@
 #define PANEL_ROWS ((size_t)6)
 #define EACH_ROWS(f) f(1) f(2) f(3) f(4) f(5) f(6)
 
-/* As in AVX-512, so that sums are the same. */
-enum { LONG = 256, SHORT = 384, ROOM_A = DPO_KERNEL_ROWS * SHORT };
+enum { INNER_A = 384 };
 
 #include "kernelpack_loops.h"
 #include "kernel_loops.h"

@@ -5,7 +5,6 @@
 #include "vectors512.h"
 
 #include <assert.h>
-#include <string.h>
 
 #if defined(__x86_64__) && defined(__GNUC__)
 
@@ -13,7 +12,7 @@
 #define PANEL_ROWS ((size_t)13)
 #define EACH_ROWS(f) f(1) f(2) f(3) f(4) f(5) f(6) f(7) f(8) f(9) f(10) f(11) f(12) f(13)
 
-enum { LONG = 256, SHORT = 384, ROOM_A = DPO_KERNEL_ROWS * 512 };
+enum { INNER_A = 512 };
 
 #include "kernelpack_loops.h"
 #include "kernel_loops.h"

@@ -3,11 +3,16 @@
  * kernelpack_loops.
  *
  * Included once for each set, after its vectors and kernelpack_loops.h, where these are defined: PANEL_ROWS, the rows of a panel
- * of A, and EACH_ROWS(f), f(1) f(2) ... up to it; LONG, SHORT and ROOM_A:
- * a panel of B of LONG inner steps and one of A stay in the first-level cache; an inner index up to twice SHORT is cut into
- * blocks of that instead, for then C, which every block reads and writes, costs more than a panel from the second-level cache;
- * packed blocks of A have ROOM_A floats, which stay in the second-level cache.
+ * of A, and EACH_ROWS(f), f(1) f(2) ... up to it; and INNER_A, the inner steps of as many packed rows of A as a tile has that stay
+ * in the second-level cache.
  */
+
+/*
+ * A panel of B of LONG inner steps and one of A stay in the first-level cache; an inner index up to twice SHORT is cut into
+ * blocks of that instead, for then C, which every block reads and writes, costs more than a panel from the second-level cache.
+ * In every set the same, for the order of sums depends on it.
+ */
+enum { LONG = 256, SHORT = 384, ROOM_A = DPO_KERNEL_ROWS * INNER_A };
 
 /* Floats of packed panels of B. */
 enum { ROOM_B = PANEL_COLUMNS * SHORT };
@@ -227,9 +232,7 @@ product(const struct dpo_tile *tile)
 	struct dpo_stretch inner;
 	size_t used;
 
-	assert(tile->rows <= DPO_KERNEL_ROWS);
-	for (size_t row = 0; row < tile->rows && tile->inner == 0 && !tile->keep; row++)
-		memset(tile->c + row * tile->ldc, 0, tile->columns * sizeof *tile->c);
+	assert(tile->rows > 0 && tile->rows <= DPO_KERNEL_ROWS && tile->inner > 0);
 	for (size_t q = 0, end = 0; q < blocks(tile); q = end) {
 		for (used = 0; end < blocks(tile) && used + block(tile, end).n * tile->rows <= ROOM_A; end++) {
 			inner = block(tile, end);

@@ -6,7 +6,6 @@
 #include "splitpack.h"
 
 #include <assert.h>
-#include <string.h>
 
 #if defined(__x86_64__) && defined(__GNUC__)
 
@@ -198,8 +197,6 @@ dpo_split_product(const struct dpo_tile *tile)
 	size_t stretches = dpo_size_parts(tile->inner, STRETCH), steps = dpo_size_parts(tile->inner, DPO_SPLIT_INNER);
 
 	assert(tile->rows <= DPO_SPLIT_ROWS);
-	for (size_t row = 0; row < tile->rows && tile->inner == 0 && !tile->keep; row++)
-		memset(tile->c + row * tile->ldc, 0, tile->columns * sizeof *tile->c);
 	dpo_amx_begin();
 	for (size_t q = 0; q < stretches; q++) {
 		size_t first = steps * q / stretches * DPO_SPLIT_INNER, end = steps * (q + 1) / stretches * DPO_SPLIT_INNER;
