@@ -11,7 +11,7 @@
 
 /*
  * Whether the processor has them with products of bfloat16, the system grants them to this process (it asks), and the
- * environment does not ask for something else (DPO_KERNEL=vectors or blas).
+ * environment does not ask for something else (wish.h).
  */
 bool dpo_amx_here(void);
 

@@ -348,18 +348,17 @@ void
 dpo_bf16_multiply(const struct dpo_bf16_product *p)
 {
 	enum { TILES = 24, COLUMNS = 256 };
-	bool tiles = dpo_amx_here();
-	multiply_square *multiply = tiles ? multiply_tiles : multiply_vectors;
+	multiply_square *multiply = p->amx ? multiply_tiles : multiply_vectors;
 
 	for (size_t row = 0; row < p->rows && p->tiles == 0 && !p->keep; row++)
 		memset(p->c + row * p->ldc, 0, p->columns * sizeof *p->c);
-	if (tiles)
+	if (p->amx)
 		dpo_amx_begin();
 	for (size_t tile = 0; tile < p->tiles; tile += TILES)
 		for (size_t column = 0; column < p->columns; column += COLUMNS)
 			multiply_block(multiply, p, tile, p->tiles - tile < TILES ? p->tiles - tile : TILES, column,
 			    p->columns - column < COLUMNS ? p->columns : column + COLUMNS);
-	if (tiles)
+	if (p->amx)
 		dpo_amx_end();
 }
 

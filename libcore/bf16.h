@@ -27,7 +27,7 @@
 /* Numbers of a tile. */
 #define DPO_BF16_TILE (DPO_BF16_PANEL * DPO_BF16_INNER)
 
-/* The kernel of this processor, or NULL: it has no instructions for bfloat16, or DPO_KERNEL=blas asks for nothing of ours. */
+/* The kernel of this processor, or NULL: it has no instructions for bfloat16, or DPO_KERNEL asks for less (wish.h). */
 const char *dpo_bf16_kernel(void);
 
 /*
@@ -60,6 +60,7 @@ void dpo_bf16_pack_b(const struct dpo_bf16_side *b, size_t first, size_t n, uint
 struct dpo_bf16_product {
 	size_t rows, columns, tiles;
 	struct dpo_bf16_packed a, b;
+	bool amx;		/* by the tile registers; dpo_amx_here says whether: ask it once, for it asks the system */
 	bool keep;
 	float *c;
 	size_t ldc;

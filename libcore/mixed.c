@@ -1,5 +1,6 @@
 #include "mixed.h"
 
+#include "amx.h"
 #include "parallel.h"
 #include "size.h"
 #include "vector.h"
@@ -32,6 +33,7 @@ struct work {
 	size_t outer, inner;		/* where it begins */
 	size_t block;			/* of the other side */
 	bool last;			/* of the inner index */
+	bool amx;
 	uint16_t *to;			/* the shared side's place */
 };
 
@@ -97,7 +99,7 @@ multiply_block(void *context, size_t item)
 	size_t row = w->a_is_shared ? w->outer : first, column = w->a_is_shared ? first : w->outer;
 	struct dpo_bf16_product product = { .rows = w->a_is_shared ? w->shared.raw.outer : n,
 	    .columns = w->a_is_shared ? n : w->shared.raw.outer,
-	    .tiles = dpo_size_parts(other.raw.inner, DPO_BF16_INNER), .keep = p->keep > 0 || w->inner > 0,
+	    .tiles = dpo_size_parts(other.raw.inner, DPO_BF16_INNER), .amx = w->amx, .keep = p->keep > 0 || w->inner > 0,
 	    .c = p->c + row * p->ldc + column, .ldc = p->ldc };
 
 	if (!other.packed.data)
@@ -161,6 +163,7 @@ dpo_mixed_product(int threads, const struct dpo_product *p, const struct dpo_bf1
 	threads = dpo_gemm_worth(threads, p);
 	if (b && p->columns <= NARROW && p->rows >= ROWS_EACH * (size_t)threads)
 		w.a_is_shared = false;
+	w.amx = dpo_amx_here();
 	if (w.a_is_shared)
 		multiply(threads, &w, &left, &right);
 	else

@@ -246,7 +246,7 @@ void
 dpo_split_pack_a(uint16_t *to, const struct dpo_operand *a, size_t rows, struct dpo_stretch inner)
 {
 	(void)to, (void)a, (void)rows, (void)inner;
-	assert(!"only where dpo_split_here");
+	assert(!"only where dpo_amx_here");
 }
 
 void
@@ -254,7 +254,7 @@ dpo_split_panel_begin(struct dpo_split_panel *panel, uint16_t *to, const struct 
     struct dpo_stretch inner)
 {
 	(void)panel, (void)to, (void)b, (void)column, (void)columns, (void)inner;
-	assert(!"only where dpo_split_here");
+	assert(!"only where dpo_amx_here");
 }
 
 bool

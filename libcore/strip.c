@@ -1,5 +1,6 @@
 #include "strip.h"
 
+#include "amx.h"
 #include "bf16.h"
 #include "gemm.h"
 #include "size.h"
@@ -24,7 +25,7 @@ plain_lay(float *to, struct dpo_operand b, size_t columns, size_t inner)
 	return (struct dpo_strip_operand){ to, columns };
 }
 
-static const struct dpo_strip blas = { DPO_STRIP_MOST, 1, SIZE_MAX, plain_lay, blas_product };
+static const struct dpo_strip blas = { DPO_STRIP_MOST, 1, plain_lay, blas_product };
 
 /* ------------------------------------------------------------------ bf16 */
 
@@ -45,7 +46,7 @@ half_lay(float *to, struct dpo_operand b, size_t columns, size_t inner)
 }
 
 static void
-half_product(size_t rows, size_t columns, size_t inner, struct dpo_operand a, struct dpo_strip_operand b, size_t first,
+half_multiply(bool amx, size_t rows, size_t columns, size_t inner, struct dpo_operand a, struct dpo_strip_operand b, size_t first,
     size_t column, bool keep, float *c, size_t ldc)
 {
 	_Alignas(64) uint16_t packed[HALF_ROWS * HALF_MOST];
@@ -58,10 +59,25 @@ half_product(size_t rows, size_t columns, size_t inner, struct dpo_operand a, st
 
 	dpo_bf16_pack_a(&side, 0, dpo_size_parts(high, DPO_BF16_PANEL), packed, tiles * DPO_BF16_TILE);
 	dpo_bf16_multiply(&(struct dpo_bf16_product){ .rows = high, .columns = columns, .tiles = tiles,
-	    .a = { packed, tiles * DPO_BF16_TILE }, .b = { data, b.step }, .keep = keep, .c = c, .ldc = ldc });
+	    .a = { packed, tiles * DPO_BF16_TILE }, .b = { data, b.step }, .amx = amx, .keep = keep, .c = c, .ldc = ldc });
 }
 
-static const struct dpo_strip half = { HALF_ROWS, DPO_BF16_INNER, HALF_MOST, half_lay, half_product };
+static void
+vectors_product(size_t rows, size_t columns, size_t inner, struct dpo_operand a, struct dpo_strip_operand b, size_t first,
+    size_t column, bool keep, float *c, size_t ldc)
+{
+	half_multiply(false, rows, columns, inner, a, b, first, column, keep, c, ldc);
+}
+
+static void
+tiles_product(size_t rows, size_t columns, size_t inner, struct dpo_operand a, struct dpo_strip_operand b, size_t first,
+    size_t column, bool keep, float *c, size_t ldc)
+{
+	half_multiply(true, rows, columns, inner, a, b, first, column, keep, c, ldc);
+}
+
+static const struct dpo_strip half_vectors = { HALF_ROWS, DPO_BF16_INNER, half_lay, vectors_product };
+static const struct dpo_strip half_tiles = { HALF_ROWS, DPO_BF16_INNER, half_lay, tiles_product };
 
 /* ------------------------------------------------------------------ which */
 
@@ -74,7 +90,7 @@ static const struct dpo_strip *const sets[] = { [DPO_KERNEL_NONE] = &blas,
 const struct dpo_strip *
 dpo_strip_best(bool bf16, size_t head_dim)
 {
-	if (bf16 && head_dim <= half.most && dpo_bf16_kernel())
-		return &half;
+	if (bf16 && head_dim <= HALF_MOST && dpo_bf16_kernel())
+		return dpo_amx_here() ? &half_tiles : &half_vectors;
 	return sets[dpo_kernel_set()];
 }

@@ -1,6 +1,6 @@
 /*
  * strip - products of a few rows with a second operand that is laid out for them, on the calling thread. The only
- * products of attention. Layer 4; uses size, bf16, gemm, kernel.
+ * products of attention. Layer 4; uses size, amx, bf16, gemm, kernel.
  *
  * The operands are meant to lie in the cache already. In float, where the processor has AVX-512 or AVX2, an element is one chain
  * of fused multiply-adds over the inner index: its bits depend on its row of A and its column of B alone, and zeros
@@ -25,8 +25,10 @@ struct dpo_strip_operand {
 struct dpo_strip {
 	size_t rows;		/* that a strip best has, at most DPO_STRIP_MOST */
 	size_t unit;		/* a part of B begins and ends at multiples of it; B's columns go on to one with zeros */
-	size_t most;		/* the longest inner index */
-	/* Lay out b, inner x columns, in `to`: columns x inner floats, in bf16 as many as if both were multiples of 32. */
+	/*
+	 * Lay out b, inner x columns, in `to`, 64 byte aligned: columns x inner floats, in bf16 as many as if both were multiples
+	 * of 32.
+	 */
 	struct dpo_strip_operand (*lay)(float *to, struct dpo_operand b, size_t columns, size_t inner);
 	/*
 	 * C = A B, added to C if `keep`: A is rows x inner, C[rows][columns] has rows ldc apart, B is the part of what is laid

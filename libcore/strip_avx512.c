@@ -16,6 +16,6 @@
 #include "turn_loops.h"
 #include "strip_loops.h"
 
-const struct dpo_strip dpo_strip_avx512 = { 2 * PANEL_ROWS, 1, SIZE_MAX, lay, product };
+const struct dpo_strip dpo_strip_avx512 = { 2 * PANEL_ROWS, 1, lay, product };
 
 #endif

@@ -1,5 +1,6 @@
 #include "thin.h"
 
+#include "amx.h"
 #include "kernel.h"
 #include "size.h"
 #include "thinparts.h"
@@ -130,7 +131,7 @@ multiply_bf16(const struct block *b)
 	_Alignas(64) uint16_t room[ROWS * PACKED_INNER];
 	size_t panels = dpo_size_parts(b->rows, DPO_BF16_PANEL), most = b->flipped ? FLIPPED_INNER : PACKED_INNER;
 	struct dpo_bf16_product p = { .rows = b->flipped ? b->columns : b->rows, .columns = b->flipped ? b->rows : b->columns,
-		.c = b->c, .ldc = b->ldc };
+		.amx = b->b->amx, .c = b->c, .ldc = b->ldc };
 
 	for (size_t k = 0; k < b->inner || k == 0; k += most) {
 		struct dpo_bf16_side side = { .data = from_inner(b, k), .dtype = DPO_DTYPE_F32, .ld = b->a.ld,
@@ -176,7 +177,7 @@ dpo_thin_room(size_t columns, size_t inner)
 struct dpo_thin_right
 dpo_thin_right(bool bf16, bool of_transposed, size_t columns, size_t inner, struct dpo_operand b, float *room)
 {
-	struct dpo_thin_right right = { .columns = columns, .inner = inner, .bf16 = bf16, .of_transposed = of_transposed,
+	struct dpo_thin_right right = { .columns = columns, .inner = inner, .bf16 = bf16, .amx = bf16 && dpo_amx_here(), .of_transposed = of_transposed,
 		.floats = b };
 
 	if (bf16)

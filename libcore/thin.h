@@ -1,6 +1,6 @@
 /*
  * thin - matrix products with a side of few rows, columns or inner steps, as low-rank adapters have them, on one thread.
- * Layer 4; uses size, kernel, gemm, bf16, thinparts.
+ * Layer 4; uses size, kernel, gemm, amx, bf16, thinparts.
  *
  *	C = mask(A) B + keep C, or C = mask(A B) + keep C
  *
@@ -18,7 +18,7 @@
 /* B, ready. */
 struct dpo_thin_right {
 	size_t columns, inner;
-	bool bf16;
+	bool bf16, amx;			/* products in it, and by the tile registers */
 	bool of_transposed;		/* for products whose A is transposed, or for the others */
 	struct dpo_operand floats;	/* not transposed */
 	struct dpo_bf16_packed packed;	/* in bf16, instead */

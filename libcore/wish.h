@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* The best this processor has; without tile registers; without AVX-512 too; without any kernel of ours. */
+/* The best this processor has; without tile registers; without AVX-512 and bf16 too; without any kernel of ours. */
 enum dpo_wish { DPO_WISH_BEST, DPO_WISH_VECTORS, DPO_WISH_AVX2, DPO_WISH_BLAS };
 
 /* What DPO_KERNEL says. */
