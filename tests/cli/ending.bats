@@ -22,7 +22,8 @@ refused() { # TEXT PROGRAM ARGUMENTS...: a usage error that says so
 	shift 2
 	run "$bin/$program" -q "$@"
 	echo "$program $*: $status ${lines[0]}"
-	[ "$status" -eq 2 ] && [[ "${lines[0]}" == "$program: "*$text* ]]
+	[ "$status" -eq 2 ]
+	[[ "${lines[0]}" == "$program: "*$text* ]]
 }
 
 @test "no output replaces a file of a model that is read" {
@@ -65,7 +66,8 @@ refused() { # TEXT PROGRAM ARGUMENTS...: a usage error that says so
 	limited() { # NAME PROGRAM ARGUMENTS...: to room/NAME, of at most 1024 bytes
 		run bash -c 'ulimit -f 1; "$@"' - "$bin/$2" -q "${@:3}" -o "room/$1"
 		echo "$2: $status $output"
-		[ "$status" -eq 1 ] && [[ "$output" == "$2: room/"*": write: File too large" ]]
+		[ "$status" -eq 1 ]
+		[[ "$output" == "$2: room/"*": write: File too large" ]]
 		[ -z "$(ls -A room)" ]
 	}
 	limited pairs dpo-tok -m model "$story/heldout.jsonl"
@@ -108,7 +110,8 @@ refused() { # TEXT PROGRAM ARGUMENTS...: a usage error that says so
 	refused "two outputs" dpo-train -m model --checkpoint - pairs.ref
 	refused "two outputs" dpo-eval -m model -o two/report --per-pair ./two/report pairs.ref
 	refused "two outputs" dpo-eval -m model --per-pair - pairs.ref
-	[ "$(ls -A two)" = there ] && [ ! -s two/there ]
+	[ "$(ls -A two)" = there ]
+	[ ! -s two/there ]
 	run bash -c '"$1" -q -m model --max-steps 1 --log two/policy pairs.ref > two/policy' - "$bin/dpo-train"
 	[ "$status" -eq 2 ]
 	"$bin/dpo-train" -q -m model --max-steps 1 --log /dev/null pairs.ref > /dev/null

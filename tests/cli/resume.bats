@@ -150,7 +150,8 @@ same_as() { # want|long|brief: the finished run in work, and nothing left over
 		env --default-signal=INT strace -f -qq -o /dev/null -P "$(pwd -P)/work/log" -e trace=write -e inject=write:signal=${signal%:*}:when=1 \
 			"$bin/dpo-train" $args -o work/policy pairs.ref || status=$?
 		[ $status -eq ${signal#*:} ]
-		[ -e work/c ] && [ ! -e work/policy ]
+		[ -e work/c ]
+		[ ! -e work/policy ]
 		"$bin/dpo-train" $args -o work/policy pairs.ref
 		cmp one.dpo work/policy
 		cmp one.log work/log
@@ -195,7 +196,8 @@ same_as() { # want|long|brief: the finished run in work, and nothing left over
 	status=0
 	wait $pid || status=$?
 	[ $status -eq 130 ]
-	[ -e work/c ] && [ ! -e work/policy ]
+	[ -e work/c ]
+	[ ! -e work/policy ]
 }
 
 @test "SIGTERM without --checkpoint: ends, and leaves nothing" {

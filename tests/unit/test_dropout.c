@@ -103,7 +103,7 @@ dropped(const struct subject *s, size_t row, size_t i)
 static void
 check(const char *what, bool bf16, double got, double wanted, double size)
 {
-	if (fabs(got - wanted) > (bf16 ? 1e-2 : 1e-6) * size)
+	if (!(fabs(got - wanted) <= (bf16 ? 1e-2 : 1e-6) * size))
 		fail_msg("%s%s: %g instead of %g", what, bf16 ? " in bf16" : "", got, wanted);
 }
 

@@ -90,7 +90,7 @@ compare(const struct dpo_sampling *s, size_t n, uint64_t seed)
 	for (size_t v = 0; v < n; v++) {
 		double ours = (double)sampler.weights[v] / sampler.total;
 
-		if ((p[v] == 0) != (ours <= 0) || fabs(ours - p[v]) > 1e-6 * p[v] + 1e-12)
+		if ((p[v] == 0) != (ours <= 0) || !(fabs(ours - p[v]) <= 1e-6 * p[v] + 1e-12))
 			fail_msg("token %zu: %.9g instead of %.9g", v, ours, p[v]);
 	}
 	dpo_sampler_free(&sampler);

@@ -41,7 +41,7 @@ check_skinny(enum dpo_skinny_set set, enum dpo_layout layout, size_t in, size_t 
 			for (size_t k = 0; k < in; k++)
 				sum += (double)x[r * in + k] *
 				    (double)w[layout == DPO_LAYOUT_OUT_IN ? o * in + k : k * out + o];
-			if (fabs(sum - (double)y[r * out + o]) > 2e-7 * (double)(in + 4))
+			if (!(fabs(sum - (double)y[r * out + o]) <= 2e-7 * (double)(in + 4)))
 				fail_msg("%zux%zu row %zu output %zu: %.9g instead of %.9g", in, out, r, o,
 				    (double)y[r * out + o], sum);
 		}
@@ -188,7 +188,7 @@ compare(const struct run *run, const struct naive_model *m)
 				sum += (double)w[i] * (double)run->h[t][i];
 			if (c->logit_cap > 0)
 				sum = c->logit_cap * tanh(sum / c->logit_cap);
-			if (fabs(sum - logits[(t - 1) * c->vocab_size + v]) > 2e-5)
+			if (!(fabs(sum - logits[(t - 1) * c->vocab_size + v]) <= 2e-5))
 				fail_msg("token %zu, logit %zu: %.8f instead of %.8f", t, v, sum,
 				    logits[(t - 1) * c->vocab_size + v]);
 		}

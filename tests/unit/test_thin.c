@@ -83,7 +83,7 @@ compare(const struct trial *t)
 			double got = (double)t->c[line * t->ldc + place], should = place >= places ? (double)UNTOUCHED :
 			    t->c_turned ? wanted(t, place, line) : wanted(t, line, place);
 
-			if (fabs(got - should) > 2e-4)
+			if (!(fabs(got - should) <= 2e-4))
 				fail_msg("%zu x %zu x %zu%s%s%s%s, mask %d: %g instead of %g at %zu, %zu", t->rows, t->columns, t->inner,
 				    t->bf16 ? ", bf16" : "", t->a_turned ? ", A turned" : "", t->b_turned ? ", B turned" : "",
 				    t->c_turned ? ", C turned" : "", t->masked, got, should, line, place);
