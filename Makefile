@@ -61,15 +61,20 @@ $(BIN)/tests/%: $(BIN)/obj/tests/%.o $(helpers) $(BIN)/libdpo.a
 # Products that not every processor has, seen from where they are called.
 $(BIN)/tests/test_estimate: LDFLAGS += -Wl,--wrap=dpo_mixed_product
 
-benches = $(BIN)/bench/step $(BIN)/bench/gen $(BIN)/bench/open $(BIN)/bench/growth $(BIN)/bench/ways $(BIN)/bench/bits $(BIN)/bench/lengths $(BIN)/bench/stream
+shared = machine subject
+benches = $(patsubst tests/bench/%.c,$(BIN)/bench/%,$(filter-out $(shared:%=tests/bench/%.c),$(wildcard tests/bench/*.c)))
 
 units: $(unit) $(tools) $(benches) # the benches too, so that they build with what they measure
 
-$(BIN)/bench/%: tests/bench/%.c tests/bench/machine.c tests/bench/subject.c $(BIN)/libdpo.a
-	@mkdir -p $(@D) $(BIN)/obj
-	$(call say,LINK)$(CC) $(FLAGS) -MF $(BIN)/obj/bench-$*.d $(LDFLAGS) -o $@ $^ $(LIBS)
+$(BIN)/obj/bench/%.o: tests/bench/%.c
+	@mkdir -p $(@D)
+	$(call say,CC)$(CC) $(FLAGS) -c -o $@ $<
 
-bench: $(benches) ## where a training step's time goes (GPT-2 124M shape), tokens a second; history in bin/bench
+$(BIN)/bench/%: $(BIN)/obj/bench/%.o $(shared:%=$(BIN)/obj/bench/%.o) $(BIN)/libdpo.a
+	@mkdir -p $(@D)
+	$(call say,LINK)$(CC) $(FLAGS) $(LDFLAGS) -o $@ $(filter %.o %.a,$^) $(LIBS)
+
+bench: all $(benches) ## where a training step's time goes (GPT-2 124M shape), tokens a second; history in bin/bench
 	@$(BIN)/bench/step 0 5 $(BIN)/bench/history.jsonl fp32
 	@if $(BIN)/dpo-reflogp --version | grep -q 'bf16 none'; then echo 'bf16: not on this processor'; \
 	else $(BIN)/bench/step 0 5 $(BIN)/bench/history.jsonl bf16; fi
@@ -98,7 +103,8 @@ setup: ## install the Debian packages that are missing (root), or print the line
 ifneq ($(filter setup,$(MAKECMDGOALS)),)
 $(core) $(helpers) $(patsubst cmd/%.c,$(BIN)/obj/%.o,$(wildcard cmd/*.c)) \
 $(patsubst tests/unit/%.c,$(BIN)/obj/tests/%.o,$(wildcard tests/unit/*.c)) \
-$(patsubst tests/tools/%.c,$(BIN)/obj/tests/%.o,$(wildcard tests/tools/*.c)): | setup
+$(patsubst tests/tools/%.c,$(BIN)/obj/tests/%.o,$(wildcard tests/tools/*.c)) \
+$(patsubst tests/bench/%.c,$(BIN)/obj/bench/%.o,$(wildcard tests/bench/*.c)): | setup
 demo test: | setup
 endif
 
@@ -141,4 +147,4 @@ help: ## print this list
 
 .PHONY: all units bench fuzz setup demo test sanitized conformance asan install clean layers help
 .SECONDARY:
--include $(wildcard $(BIN)/obj/*.d $(BIN)/obj/tests/*.d)
+-include $(wildcard $(BIN)/obj/*.d $(BIN)/obj/tests/*.d $(BIN)/obj/bench/*.d)
