@@ -70,7 +70,7 @@ $(BIN)/obj/bench/%.o: tests/bench/%.c
 	@mkdir -p $(@D)
 	$(call say,CC)$(CC) $(FLAGS) -c -o $@ $<
 
-$(BIN)/bench/%: $(BIN)/obj/bench/%.o $(shared:%=$(BIN)/obj/bench/%.o) $(BIN)/libdpo.a
+$(BIN)/bench/%: $(BIN)/obj/bench/%.o $(shared:%=$(BIN)/obj/bench/%.o) $(cli) $(BIN)/libdpo.a
 	@mkdir -p $(@D)
 	$(call say,LINK)$(CC) $(FLAGS) $(LDFLAGS) -o $@ $(filter %.o %.a,$^) $(LIBS)
 

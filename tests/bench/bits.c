@@ -450,6 +450,7 @@ main(int argc, char **argv)
 		.rounds = argc > 2 ? atoi(argv[2]) : 5, .bf16 = argc > 3 && strcmp(argv[3], "bf16") == 0, .head_rows = 2 * ANSWER };
 	const char *cases = argc > 4 ? argv[4] : "SL";
 
+	subject_begin(argv);
 	subject_check(!s.bf16 || dpo_bf16_kernel(), "this processor has no instructions for bfloat16");
 	s.rows = 128 + 2 * ANSWER;
 	if (strchr(cases, 'S'))

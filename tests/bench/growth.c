@@ -168,6 +168,7 @@ main(int argc, char **argv)
 	struct bench b = { .rounds = argc > 1 ? atoi(argv[1]) : 2 };
 	int threads = dpo_gemm_threads(dpo_parallel_available());
 
+	subject_begin(argv);
 	printf("series\tx\tthreads\tkind\tmaps\tattention\telements\tlayers\tparameters\tseconds\n");
 	for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++) {
 		make(&b, &shapes[i]);

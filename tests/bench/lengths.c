@@ -56,6 +56,7 @@ main(int argc, char **argv)
 	struct dpo_model model;
 	float *gradients;
 
+	subject_begin(argv);
 	subject_check(!bf16 || dpo_bf16_kernel(), "this processor has no instructions for bfloat16");
 	subject_make(&model, &subject_gpt2);
 	gradients = subject_filled(model.params.total);

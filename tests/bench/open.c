@@ -5,47 +5,27 @@
  *
  * Wall seconds, the least of five: opening it to read and to train, and hashing all its weights once more, which is the id.
  */
-#include "model.h"
+#include "machine.h"
 #include "parallel.h"
+#include "subject.h"
 
 #include <stdio.h>
-#include <stdlib.h>
-#include <time.h>
 
 enum { RUNS = 5 };
-
-static double
-now(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
-
-static void
-check(enum dpo_status status, const struct dpo_error *err)
-{
-	if (status == DPO_OK)
-		return;
-	fprintf(stderr, "open: %s\n", err->text);
-	exit(1);
-}
 
 /* Least seconds of opening; model is left open. */
 static double
 opening(struct dpo_model *model, bool frozen, const char *path, int threads)
 {
-	double least = 1e9, start;
+	double least = 0, start;
 	struct dpo_error err;
 
 	for (int i = 0; i < RUNS; i++) {
 		if (i > 0)
 			dpo_model_free(model);
-		start = now();
-		check((frozen ? dpo_model_open_frozen : dpo_model_open)(model, path, threads, &err), &err);
-		start = now() - start;
-		least = start < least ? start : least;
+		start = machine_wall();
+		subject_check((frozen ? dpo_model_open_frozen : dpo_model_open)(model, path, threads, &err) == DPO_OK, err.text);
+		subject_least(&least, machine_wall() - start);
 	}
 	return least;
 }
@@ -54,14 +34,13 @@ opening(struct dpo_model *model, bool frozen, const char *path, int threads)
 static double
 identifying(struct dpo_model *model, int threads)
 {
-	double least = 1e9, start;
+	double least = 0, start;
 	struct dpo_error err;
 
 	for (int i = 0; i < RUNS; i++) {
-		start = now();
-		check(dpo_model_identify(model, threads, &err), &err);
-		start = now() - start;
-		least = start < least ? start : least;
+		start = machine_wall();
+		subject_check(dpo_model_identify(model, threads, &err) == DPO_OK, err.text);
+		subject_least(&least, machine_wall() - start);
 	}
 	return least;
 }
@@ -77,6 +56,7 @@ main(int argc, char **argv)
 		fprintf(stderr, "usage: open MODEL\n");
 		return 2;
 	}
+	subject_begin(argv);
 	train = opening(&model, false, argv[1], threads);
 	id = identifying(&model, threads);
 	dpo_model_free(&model);

@@ -485,9 +485,11 @@ int
 main(int argc, char **argv)
 {
 	struct bench b = { .threads = argc > 1 && atoi(argv[1]) ? atoi(argv[1]) : dpo_parallel_available(),
-	    .rounds = argc > 2 ? atoi(argv[2]) : 5, .history = argc > 3 ? fopen(argv[3], "a") : NULL };
+	    .rounds = argc > 2 ? atoi(argv[2]) : 5 };
 	struct dpo_error err;
 
+	subject_begin(argv);
+	b.history = argc > 3 ? fopen(argv[3], "a") : NULL;
 	subject_check(argc <= 3 || b.history, "the history cannot be written");
 	b.threads = dpo_gemm_threads(b.threads);
 	subject_check(dpo_config_read(&b.config, gpt2, strlen(gpt2), &err) == DPO_OK &&

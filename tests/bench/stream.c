@@ -62,6 +62,7 @@ main(int argc, char **argv)
 	struct dpo_model model;
 	char path[512];
 
+	subject_begin(argv);
 	snprintf(path, sizeof path, "%.400s/bench-%ld.dpo", directory, (long)getpid());
 	subject_make(&model, &subject_gpt2);
 	for (int i = 0; i < rounds; i++)

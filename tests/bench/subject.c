@@ -1,6 +1,7 @@
 #include "subject.h"
 
 #include "adapter.h"
+#include "cli_private.h"
 #include "loraconfig.h"
 #include "machine.h"
 
@@ -10,6 +11,13 @@
 #include <string.h>
 
 const struct subject_shape subject_gpt2 = { "124M", 12, 768, 12, 50257 };
+
+void
+subject_begin(char **argv)
+{
+	cli_wait_passively(argv);
+	subject_check(sodium_init() >= 0, "libsodium");	/* which takes its fast code only then */
+}
 
 void
 subject_check(bool fine, const char *what)
@@ -50,7 +58,6 @@ subject_make(struct dpo_model *model, const struct subject_shape *shape)
 	    "\"n_positions\":%d}", shape->vocab, shape->hidden, shape->layers, shape->heads, SUBJECT_TOKENS);
 
 	*model = (struct dpo_model){ 0 };
-	subject_check(sodium_init() >= 0, "libsodium");	/* which takes its fast code only then */
 	subject_check(dpo_config_read(&model->config, text, (size_t)n, &err) == DPO_OK &&
 	    dpo_params_init(&model->params, &model->config, &err) == DPO_OK &&
 	    dpo_files_add(&model->files, "config.json", (const uint8_t *)text, (size_t)n, &err) == DPO_OK, err.text);

@@ -17,6 +17,8 @@ struct subject_shape {
 
 extern const struct subject_shape subject_gpt2;	/* 124 million parameters */
 
+/* Call it first: what the programs do before they begin (cli_private.h), so that threads wait here as they do there. */
+void subject_begin(char **argv);
 /* End the program unless it is fine. */
 void subject_check(bool fine, const char *what);
 /* n random numbers within +-0.03; the caller frees. */

@@ -129,6 +129,7 @@ main(int argc, char **argv)
 	bool bf16 = argc > 3 && strcmp(argv[3], "bf16") == 0;
 	const char *cases = argc > 4 ? argv[4] : "SL";
 
+	subject_begin(argv);
 	subject_check(!bf16 || dpo_bf16_kernel(), "this processor has no instructions for bfloat16");
 	if (strchr(cases, 'S'))
 		bench_case('S', 128, bf16, threads, rounds);
