@@ -26,7 +26,6 @@
 #include "head.h"
 #include "linear.h"
 #include "machine.h"
-#include "mixed.h"
 #include "norm.h"
 #include "optim.h"
 #include "parallel.h"
@@ -62,71 +61,11 @@ rows_of(float *data, size_t ld)
 
 /* ------------------------------------------------------------------ products */
 
-struct map {
-	struct dpo_linear linear;
-	struct dpo_linear_pack packs[2];
-	float *x, *y, *dx, *weight, *d_weight;	/* of all pairs */
-	size_t rows;			/* of a pair */
-};
-
-static void
-open_map(struct map *m, const struct setting *s, size_t in, size_t out, size_t rows)
-{
-	*m = (struct map){ .x = subject_filled(PAIRS * rows * in), .y = subject_filled(PAIRS * rows * out),
-		.dx = subject_filled(PAIRS * rows * in), .weight = subject_filled(in * out), .d_weight = subject_filled(in * out),
-		.rows = rows };
-	m->linear = (struct dpo_linear){ .in = in, .out = out, .layout = DPO_LAYOUT_OUT_IN, .weight = m->weight,
-		.d_weight = m->d_weight, .bf16 = s->bf16 };
-	if (!s->bf16)
-		return;
-	m->linear.scratch = subject_filled(DPO_MIXED_SCRATCH);
-	m->packs[0].data = dpo_alloc_aligned(dpo_mixed_packed_size(out, in), sizeof(uint16_t));
-	m->packs[1].data = dpo_alloc_aligned(dpo_mixed_packed_size(in, out), sizeof(uint16_t));
-	subject_check(m->packs[0].data && m->packs[1].data, "out of memory");
-	m->linear.pack = m->packs;
-}
-
-static void
-close_map(struct map *m)
-{
-	free(m->x);
-	free(m->y);
-	free(m->dx);
-	free(m->weight);
-	free(m->d_weight);
-	free(m->linear.scratch);
-	free(m->packs[0].data);
-	free(m->packs[1].data);
-}
-
-/* Forward, the input's gradient and the weight's. */
-enum { WAYS = 3 };
-
-/* Seconds of one way of all pairs, `rows` rows at a time. */
+/* Seconds of one way of all rows by OpenBLAS. */
 static double
-products(const struct map *m, int threads, size_t rows, int way)
+products_blas(const struct subject_map *m, size_t way)
 {
-	size_t in = m->linear.in, out = m->linear.out;
-	double start = machine_wall();
-
-	for (size_t row = 0; row < PAIRS * m->rows; row += rows) {
-		struct dpo_rows x = rows_of(m->x + row * in, in), y = rows_of(m->y + row * out, out), dx = rows_of(m->dx + row * in, in);
-
-		if (way == 0)
-			dpo_linear_forward(threads, &m->linear, rows, x, (struct dpo_rows){ 0 }, y);
-		else if (way == 1)
-			dpo_linear_backward_input(threads, &m->linear, rows, y, 0.0f, dx);
-		else
-			dpo_linear_backward_weight(threads, &m->linear, rows, x, y);
-	}
-	return machine_wall() - start;
-}
-
-/* The same of all rows by OpenBLAS. */
-static double
-products_blas(const struct map *m, int way)
-{
-	int in = (int)m->linear.in, out = (int)m->linear.out, rows = (int)(PAIRS * m->rows);
+	int in = (int)m->linear.in, out = (int)m->linear.out, rows = (int)m->rows;
 	double start = machine_wall();
 
 	if (way == 0)
@@ -142,13 +81,14 @@ products_blas(const struct map *m, int way)
 static void
 add_products(struct cost *cost, const struct setting *s, size_t in, size_t out, size_t rows, double times)
 {
-	struct cost one[WAYS] = { { 0 } };
-	struct map m;
+	struct cost one[SUBJECT_WAYS] = { { 0 } };
+	struct subject_map m;
 
-	open_map(&m, s, in, out, rows);
+	subject_map_open(&m, DPO_LAYOUT_OUT_IN, PAIRS * rows, in, out, s->bf16);
 	for (int round = 0; round <= 2 * s->rounds; round++)
-		for (int way = 0; way < WAYS; way++) {
-			double ours = products(&m, s->threads, rows, way), other = products(&m, s->threads, PAIRS * rows, way);
+		for (size_t way = 0; way < SUBJECT_WAYS; way++) {
+			double ours = subject_map_multiply(&m, s->threads, rows, way);
+			double other = subject_map_multiply(&m, s->threads, m.rows, way);
 
 			if (round > 0) {	/* the first packs and fills the caches */
 				subject_least(&one[way].ours, ours);
@@ -157,11 +97,11 @@ add_products(struct cost *cost, const struct setting *s, size_t in, size_t out, 
 		}
 	openblas_set_num_threads(s->threads);
 	for (int round = 0; round <= s->rounds && !s->bf16; round++)	/* not in turn: its threads spin for a while */
-		for (int way = 0; way < WAYS; way++)
+		for (size_t way = 0; way < SUBJECT_WAYS; way++)
 			subject_least(&one[way].other, products_blas(&m, way));
 	openblas_set_num_threads(1);
-	close_map(&m);
-	for (int way = 0; way < WAYS; way++) {
+	subject_map_close(&m);
+	for (size_t way = 0; way < SUBJECT_WAYS; way++) {
 		cost[way].ours += times * one[way].ours;
 		cost[way].other += times * one[way].other;
 	}
@@ -336,14 +276,13 @@ struct model_step {
 static void
 open_step(struct model_step *m, const struct setting *s)
 {
-	const struct dpo_optim_settings settings = { .optimizer = dpo_optim_find("adamw"), .beta1 = 0.9, .beta2 = 0.999,
-		.epsilon = 1e-8 };
 	struct dpo_error err;
 
 	subject_make(&m->model, &subject_gpt2);
 	m->gradients = subject_filled(m->model.params.total);
 	subject_check(dpo_scorer_new(&m->scorer, &m->model.config, &m->model.params, m->model.weights, true, s->threads, &err) ==
-	    DPO_OK && dpo_optim_init(&m->optim, &m->model.params, &settings, s->threads, &err) == DPO_OK, err.text);
+	    DPO_OK, err.text);
+	subject_optim(&m->optim, &m->model.params, s->threads);
 	dpo_scorer_bf16(m->scorer, s->bf16);
 }
 
@@ -361,15 +300,13 @@ static double
 step(struct model_step *m, const struct setting *s)
 {
 	struct dpo_example pair = subject_pair(&m->model, s->rows - 2 * ANSWER, ANSWER);
-	double update = 0, first = 0, next = 0, start;
+	double update = 0, first = 0, next = 0, seconds;
 
 	for (int round = 0; round <= s->rounds; round++) {
-		start = machine_wall();
-		dpo_optim_step(&m->optim, m->model.weights, m->gradients, (uint64_t)round + 1, 1e-7,
-		    dpo_optim_clip(dpo_optim_norm(&m->optim, m->gradients), 1.0));
+		seconds = subject_update(&m->optim, m->model.weights, m->gradients, (uint64_t)round + 1);
 		dpo_scorer_changed(m->scorer);
 		if (round > 0)
-			subject_least(&update, machine_wall() - start);
+			subject_least(&update, seconds);
 		subject_least(&first, subject_pass(m->scorer, &pair, m->gradients));
 		subject_least(&next, subject_pass(m->scorer, &pair, m->gradients));
 	}
@@ -419,7 +356,7 @@ tell(const char *part, struct cost cost, double seconds)
 static void
 bench_case(char name, const struct setting *s)
 {
-	struct cost maps[WAYS] = { { 0 } }, head[WAYS] = { { 0 } };
+	struct cost maps[SUBJECT_WAYS] = { { 0 } }, head[SUBJECT_WAYS] = { { 0 } };
 	struct model_step model;
 	double seconds, rows, more;
 

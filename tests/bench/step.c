@@ -8,6 +8,9 @@
  * a prompt of 384. Each figure is the best of ROUNDS. A JSON object of all figures is appended to HISTORY. Run it on a
  * quiet machine, with OPENBLAS_CORETYPE unset.
  *
+ * In bf16 the weights stay packed for the products that are measured alone, as they do for all pairs of a step; packing them,
+ * once a step, is in the rest.
+ *
  * The roofline is the least time that the step could take: its useful products, attention's among them, at the rate of
  * fused multiply-adds, and AdamW's 28 bytes a parameter at the rate of changing memory in place.
  */
@@ -16,7 +19,6 @@
 #include "gemm.h"
 #include "head.h"
 #include "machine.h"
-#include "mixed.h"
 #include "norm.h"
 #include "optim.h"
 #include "parallel.h"
@@ -29,17 +31,11 @@
 
 enum { PAIRS = 8, PARTS = 32, ANSWER = 128 };
 
-static const char gpt2[] =
-    "{\"model_type\":\"gpt2\",\"vocab_size\":50257,\"n_embd\":768,\"n_layer\":12,"
-    "\"n_head\":12,\"n_positions\":1024}";
-
 struct bench {
 	int threads, rounds;
-	struct dpo_config config;
-	struct dpo_params params;
-	float *weights, *gradients;
+	struct dpo_model model;
+	float *gradients;
 	bool bf16;			/* the maps' products */
-	float *scratch;			/* for them */
 	double peak, read, change;	/* of the machine: GFLOP/s of products, GB/s */
 	FILE *history;			/* NULL if none */
 };
@@ -54,7 +50,6 @@ struct trial {			/* one case */
 	const struct bench *bench;
 	char name;
 	struct dpo_sequence sequence;
-	int32_t tokens[1024];
 	struct dpo_example example;
 	struct part parts[PARTS];
 	size_t n_parts;
@@ -90,61 +85,46 @@ measure(const struct trial *t, void (*action)(void *data), void *data)
 /* ------------------------------------------------------------------ products */
 
 struct product {
+	const struct subject_map *map;
 	int threads;
-	struct dpo_linear linear;
-	size_t rows;
-	struct dpo_rows x, y;
+	size_t way;
 };
 
 static void
-forward(void *data)
+multiply(void *data)
 {
 	const struct product *p = data;
 
-	dpo_linear_forward(p->threads, &p->linear, p->rows, p->x, (struct dpo_rows){ 0 }, p->y);
+	(void)subject_map_multiply(p->map, p->threads, p->map->rows, p->way);
 }
 
-static void
-backward_input(void *data)
-{
-	const struct product *p = data;
-
-	dpo_linear_backward_input(p->threads, &p->linear, p->rows, p->y, 0.0f, p->x);
-}
-
-static void
-backward_weight(void *data)
-{
-	const struct product *p = data;
-
-	dpo_linear_backward_weight(p->threads, &p->linear, p->rows, p->x, p->y);
-}
-
-/* `times` such maps in a pair: forward, gradients of input and of weight; seconds of all. */
+/* `times` such maps in a pair; seconds of all. */
 static double
-bench_linear(struct trial *t, const char *name, enum dpo_layout layout, size_t rows, size_t in, size_t out, double times)
+bench_map(struct trial *t, const char *name, const struct subject_map *map, double times)
 {
-	static void (*const actions[])(void *) = { forward, backward_input, backward_weight };
-	float *w = subject_filled(in * out), *d = subject_filled(in * out), *x = subject_filled(rows * in);
-	float *y = subject_filled(rows * out);
-	struct product p = { .threads = t->bench->threads, .rows = rows, .x = { x, in }, .y = { y, out },
-	    .linear = { .in = in, .out = out, .layout = layout, .weight = w, .d_weight = d, .bf16 = t->bench->bf16,
-	    .scratch = t->bench->scratch } };
-	double flop = 2.0 * (double)rows * (double)in * (double)out, seconds, sum = 0.0;
+	size_t in = map->linear.in, out = map->linear.out;
+	double flop = 2.0 * (double)map->rows * (double)in * (double)out, seconds, sum = 0.0;
 
-	printf("  %-12s %4zu %6zu %6zu", name, rows, in, out);
-	for (size_t i = 0; i < 3; i++) {
-		seconds = measure(t, actions[i], &p);
+	printf("  %-12s %4zu %6zu %6zu", name, map->rows, in, out);
+	for (size_t way = 0; way < SUBJECT_WAYS; way++) {
+		seconds = measure(t, multiply, &(struct product){ map, t->bench->threads, way });
 		sum += times * seconds;
 		printf("  %7.1f (%2.0f%%)", 1e-9 * flop / seconds, 1e-7 * flop / seconds / t->bench->peak);
 	}
 	printf("\n");
 	add(t, name, sum, 3.0 * times * flop);
-	free(w);
-	free(x);
-	free(y);
-	free(d);
 	return sum;
+}
+
+/* A map of the layers, as GPT-2 stores it. */
+static void
+bench_linear(struct trial *t, const char *name, size_t in, size_t out, double times)
+{
+	struct subject_map map;
+
+	subject_map_open(&map, DPO_LAYOUT_IN_OUT, t->sequence.rows, in, out, t->bench->bf16);
+	bench_map(t, name, &map, times);
+	subject_map_close(&map);
 }
 
 /* ------------------------------------------------------------------ the parts that are no products */
@@ -180,14 +160,14 @@ activation_forward(void *data)
 	const struct layer *l = data;
 
 	dpo_activation_forward(l->trial->bench->threads, DPO_ACTIVATION_GELU_TANH, DPO_MLP_PLAIN,
-	    l->trial->sequence.rows, l->trial->bench->config.intermediate_size, l->wide, l->d_wide);
+	    l->trial->sequence.rows, l->trial->bench->model.config.intermediate_size, l->wide, l->d_wide);
 }
 
 static void
 activation_backward(void *data)
 {
 	const struct layer *l = data;
-	size_t n = l->trial->bench->config.intermediate_size;
+	size_t n = l->trial->bench->model.config.intermediate_size;
 
 	dpo_activation_backward(l->trial->bench->threads, DPO_ACTIVATION_GELU_TANH, DPO_MLP_PLAIN,
 	    l->trial->sequence.rows, n, l->wide, l->d_wide, l->d_wide, l->d_wide + n * l->trial->sequence.rows);
@@ -233,7 +213,7 @@ attention_flop(const struct dpo_sequence *s, const struct dpo_config *config)
 static void
 bench_layers(struct trial *t)
 {
-	const struct dpo_config *c = &t->bench->config;
+	const struct dpo_config *c = &t->bench->model.config;
 	size_t rows = t->sequence.rows, hidden = c->hidden_size, inner = c->intermediate_size;
 	double layers = (double)c->layers, flop = attention_flop(&t->sequence, c);
 	struct layer l = { .trial = t, .attention = dpo_attention_of(&t->sequence, c->heads, c->kv_heads, c->head_dim, false),
@@ -268,90 +248,99 @@ bench_layers(struct trial *t)
 
 struct head {
 	const struct trial *trial;
+	const struct subject_map *map;
 	struct dpo_head head;
 	struct dpo_head_row *rows;
-	float *h, *dh, *logps, *d_logps;
-	bool back;
+	float *logps, *d_logps;
 };
 
 static void
 head_pass(void *data)
 {
 	const struct head *h = data;
-	const struct bench *b = h->trial->bench;
+	const struct subject_map *m = h->map;
+	int threads = h->trial->bench->threads;
 
-	dpo_head_forward(b->threads, &h->head, b->weights, h->h, h->trial->sequence.targets, h->rows, h->logps);
-	dpo_head_backward(b->threads, &h->head, b->weights, h->h, h->trial->sequence.targets, h->rows, h->d_logps, h->dh,
-	    b->gradients);
+	dpo_head_forward(threads, &h->head, m->weight, m->x, h->trial->sequence.targets, h->rows, h->logps);
+	dpo_head_backward(threads, &h->head, m->weight, m->x, h->trial->sequence.targets, h->rows, h->d_logps, m->dx, m->d_weight);
 }
 
-/* What the head takes beyond its products: the softmax, its statistics and its gradient. */
-static void
-bench_head(struct trial *t, double products)
+/* Seconds of the head forward and back on the map. */
+static double
+time_head(const struct trial *t, const struct subject_map *map)
 {
-	const struct bench *b = t->bench;
-	size_t rows = t->sequence.head_rows, hidden = b->config.hidden_size;
+	struct head h = { .trial = t, .map = map, .rows = dpo_alloc(map->rows, sizeof *h.rows),
+	    .logps = subject_filled(map->rows * DPO_ANSWERS), .d_logps = subject_filled(map->rows * DPO_ANSWERS) };
 	struct dpo_arena arena = { 0 };
-	struct head h = { .trial = t, .rows = dpo_alloc(rows, sizeof *h.rows), .h = subject_filled(rows * hidden),
-	    .dh = subject_filled(rows * hidden), .logps = subject_filled(rows * DPO_ANSWERS),
-	    .d_logps = subject_filled(rows * DPO_ANSWERS) };
 	double seconds;
 
 	subject_check(h.rows, "out of memory");
 	do {
 		dpo_arena_begin(&arena);
-		dpo_head_carve(&h.head, rows, hidden, b->config.vocab_size, 0.0f, DPO_HEAD_CHUNK, DPO_HEAD_KEPT, &arena);
+		dpo_head_carve(&h.head, map->rows, map->linear.in, map->linear.out, 0.0f, DPO_HEAD_CHUNK, DPO_HEAD_KEPT, &arena);
 	} while (dpo_arena_end(&arena) == DPO_ARENA_AGAIN);
-	h.head.bf16 = b->bf16;
-	h.head.scratch = b->scratch;
-	seconds = measure(t, head_pass, &h) - products;
-	add(t, "softmax, both ways", seconds > 0.0 ? seconds : 0.0, 0.0);
+	h.head.bf16 = map->linear.bf16;
+	h.head.pack = map->linear.pack;
+	h.head.scratch = map->linear.scratch;
+	seconds = measure(t, head_pass, &h);
 	dpo_arena_free(&arena);
 	free(h.rows);
-	free(h.h);
-	free(h.dh);
 	free(h.logps);
 	free(h.d_logps);
+	return seconds;
+}
+
+/* Its products, and what it takes beyond them: the softmax, its statistics and its gradient. */
+static void
+bench_head(struct trial *t)
+{
+	const struct dpo_config *c = &t->bench->model.config;
+	struct subject_map map;
+	double seconds;
+
+	subject_map_open(&map, DPO_LAYOUT_OUT_IN, t->sequence.head_rows, c->hidden_size, c->vocab_size, t->bench->bf16);
+	seconds = -bench_map(t, "product head", &map, 1.0);
+	seconds += time_head(t, &map);
+	add(t, "softmax, both ways", seconds > 0.0 ? seconds : 0.0, 0.0);
+	subject_map_close(&map);
 }
 
 static void
 bench_products(struct trial *t)
 {
-	const struct dpo_config *c = &t->bench->config;
+	const struct dpo_config *c = &t->bench->model.config;
 	size_t rows = t->sequence.rows, hidden = c->hidden_size, inner = c->intermediate_size;
 	double layers = (double)c->layers;
 	double wanted = layers - 1.0 + (double)t->sequence.head_rows / (double)rows;	/* the last layer's rows that predict */
 
 	printf("\nCase %c. GFLOP/s and share of the machine's: forward, gradient of input, gradient of weight\n", t->name);
 	printf("  product      rows     in    out\n");
-	bench_linear(t, "product qkv", DPO_LAYOUT_IN_OUT, rows, hidden, 3 * hidden, layers);
-	bench_linear(t, "product o", DPO_LAYOUT_IN_OUT, rows, hidden, hidden, wanted);
-	bench_linear(t, "product up", DPO_LAYOUT_IN_OUT, rows, hidden, inner, wanted);
-	bench_linear(t, "product down", DPO_LAYOUT_IN_OUT, rows, inner, hidden, wanted);
-	bench_head(t, bench_linear(t, "product head", DPO_LAYOUT_OUT_IN, t->sequence.head_rows, hidden, c->vocab_size, 1.0));
+	bench_linear(t, "product qkv", hidden, 3 * hidden, layers);
+	bench_linear(t, "product o", hidden, hidden, wanted);
+	bench_linear(t, "product up", hidden, inner, wanted);
+	bench_linear(t, "product down", inner, hidden, wanted);
+	bench_head(t);
 }
 
 /* ------------------------------------------------------------------ the whole step */
 
 struct step {
-	struct trial *trial;
+	const struct trial *trial;
 	struct dpo_scorer *scorer;
 	struct dpo_optim optim;
-	float logps[2][ANSWER], d[2][ANSWER];
 	uint64_t t;
-	double norm, update;		/* seconds of the last step's norm and update */
+	double norm, update;		/* seconds of the norm and of the update, the least */
 };
 
 static void
-score(struct step *s, bool back)
+open_scorer(struct step *s, bool train)
 {
+	const struct bench *b = s->trial->bench;
 	struct dpo_error err;
 
-	subject_check(dpo_score(s->scorer, &s->trial->example, (float *const[]){ s->logps[0], s->logps[1] }, NULL, &err) == DPO_OK,
-	    err.text);
-	if (back)
-		subject_check(dpo_score_backward(s->scorer, &s->trial->example, (const float *const[]){ s->d[0], s->d[1] },
-		    s->trial->bench->gradients, &err) == DPO_OK, err.text);
+	subject_check(dpo_scorer_new(&s->scorer, &b->model.config, &b->model.params, b->model.weights, train, b->threads, &err) ==
+	    DPO_OK, err.text);
+	dpo_scorer_bf16(s->scorer, b->bf16);
 }
 
 static void
@@ -362,12 +351,12 @@ take_step(void *data)
 	double start, norm;
 
 	for (int i = 0; i < PAIRS; i++)
-		score(s, true);
+		(void)subject_pass(s->scorer, &s->trial->example, b->gradients);
 	start = machine_wall();
 	norm = dpo_optim_norm(&s->optim, b->gradients);
 	subject_least(&s->norm, machine_wall() - start);
 	start = machine_wall();
-	dpo_optim_step(&s->optim, b->weights, b->gradients, ++s->t, 1e-7, dpo_optim_clip(norm, 1.0));
+	dpo_optim_step(&s->optim, b->model.weights, b->gradients, ++s->t, 1e-7, dpo_optim_clip(norm, 1.0));
 	dpo_scorer_changed(s->scorer);
 	subject_least(&s->update, machine_wall() - start);
 }
@@ -375,28 +364,21 @@ take_step(void *data)
 static void
 take_pass(void *data)
 {
+	const struct step *s = data;
+
 	for (int i = 0; i < PAIRS; i++)
-		score(data, false);
+		(void)subject_pass(s->scorer, &s->trial->example, NULL);
 }
 
 static double
 bench_step(struct trial *t, double *cpu)
 {
 	const struct bench *b = t->bench;
-	const struct dpo_optim_settings settings = { .optimizer = dpo_optim_find("adamw"), .beta1 = 0.9, .beta2 = 0.999,
-		.epsilon = 1e-8 };
-	static struct step s;
-	struct dpo_error err;
+	struct step s = { .trial = t };
 	double seconds;
 
-	s = (struct step){ .trial = t };
-	for (size_t i = 0; i < ANSWER; i++) {
-		s.d[0][i] = -0.05f;
-		s.d[1][i] = 0.05f;
-	}
-	subject_check(dpo_scorer_new(&s.scorer, &b->config, &b->params, b->weights, true, b->threads, &err) == DPO_OK, err.text);
-	dpo_scorer_bf16(s.scorer, b->bf16);
-	subject_check(dpo_optim_init(&s.optim, &b->params, &settings, b->threads, &err) == DPO_OK, err.text);
+	open_scorer(&s, true);
+	subject_optim(&s.optim, &b->model.params, b->threads);
 	*cpu = machine_cpu();
 	seconds = measure(t, take_step, &s) / PAIRS;
 	*cpu = (machine_cpu() - *cpu) / (PAIRS * (double)(b->rounds + 1));
@@ -408,16 +390,12 @@ bench_step(struct trial *t, double *cpu)
 }
 
 static double
-bench_reference(struct trial *t)
+bench_reference(const struct trial *t)
 {
-	const struct bench *b = t->bench;
-	static struct step s;
-	struct dpo_error err;
+	struct step s = { .trial = t };
 	double seconds;
 
-	s = (struct step){ .trial = t };
-	subject_check(dpo_scorer_new(&s.scorer, &b->config, &b->params, b->weights, false, b->threads, &err) == DPO_OK, err.text);
-	dpo_scorer_bf16(s.scorer, b->bf16);
+	open_scorer(&s, false);
 	seconds = measure(t, take_pass, &s) / PAIRS;
 	dpo_scorer_free(s.scorer);
 	return seconds;
@@ -444,7 +422,7 @@ report(const struct trial *t, double step, double cpu, double reference)
 		rest -= p->seconds;
 		flop += p->flop;
 	}
-	roofline = 1e-9 * (flop / b->peak + 28.0 * (double)b->params.parameters / b->change / PAIRS);
+	roofline = 1e-9 * (flop / b->peak + 28.0 * (double)b->model.params.parameters / b->change / PAIRS);
 	getrusage(RUSAGE_SELF, &usage);
 	printf("  %-26s %9.2f %5.1f%%\n", "rest", 1e3 * rest, 100.0 * rest / step);
 	printf("  %-26s %9.2f  (%.2f of cpu), %.0f%% of it outside products\n", "step", 1e3 * step, 1e3 * cpu,
@@ -464,15 +442,12 @@ report(const struct trial *t, double step, double cpu, double reference)
 static void
 bench_case(const struct bench *b, char name, size_t prompt)
 {
-	static struct trial t;
+	struct trial t = { .bench = b, .name = name, .example = subject_pair(&b->model, prompt, ANSWER) };
 	struct dpo_error err;
 	double step, cpu, reference;
 
-	t = (struct trial){ .bench = b, .name = name,
-	    .example = { t.tokens, prompt, 2, { t.tokens + prompt, t.tokens + prompt + ANSWER }, { ANSWER, ANSWER } } };
-	for (size_t i = 0; i < 1024; i++)
-		t.tokens[i] = (int32_t)(i * 7919 % b->config.vocab_size);
-	subject_check(dpo_pack(&t.sequence, &t.example, b->config.vocab_size, b->config.max_positions, &err) == DPO_OK, err.text);
+	subject_check(dpo_pack(&t.sequence, &t.example, b->model.config.vocab_size, b->model.config.max_positions, &err) == DPO_OK,
+	    err.text);
 	bench_products(&t);
 	bench_layers(&t);
 	step = bench_step(&t, &cpu);
@@ -481,40 +456,42 @@ bench_case(const struct bench *b, char name, size_t prompt)
 	dpo_sequence_free(&t.sequence);
 }
 
+/* What the machine can do. */
+static void
+bench_machine(struct bench *b)
+{
+	const char *kernel = b->bf16 ? dpo_bf16_kernel() : dpo_gemm_kernel();
+	double (*peak)(int threads) = b->bf16 ? machine_bf16 : machine_fma;
+
+	b->peak = peak(b->threads);
+	b->read = machine_read(b->threads, b->model.weights, b->model.params.total);
+	b->change = machine_change(b->threads, b->model.weights, b->model.params.total);
+	printf("kernel %s, %d threads, best of %d; machine: %.0f GFLOP/s (%.0f on one thread), memory read %.1f GB/s, "
+	    "changed %.1f GB/s\n", kernel, b->threads, b->rounds, b->peak, peak(1), b->read, b->change);
+	if (b->history)
+		fprintf(b->history, "{\"kernel\":\"%s\",\"threads\":%d,\"rounds\":%d,\"peak\":%.1f,\"read\":%.2f,\"change\":%.2f",
+		    kernel, b->threads, b->rounds, b->peak, b->read, b->change);
+}
+
 int
 main(int argc, char **argv)
 {
 	struct bench b = { .threads = argc > 1 && atoi(argv[1]) ? atoi(argv[1]) : dpo_parallel_available(),
-	    .rounds = argc > 2 ? atoi(argv[2]) : 5 };
-	struct dpo_error err;
+	    .rounds = argc > 2 ? atoi(argv[2]) : 5, .bf16 = argc > 4 && strcmp(argv[4], "bf16") == 0 };
 
 	subject_begin(argv);
 	b.history = argc > 3 ? fopen(argv[3], "a") : NULL;
 	subject_check(argc <= 3 || b.history, "the history cannot be written");
-	b.threads = dpo_gemm_threads(b.threads);
-	subject_check(dpo_config_read(&b.config, gpt2, strlen(gpt2), &err) == DPO_OK &&
-	    dpo_params_init(&b.params, &b.config, &err) == DPO_OK, err.text);
-	b.weights = subject_filled(b.params.total);
-	b.gradients = subject_filled(b.params.total);
-	b.scratch = subject_filled(DPO_MIXED_SCRATCH);
-	b.bf16 = argc > 4 && strcmp(argv[4], "bf16") == 0;
 	subject_check(!b.bf16 || dpo_bf16_kernel(), "this processor has no instructions for bfloat16");
-	b.peak = b.bf16 ? machine_bf16(b.threads) : machine_fma(b.threads);
-	b.read = machine_read(b.threads, b.weights, b.params.total);
-	b.change = machine_change(b.threads, b.weights, b.params.total);
-	printf("kernel %s, %d threads, best of %d; machine: %.0f GFLOP/s (%.0f on one thread), memory read %.1f GB/s, "
-	    "changed %.1f GB/s\n", b.bf16 ? dpo_bf16_kernel() : dpo_gemm_kernel(), b.threads, b.rounds, b.peak,
-	    b.bf16 ? machine_bf16(1) : machine_fma(1), b.read, b.change);
-	if (b.history)
-		fprintf(b.history, "{\"kernel\":\"%s\",\"threads\":%d,\"rounds\":%d,\"peak\":%.1f,\"read\":%.2f,\"change\":%.2f",
-		    b.bf16 ? dpo_bf16_kernel() : dpo_gemm_kernel(), b.threads, b.rounds, b.peak, b.read, b.change);
+	b.threads = dpo_gemm_threads(b.threads);
+	subject_make(&b.model, &subject_gpt2);
+	b.gradients = subject_filled(b.model.params.total);
+	bench_machine(&b);
 	bench_case(&b, 'S', 128);
 	bench_case(&b, 'L', 384);
 	if (b.history)
 		fprintf(b.history, "}\n");
-	dpo_params_free(&b.params);
-	free(b.weights);
+	dpo_model_free(&b.model);
 	free(b.gradients);
-	free(b.scratch);
 	return b.history && fclose(b.history) != 0;
 }

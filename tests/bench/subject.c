@@ -4,6 +4,7 @@
 #include "cli_private.h"
 #include "loraconfig.h"
 #include "machine.h"
+#include "mixed.h"
 
 #include <sodium.h>
 #include <stdio.h>
@@ -130,6 +131,81 @@ subject_pass(struct dpo_scorer *scorer, const struct dpo_example *pair, float *g
 	if (gradients)
 		subject_check(dpo_score_backward(scorer, pair, (const float *const[]){ d[0], d[1] }, gradients, &err) == DPO_OK,
 		    err.text);
+	return machine_wall() - start;
+}
+
+void
+subject_optim(struct dpo_optim *optim, const struct dpo_params *params, int threads)
+{
+	const struct dpo_optim_settings settings = { .optimizer = dpo_optim_find("adamw"), .beta1 = 0.9, .beta2 = 0.999,
+		.epsilon = 1e-8 };
+	struct dpo_error err;
+
+	subject_check(dpo_optim_init(optim, params, &settings, threads, &err) == DPO_OK, err.text);
+}
+
+double
+subject_update(struct dpo_optim *optim, float *block, float *gradients, uint64_t t)
+{
+	double start = machine_wall();
+
+	dpo_optim_step(optim, block, gradients, t, 1e-7, dpo_optim_clip(dpo_optim_norm(optim, gradients), 1.0));
+	return machine_wall() - start;
+}
+
+/* Room for the weight packed forward and for the input's gradient, as packs.c makes it. */
+static void
+make_packs(struct subject_map *m, size_t in, size_t out)
+{
+	m->linear.scratch = subject_filled(DPO_MIXED_SCRATCH);
+	m->packs[0].data = dpo_alloc_aligned(dpo_mixed_packed_size(out, in), sizeof(uint16_t));
+	m->packs[1].data = dpo_alloc_aligned(dpo_mixed_packed_size(in, out), sizeof(uint16_t));
+	subject_check(m->packs[0].data && m->packs[1].data, "out of memory");
+	m->linear.pack = m->packs;
+}
+
+void
+subject_map_open(struct subject_map *map, enum dpo_layout layout, size_t rows, size_t in, size_t out, bool bf16)
+{
+	struct subject_map *m = map;
+
+	*m = (struct subject_map){ .weight = subject_filled(in * out), .d_weight = subject_filled(in * out),
+		.x = subject_filled(rows * in), .dx = subject_filled(rows * in), .y = subject_filled(rows * out), .rows = rows };
+	m->linear = (struct dpo_linear){ .in = in, .out = out, .layout = layout, .weight = m->weight, .d_weight = m->d_weight,
+		.bf16 = bf16 };
+	if (bf16)
+		make_packs(m, in, out);
+}
+
+void
+subject_map_close(struct subject_map *map)
+{
+	free(map->weight);
+	free(map->d_weight);
+	free(map->x);
+	free(map->dx);
+	free(map->y);
+	free(map->linear.scratch);
+	free(map->packs[0].data);
+	free(map->packs[1].data);
+}
+
+double
+subject_map_multiply(const struct subject_map *map, int threads, size_t rows, size_t way)
+{
+	size_t in = map->linear.in, out = map->linear.out;
+	double start = machine_wall();
+
+	for (size_t row = 0; row < map->rows; row += rows) {
+		struct dpo_rows x = { map->x + row * in, in }, dx = { map->dx + row * in, in }, y = { map->y + row * out, out };
+
+		if (way == 0)
+			dpo_linear_forward(threads, &map->linear, rows, x, (struct dpo_rows){ 0 }, y);
+		else if (way == 1)
+			dpo_linear_backward_input(threads, &map->linear, rows, y, 0.0f, dx);
+		else
+			dpo_linear_backward_weight(threads, &map->linear, rows, x, y);
+	}
 	return machine_wall() - start;
 }
 

@@ -5,7 +5,9 @@
 #ifndef SUBJECT_H
 #define SUBJECT_H
 
+#include "linear.h"
 #include "model.h"
+#include "optim.h"
 #include "score.h"
 
 enum { SUBJECT_TOKENS = 1024 };		/* positions; a pair has no more tokens */
@@ -35,6 +37,28 @@ void subject_adapt(struct dpo_model *model, double dropout);
 struct dpo_example subject_pair(const struct dpo_model *model, size_t prompt, size_t answer);
 /* Seconds of the pair once, forward and back, or with gradients NULL forward alone. */
 double subject_pass(struct dpo_scorer *scorer, const struct dpo_example *pair, float *gradients);
+
+/* AdamW as dpo-train has it unless told otherwise, and seconds of its step `t`, clipping included. */
+void subject_optim(struct dpo_optim *optim, const struct dpo_params *params, int threads);
+double subject_update(struct dpo_optim *optim, float *block, float *gradients, uint64_t t);
+
+/* A linear map alone, and the blocks its products work on; in bf16 the weight stays packed, as it does for all pairs of a step. */
+struct subject_map {
+	struct dpo_linear linear;
+	struct dpo_linear_pack packs[2];
+	float *weight, *d_weight;
+	float *x, *dx, *y;		/* rows of in, in and out numbers */
+	size_t rows;
+};
+
+/* What is multiplied: forward, for the gradient of the input, for that of the weight. */
+enum { SUBJECT_WAYS = 3 };
+
+/* Random numbers in all blocks. */
+void subject_map_open(struct subject_map *map, enum dpo_layout layout, size_t rows, size_t in, size_t out, bool bf16);
+void subject_map_close(struct subject_map *map);
+/* Seconds of one way of all its rows, so many at a time, which divide them. */
+double subject_map_multiply(const struct subject_map *map, int threads, size_t rows, size_t way);
 
 /* *least = the smaller one, or the first, if it is 0. */
 void subject_least(double *least, double seconds);

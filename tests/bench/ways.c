@@ -11,7 +11,6 @@
  */
 #include "bf16.h"
 #include "gemm.h"
-#include "machine.h"
 #include "optim.h"
 #include "parallel.h"
 #include "subject.h"
@@ -38,14 +37,13 @@ struct way {
 static void
 open_way(struct way *w, bool bf16, int threads)
 {
-	const struct dpo_optim_settings settings = { .optimizer = dpo_optim_find("adamw"), .beta1 = 0.9, .beta2 = 0.999,
-		.epsilon = 1e-8 };
 	struct dpo_error err;
 
 	w->trained = w->adapted ? dpo_model_trained(w->model) : (struct dpo_trained){ &w->model->params, w->model->weights };
 	w->gradients = subject_filled(w->trained.params->total);
 	subject_check(dpo_scorer_new(&w->scorer, &w->model->config, &w->model->params, w->model->weights, true, threads, &err) ==
-	    DPO_OK && dpo_optim_init(&w->optim, w->trained.params, &settings, threads, &err) == DPO_OK, err.text);
+	    DPO_OK, err.text);
+	subject_optim(&w->optim, w->trained.params, threads);
 	dpo_scorer_adapt(w->scorer, w->adapted ? w->model->lora : NULL);
 	dpo_scorer_bf16(w->scorer, bf16);
 	dpo_scorer_recompute(w->scorer, w->recomputed);
@@ -62,26 +60,16 @@ close_way(struct way *w)
 }
 
 static void
-update(struct way *w)
-{
-	double norm = dpo_optim_norm(&w->optim, w->gradients);
-
-	dpo_optim_step(&w->optim, w->trained.block, w->gradients, ++w->steps, 1e-7, dpo_optim_clip(norm, 1.0));
-	dpo_scorer_changed(w->scorer);
-}
-
-static void
 take_turn(struct way *w, const struct dpo_example *pair, bool counts)
 {
-	double start = machine_wall(), seconds, first, next;
+	double update = subject_update(&w->optim, w->trained.block, w->gradients, ++w->steps), first, next;
 
-	update(w);
-	seconds = machine_wall() - start;
+	dpo_scorer_changed(w->scorer);
 	first = subject_pass(w->scorer, pair, w->gradients);
 	next = subject_pass(w->scorer, pair, w->gradients);
 	if (!counts)	/* the first makes caches and buffers */
 		return;
-	subject_least(&w->update, seconds);
+	subject_least(&w->update, update);
 	subject_least(&w->first, first);
 	subject_least(&w->next, next);
 }
