@@ -1,6 +1,6 @@
 /*
  * growth - how the time of training grows: seconds a pair against the lengths of prompt and answers, the number of
- * parameters, short pairs, threads; of an adapter and of the reference's pass; and what the independence of bits costs.
+ * parameters, short pairs, threads; of an adapter and of the reference's pass.
  *
  *	growth [ROUNDS] > growth.tsv
  *
@@ -9,8 +9,6 @@
  * over, layers, parameters. tests/bench/growth.py fits a model of cost to it and draws it. Random weights.
  */
 #include "gemm.h"
-#include "linear.h"
-#include "machine.h"
 #include "optim.h"
 #include "parallel.h"
 #include "subject.h"
@@ -19,7 +17,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { PAIRS = 8 };
 enum kind { TRAIN, REFERENCE, ADAPTER };
 
 struct bench {
@@ -93,70 +90,18 @@ pair(struct bench *b, const char *series, double x, int threads, enum kind kind,
 static void
 adamw(struct bench *b, int threads)
 {
-	const struct dpo_optim_settings settings = { .optimizer = dpo_optim_find("adamw"), .beta1 = 0.9, .beta2 = 0.999,
-		.epsilon = 1e-8 };
 	struct dpo_example none = { 0 };
 	struct dpo_optim optim;
-	struct dpo_error err;
-	double least = 0, start;
+	double least = 0, seconds;
 
-	subject_check(dpo_optim_init(&optim, b->trained.params, &settings, threads, &err) == DPO_OK, err.text);
+	subject_optim(&optim, b->trained.params, threads);
 	for (int round = 0; round <= b->rounds; round++) {
-		start = machine_wall();
-		dpo_optim_step(&optim, b->trained.block, b->gradients, (uint64_t)round + 1, 1e-7,
-		    dpo_optim_clip(dpo_optim_norm(&optim, b->gradients), 1.0));
+		seconds = subject_update(&optim, b->trained.block, b->gradients, (uint64_t)round + 1);
 		if (round > 0)
-			subject_least(&least, machine_wall() - start);
+			subject_least(&least, seconds);
 	}
 	print(b, "adamw", (double)b->trained.params->parameters, threads, TRAIN, &none, least);
 	dpo_optim_free(&optim);
-}
-
-/* ------------------------------------------------------------------ independence */
-
-/* Best seconds of a map forward and back, `times` products of `rows` rows. */
-static double
-time_map(const struct bench *b, int threads, size_t in, size_t out, size_t rows, size_t times)
-{
-	float *w = subject_filled(in * out), *d = subject_filled(in * out), *x = subject_filled(rows * in);
-	float *dx = subject_filled(rows * in), *y = subject_filled(rows * out);
-	struct dpo_linear map = { .in = in, .out = out, .layout = DPO_LAYOUT_OUT_IN, .weight = w, .d_weight = d };
-	double least = 0, start;
-
-	for (int round = 0; round <= b->rounds; round++) {
-		start = machine_wall();
-		for (size_t i = 0; i < times; i++) {
-			dpo_linear_forward(threads, &map, rows, (struct dpo_rows){ x, in }, (struct dpo_rows){ 0 },
-			    (struct dpo_rows){ y, out });
-			dpo_linear_backward_input(threads, &map, rows, (struct dpo_rows){ y, out }, 0.0f, (struct dpo_rows){ dx, in });
-			dpo_linear_backward_weight(threads, &map, rows, (struct dpo_rows){ x, in }, (struct dpo_rows){ y, out });
-		}
-		if (round > 0)
-			subject_least(&least, machine_wall() - start);
-	}
-	free(w);
-	free(d);
-	free(x);
-	free(dx);
-	free(y);
-	return least;
-}
-
-/* The products of PAIRS pairs of S, a pair at a time and all pairs in one, of the GPT-2 124M shape. */
-static void
-independence(const struct bench *b, int threads)
-{
-	static const struct { size_t in, out, rows; double times; } maps[] = {
-		{ 768, 2304, 384, 12 }, { 768, 768, 384, 12 }, { 768, 3072, 384, 12 }, { 3072, 768, 384, 12 }, { 768, 50257, 256, 1 },
-	};
-	double apart = 0, together = 0;
-
-	for (size_t i = 0; i < sizeof maps / sizeof *maps; i++) {
-		apart += maps[i].times * time_map(b, threads, maps[i].in, maps[i].out, maps[i].rows, PAIRS);
-		together += maps[i].times * time_map(b, threads, maps[i].in, maps[i].out, maps[i].rows * PAIRS, 1);
-	}
-	printf("apart\t%d\t%d\t0\t0\t0\t0\t0\t0\t%.6f\n", PAIRS, threads, apart / PAIRS);
-	printf("together\t%d\t%d\t0\t0\t0\t0\t0\t0\t%.6f\n", PAIRS, threads, together / PAIRS);
 }
 
 int
@@ -181,10 +126,9 @@ main(int argc, char **argv)
 				pair(&b, "answer", (double)answers[k], threads, TRAIN, 128, answers[k]);
 			for (size_t k = 0; k < sizeof shorts / sizeof *shorts; k++)
 				pair(&b, "short", (double)(8 + 2 * shorts[k]), threads, TRAIN, 8, shorts[k]);
-			for (int n = 1; n <= threads; n *= 2)
+			for (int n = 1; n <= threads; n = n < threads && 2 * n > threads ? threads : 2 * n)
 				pair(&b, "threads", n, n, TRAIN, 128, 128);
 			pair(&b, "reference", 128, threads, REFERENCE, 128, 128);
-			independence(&b, threads);
 			adapt(&b);
 			pair(&b, "adapter", 128, threads, ADAPTER, 128, 128);
 			adamw(&b, threads);
