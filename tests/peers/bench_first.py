@@ -3,107 +3,116 @@
 
     bench_first.py [--rounds 5] [--models DIR,...] [--threads 2] [--warm GIB]
 
-Each model directory is trained in fp32 for one step of one pair, 32 tokens of prompt and two answers of 32, reference log-probs
-precomputed (TRL does it in its run; the filters' figure has the whole of dpo-reflogp in it). Without --models, GPT-2 124M with
-random weights. TRL's time is until its callback of the first step's end; ours until dpo-train has written that step's line to
-its log. Printed too: how much of ours dpo-reflogp is, and the time until the policy is written and dpo-train has ended. With
---warm, so much memory is touched before every run: a virtual machine's host may have taken it back, and whoever touches it first
-waits for it. Run it with a Python that has torch, transformers, trl and datasets (README.md here), on a quiet machine.
+Each model directory is trained in fp32 for one step of one pair, 32 tokens of prompt and two answers of 32, from text, by one
+tokenizer of whole words; reference log-probs are precomputed, by TRL in its run. Without --models, GPT-2 124M with random weights.
+TRL's time is until its callback of the first step's end; ours is dpo-tok, dpo-reflogp, and dpo-train until it has written that
+step's line to its log, one after the other. Printed too: how much of ours the first two are, and the time until the policy is
+written and dpo-train has ended. With --warm, so much memory is touched before every run: a virtual machine's host may have taken
+it back, and whoever touches it first waits for it. Run it with a Python that has torch, transformers, trl and datasets (README.md
+here), on a quiet machine.
 """
 import argparse
 import json
-import os
 import pathlib
-import random
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
 
-from loglines import step_times
+from measuring import BIN, run, step_times
 
 HERE = pathlib.Path(__file__).resolve().parent
-BIN = pathlib.Path(os.environ.get("DPO_BIN", HERE / "../../bin")).resolve()
+TOKENS = 32
 
 TRL = """
-import os, sys
+import json, os, sys
 import torch
 from datasets import Dataset
-from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import AutoModelForCausalLM, PreTrainedTokenizerFast, TrainerCallback
 from trl import DPOConfig, DPOTrainer
 
-directory, scratch, threads = sys.argv[1], sys.argv[2], int(sys.argv[3])
+directory, row, scratch, threads = *sys.argv[1:4], int(sys.argv[4])
 torch.set_num_threads(threads)
-model = AutoModelForCausalLM.from_pretrained(directory, dtype=torch.float32)
-vocab = model.config.vocab_size
-words = Tokenizer(models.WordLevel({f"w{i}": i for i in range(vocab)}, unk_token="w0"))
-words.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
-tokenizer = PreTrainedTokenizerFast(tokenizer_object=words, eos_token=f"w{vocab - 1}", pad_token=f"w{vocab - 2}", unk_token="w0")
-
-def text(first, n):
-    return " ".join(f"w{1 + (first + 7 * i) % (vocab - 3)}" for i in range(n))
 
 class End(TrainerCallback):
     def on_step_end(self, *_, **__):
         os._exit(0)
 
-row = {"prompt": text(1, 32), "chosen": " " + text(100, 31), "rejected": " " + text(200, 31)}
 args = DPOConfig(output_dir=scratch, per_device_train_batch_size=1, max_steps=1, precompute_ref_log_probs=True, bf16=False,
                  use_cpu=True, gradient_checkpointing=False, report_to=[], save_strategy="no", disable_tqdm=True)
-DPOTrainer(model=model, processing_class=tokenizer, train_dataset=Dataset.from_list([row]), callbacks=[End()], args=args).train()
+DPOTrainer(model=AutoModelForCausalLM.from_pretrained(directory, dtype=torch.float32), args=args, callbacks=[End()],
+           processing_class=PreTrainedTokenizerFast.from_pretrained(directory),
+           train_dataset=Dataset.from_list([json.loads(open(row).read())])).train()
 sys.exit("no step ended")
 """
 
 
-def environment():
-    plain = {k: v for k, v in os.environ.items() if not k.startswith(("OPENBLAS_", "OMP_", "GOMP_"))}
-    return {**plain, "HF_HUB_OFFLINE": "1"}
+def add_tokenizer(model):
+    """A tokenizer whose words are all tokens: BPE that merges nothing, which both sides read (dpo-tok has no WordLevel)."""
+    from tokenizers import Tokenizer, models, pre_tokenizers
+    from transformers import PreTrainedTokenizerFast
+
+    vocab = json.loads((model / "config.json").read_text())["vocab_size"]
+    words = Tokenizer(models.BPE({f"w{i}": i for i in range(vocab)}, [], ignore_merges=True, unk_token="w0"))
+    words.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    PreTrainedTokenizerFast(tokenizer_object=words, eos_token=f"w{vocab - 1}", pad_token=f"w{vocab - 2}",
+                            unk_token="w0").save_pretrained(model)
 
 
-def timed(*command):
-    start = time.perf_counter()
-    done = subprocess.run(list(map(str, command)), env=environment(), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
-    seconds = time.perf_counter() - start
-    if done.returncode:
-        sys.exit(done.stderr)
-    return seconds
+def prepare(source, work):
+    """The model's configuration and weights, with that tokenizer, in a directory of its own; GPT-2 without a source."""
+    model = pathlib.Path(tempfile.mkdtemp(dir=work))
+    if not source:
+        run(sys.executable, HERE / "bench_peer.py", "model", model)
+    for file in pathlib.Path(source).resolve().iterdir() if source else ():
+        if file.name == "config.json" or file.name.startswith(("model", "pytorch_model")):
+            (model / file.name).symlink_to(file)
+    add_tokenizer(model)
+    return model
 
 
-def pair(work):
-    """One random pair whose ids every vocabulary has."""
-    pick = random.Random(1)
-    columns = [["id", "str"], ["prompt", "i32[]"], ["chosen", "i32[]"], ["rejected", "i32[]"], ["weight", "f32"], ["margin", "f32"],
-               ["label_prob", "f32"]]
-    row = {"id": "0", "weight": 1, "margin": 0, "label_prob": 1,
-           **{key: [pick.randrange(1, 250) for _ in range(32)] for key in ("prompt", "chosen", "rejected")}}
-    lines = [{"header": {"format": 1, "kind": "pairs", "columns": columns, "stages": []}}, row, {"end": True}]
-    subprocess.run([BIN / "dpo-cat", "-q", "-z", "-o", work / "pair.tok"], input="".join(json.dumps(x) + "\n" for x in lines), text=True,
-                   check=True)
+def write_pair(path):
+    """One pair of words that every vocabulary has; an answer's last token is EOS."""
+    def text(first, n):
+        return " ".join(f"w{first + 7 * i % 97}" for i in range(n))
 
-
-def train(model, work, threads):
-    """Seconds until the first step's line is in the log, and until the policy is written."""
-    log = work / "log"
-    with step_times(log) as steps:
-        start = time.perf_counter()
-        whole = timed(BIN / "dpo-train", "-q", "-j", threads, "-m", model, "--batch-size", 1, "--max-steps", 1, "--log", log, "-o",
-                      "/dev/null", work / "pair.ref")
-    return steps[0] - start, whole
+    path.write_text(json.dumps({"prompt": text(1, TOKENS), "chosen": " " + text(100, TOKENS - 1),
+                                "rejected": " " + text(150, TOKENS - 1)}) + "\n")
 
 
 def ours(model, work, threads):
-    """Seconds of dpo-reflogp, until the first step is finished, and until the policy is written."""
-    reference = timed(BIN / "dpo-reflogp", "-q", "-j", threads, "-m", model, "-o", work / "pair.ref", work / "pair.tok")
-    step, whole = train(model, work, threads)
-    return reference, reference + step, reference + whole
+    """Seconds of dpo-tok, with dpo-reflogp too, until the first step is finished, and until the policy is written."""
+    def program(name, *arguments):
+        return run(BIN / name, "-q", "-j", threads, "-m", model, *arguments)[0]
+
+    log = work / "log"
+    tok = program("dpo-tok", "-o", work / "pair.tok", work / "pair.jsonl")
+    reference = tok + program("dpo-reflogp", "-o", work / "pair.ref", work / "pair.tok")
+    with step_times(log) as steps:
+        start = time.perf_counter()
+        whole = program("dpo-train", "--batch-size", 1, "--max-steps", 1, "--log", log, "-o", "/dev/null", work / "pair.ref")
+    return tok, reference, reference + steps[0] - start, reference + whole
 
 
 def warm(gib):
     """Touch so much memory, in a process of its own, which gives it back."""
     if gib:
         subprocess.run([sys.executable, "-c", f"b = bytearray({gib} << 30); b[::4096] = b'1' * len(b[::4096])"], check=True)
+
+
+def compare(options, work, source):
+    model, mine, theirs = prepare(source, work), [], []
+    for _ in range(options.rounds):
+        warm(options.warm)
+        mine.append(ours(model, work, options.threads))
+        warm(options.warm)
+        theirs.append(run(sys.executable, "-c", TRL, model, work / "pair.jsonl", work / "trl", options.threads)[0])
+    (tok, reference, step, policy), peer = map(statistics.median, zip(*mine)), statistics.median(theirs)
+    steps = [one[2] for one in mine]
+    print(f"{source or 'GPT-2 124M'}: first step: ours {step:.3f} s ({min(steps):.3f} to {max(steps):.3f}), {tok:.3f} of it after "
+          f"dpo-tok, {reference:.3f} after dpo-reflogp; TRL {peer:.2f} s ({min(theirs):.2f} to {max(theirs):.2f}), "
+          f"{peer / step:.1f} times as long; policy written after {policy:.3f} s", flush=True)
 
 
 def main():
@@ -115,24 +124,9 @@ def main():
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as scratch:
         work = pathlib.Path(scratch)
-        models = [name for name in options.models.split(",") if name]
-        if not models:
-            models = [work / "gpt2"]
-            subprocess.run([sys.executable, HERE / "bench_peer.py", "model", models[0]], env=environment(), check=True,
-                           stderr=subprocess.DEVNULL)
-        pair(work)
-        for model in models:
-            mine, theirs = [], []
-            for _ in range(options.rounds):
-                warm(options.warm)
-                mine.append(ours(model, work, options.threads))
-                warm(options.warm)
-                theirs.append(timed(sys.executable, "-c", TRL, model, work / "trl", options.threads))
-            (reference, step, policy), peer = map(statistics.median, zip(*mine)), statistics.median(theirs)
-            steps = [one[1] for one in mine]
-            print(f"{model}: first step: ours {step:.3f} s ({min(steps):.3f} to {max(steps):.3f}), of it {reference:.3f} dpo-reflogp; "
-                  f"TRL {peer:.2f} s ({min(theirs):.2f} to {max(theirs):.2f}), {peer / step:.1f} times sooner; policy written "
-                  f"{policy:.3f} s")
+        write_pair(work / "pair.jsonl")
+        for source in options.models.split(","):
+            compare(options, work, source)
 
 
 main()
