@@ -17,9 +17,12 @@
 static struct {
 	const struct cli_program *program;
 	bool quiet, verbose;
+	bool drawn;			/* the terminal's last line is progress */
 	struct mapped { uintptr_t begin, end; char *line; size_t length; } *maps;	/* kept until exit */
 	size_t n_maps;
 } state;
+
+static const char clear_line[] = "\r\033[K";
 
 /* Names of unfinished files, for the handler: fixed memory, set before the pointer's flag. */
 static char guarded[2][4200];
@@ -69,9 +72,19 @@ remove_unfinished(void)
 			unlink(guarded[i]);
 }
 
+/* Progress is drawn anew after a message, which has a line of its own. */
+static void
+clear_progress(void)
+{
+	if (state.drawn)
+		fputs(clear_line, stderr);
+	state.drawn = false;
+}
+
 static void
 say(const char *kind, const char *format, va_list args)
 {
+	clear_progress();
 	fprintf(stderr, "%s: %s", state.program->name, kind);
 	vfprintf(stderr, format, args);
 	fputc('\n', stderr);
@@ -80,6 +93,7 @@ say(const char *kind, const char *format, va_list args)
 void
 cli_fail(const struct dpo_error *err)
 {
+	clear_progress();
 	fprintf(stderr, "%s: %s\n", state.program->name, err->text);
 	remove_unfinished();
 	exit(exit_code(err->status));
@@ -279,15 +293,13 @@ cli_progress_show(struct cli_progress *progress, uint64_t done, const char *deta
 	fprintf(stderr, "%s%s: %llu%s %s, %.3g/s%s%s%s%s", progress->terminal ? "\r" : "", state.program->name,
 	    (unsigned long long)done, total, progress->what, rate, eta, detail ? ", " : "", detail ? detail : "",
 	    progress->terminal ? "\033[K" : "\n");
-	progress->drawn = progress->terminal;
+	state.drawn = progress->terminal;
 }
 
 void
-cli_progress_end(struct cli_progress *progress)
+cli_progress_end(void)
 {
-	if (progress->drawn)
-		fputs("\r\033[K", stderr);
-	progress->drawn = false;
+	clear_progress();
 }
 
 /* ------------------------------------------------------------------ signals */
@@ -324,6 +336,8 @@ on_bus_error(int number, siginfo_t *info, void *context)
 			while (atomic_flag_test_and_set(&told))	/* by another thread */
 				pause();
 			remove_unfinished();
+			if (state.drawn)
+				(void)!write(STDERR_FILENO, clear_line, sizeof clear_line - 1);
 			(void)!write(STDERR_FILENO, state.maps[i].line, state.maps[i].length);
 			_exit(1);
 		}

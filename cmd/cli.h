@@ -154,19 +154,20 @@ void cli_commit(struct dpo_out *out);
 void cli_guard(const char *temporary);
 
 /* ------------------------------------------------------------------ progress: rate and time to go
- * On a terminal one line redrawn at most 5 times a second; otherwise a plain line every 30 seconds.
+ * On a terminal one line redrawn at most 5 times a second, which a message takes the place of; otherwise a plain line every
+ * 30 seconds.
  */
 struct cli_progress {
 	const char *what;	/* "pairs" */
 	uint64_t total;		/* 0: not known */
 	uint64_t first;		/* done before this run */
 	double started, shown;
-	bool terminal, off, drawn;
+	bool terminal, off;
 };
 
 void cli_progress_start(struct cli_progress *progress, const char *what, uint64_t first, uint64_t total);
 void cli_progress_show(struct cli_progress *progress, uint64_t done, const char *detail);
-void cli_progress_end(struct cli_progress *progress);
+void cli_progress_end(void);
 
 /* ------------------------------------------------------------------ signals for programs that can stop and go on
  * After cli_signals_defer(), SIGTERM, SIGXCPU and a first SIGINT are only noted, and cli_signal() tells which (0: none; SIGINT

@@ -265,7 +265,7 @@ generate_all(struct job *job)
 		write_row(job, completion);
 		cli_progress_show(&progress, ++done, NULL);
 	}
-	cli_progress_end(&progress);
+	cli_progress_end();
 }
 
 static void

@@ -153,7 +153,7 @@ score_all(struct job *job, uint64_t total)
 		cli_check(dpo_writer_put(job->writer, job->values, &err), &err);
 		cli_progress_show(&progress, dpo_reader_records(job->reader), NULL);
 	}
-	cli_progress_end(&progress);
+	cli_progress_end();
 	cli_check(status, &err);
 	policy_same(&job->model);
 	cli_check(dpo_writer_end(job->writer, dpo_reader_tip(job->reader), &err), &err);

@@ -323,7 +323,7 @@ main(int argc, char **argv)
 		take_file(&run, NULL);
 	for (size_t i = 0; i < n; i++)
 		take_file(&run, files[i]);
-	cli_progress_end(&run.progress);
+	cli_progress_end();
 	if (!run.writer) {
 		(void)dpo_fail(&err, DPO_FORMAT, "the input has no rows");
 		cli_fail(&err);

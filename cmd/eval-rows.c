@@ -90,7 +90,7 @@ take_all(struct job *job, uint64_t total)
 			cli_fail_at(&err, dpo_reader_name(job->reader));
 		cli_progress_show(&progress, dpo_reader_records(job->reader), NULL);
 	}
-	cli_progress_end(&progress);
+	cli_progress_end();
 	cli_check(status, &err);
 	job_same(job);
 	if (dpo_eval_finish(&job->eval, &job->objective, &err) != DPO_OK)

@@ -115,7 +115,7 @@ read_all(struct job *job, const char *path)
 		}
 		cli_progress_show(&progress, job->rows, NULL);
 	}
-	cli_progress_end(&progress);
+	cli_progress_end();
 	cli_check(status == DPO_END ? DPO_OK : status, &err);
 	dpo_lines_close(lines);
 	if (job->rows == 0) {

@@ -400,7 +400,7 @@ tick(void *context, size_t rows, bool evaluating)
 static _Noreturn void
 stop(struct training *training)
 {
-	cli_progress_end(&training->progress);
+	cli_progress_end();
 	save(training);
 	cli_note("stopped after step %llu of %llu; the same command goes on from there", (unsigned long long)training->saved,
 	    (unsigned long long)dpo_train_total(training->train));
@@ -428,7 +428,7 @@ training_run(struct training *training)
 		if (training->options->checkpoint && done % every == 0 && done != training->saved)
 			save(training);
 	}
-	cli_progress_end(&training->progress);
+	cli_progress_end();
 	cli_check(status, &err);
 	/* The last moment for a checkpoint; the policy is written all at once, to a pipe that may be stalled. */
 	if (cli_signals_default() != 0)

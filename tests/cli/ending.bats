@@ -156,3 +156,32 @@ refused() { # TEXT PROGRAM ARGUMENTS...: a usage error that says so
 		refused "/dev/fd/"*"$twice" dpo-train --init <(cat tiny/config.json) --loss-type sft $option pairs.ref
 	done
 }
+
+@test "on a terminal a message takes the place of the progress line" {
+	cat > terminal.py <<-'END'
+	# terminal.py PROGRAM...: rows with pauses, so that progress is drawn, and then a bad one; what the terminal got.
+	import os, pty, subprocess, sys, time
+	ours, terminal = pty.openpty()
+	run = subprocess.Popen(sys.argv[1:], stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=terminal)
+	os.close(terminal)
+	for row in [b'{"prompt":"Tom","chosen":" ran.","rejected":" sat."}'] * 2 + [b'{"prompt":"Tom"}']:
+	    time.sleep(0.3)
+	    run.stdin.write(row + b"\n")
+	    run.stdin.flush()
+	run.stdin.close()
+	text = b""
+	try:
+	    while part := os.read(ours, 4096):
+	        text += part
+	except OSError:	# its end on Linux
+	    pass
+	run.wait()
+	sys.stdout.buffer.write(text)
+	END
+	python3 terminal.py "$bin/dpo-tok" -m model > said
+	cat -v said
+	grep -q $'\rdpo-tok: 2 rows, .*\033\[K\r\033\[Kdpo-tok: standard input:3: ' said
+	python3 terminal.py "$bin/dpo-tok" -v -m model --max-length 1 > said
+	cat -v said
+	grep -q $'\rdpo-tok: 1 rows, .*\033\[K\r\033\[Kdpo-tok: standard input:2: dropped' said
+}
