@@ -146,7 +146,7 @@ cat_explain(struct input *input, const struct options *options)
 
 	if (dpo_header_need(header, "prompt", DPO_I32S, &index, &err) != DPO_OK ||
 	    dpo_header_need(header, "chosen", DPO_I32S, &index, &err) != DPO_OK)
-		cli_fail_at(&err, cat_shown(input->paths[0]));
+		cli_fail_at(&err, cli_input_name(input->paths[0]));
 	tokenizer = open_tokenizer(options->model, header);
 	cli_output(&out, options->common.output, false);
 	while (cat_next(input)) {

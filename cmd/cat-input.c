@@ -15,19 +15,13 @@ out_of_memory(void)
 	cli_fail(&err);
 }
 
-const char *
-cat_shown(const char *path)
-{
-	return strcmp(path, "-") == 0 ? "standard input" : path;
-}
-
 static void
 begin_file(struct input *input)
 {
 	const char *path = input->paths[input->at];
 	struct dpo_error err;
 
-	cli_check(dpo_source_open(input->source, cli_input(path), cat_shown(path), &err), &err);
+	cli_check(dpo_source_open(input->source, cli_input(path), cli_input_name(path), &err), &err);
 }
 
 void
@@ -48,7 +42,7 @@ cat_check_values(const struct input *input, struct dpo_error *err)
 	if (dpo_record_check(dpo_source_header(input->source), input->values, err) == DPO_OK)
 		return DPO_OK;
 	err->status = DPO_FORMAT;
-	return dpo_error_prefix(err, "%.200s: record %llu", cat_shown(input->paths[input->at]),
+	return dpo_error_prefix(err, "%.200s: record %llu", cli_input_name(input->paths[input->at]),
 	    (unsigned long long)dpo_source_records(input->source));
 }
 

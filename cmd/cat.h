@@ -32,9 +32,6 @@ bool cat_next(struct input *input);
 /* NaN and infinity have no place in a stream, whoever wrote it: DPO_FORMAT names the record. */
 enum dpo_status cat_check_values(const struct input *input, struct dpo_error *err);
 
-/* A path as messages name it. */
-const char *cat_shown(const char *path);
-
 /* Write out the text, and empty it. */
 void cat_drain(struct dpo_out *out, struct dpo_buffer *text);
 

@@ -248,8 +248,8 @@ cli_commit(struct dpo_out *out)
 
 /* ------------------------------------------------------------------ progress */
 
-static double
-now(void)
+double
+cli_clock(void)
 {
 	struct timespec t;
 
@@ -260,7 +260,7 @@ now(void)
 void
 cli_progress_start(struct cli_progress *progress, const char *what, uint64_t first, uint64_t total)
 {
-	double start = now();
+	double start = cli_clock();
 
 	*progress = (struct cli_progress){ .what = what, .total = total, .first = first, .started = start,
 		.shown = start, .terminal = isatty(STDERR_FILENO), .off = state.quiet };
@@ -280,7 +280,7 @@ time_to_go(const struct cli_progress *progress, uint64_t done, double rate, char
 void
 cli_progress_show(struct cli_progress *progress, uint64_t done, const char *detail)
 {
-	double t = now(), rate;
+	double t = cli_clock(), rate;
 	char eta[64], total[32] = "";
 
 	if (progress->off || t - progress->shown < (progress->terminal ? 0.2 : 30.0))

@@ -153,10 +153,12 @@ void cli_commit(struct dpo_out *out);
 /* Watch a further output's temporary file (a checkpoint being written); NULL: no longer. */
 void cli_guard(const char *temporary);
 
-/* ------------------------------------------------------------------ progress: rate and time to go
+/* ------------------------------------------------------------------ time, and progress: rate and time to go
  * On a terminal one line redrawn at most 5 times a second, which a message takes the place of; otherwise a plain line every
  * 30 seconds.
  */
+double cli_clock(void);	/* seconds, going forward only */
+
 struct cli_progress {
 	const char *what;	/* "pairs" */
 	uint64_t total;		/* 0: not known */

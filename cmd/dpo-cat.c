@@ -149,7 +149,7 @@ shard(char **paths, size_t n, const struct options *options)
 	parse_shard(options->shard, &part, &parts);
 	for (size_t i = 0; i < n; i++)
 		if (strcmp(paths[i], "-") == 0 || (stat(paths[i], &about) == 0 && !S_ISREG(about.st_mode)))
-			cli_usage("--shard reads its input twice: %s is no regular file", cat_shown(paths[i]));
+			cli_usage("--shard reads its input twice: %s is no regular file", cli_input_name(paths[i]));
 	cat_open(&input, paths, n, false);
 	while (cat_next(&input))
 		;
@@ -177,7 +177,7 @@ put_summary(const struct input *input, struct dpo_buffer *text)
 	uint64_t blocks = dpo_source_blocks(input->source);
 	char hex[DPO_HEX_BYTES];
 
-	dpo_buffer_printf(text, "%s: ok, kind %s, %llu records", cat_shown(input->paths[0]),
+	dpo_buffer_printf(text, "%s: ok, kind %s, %llu records", cli_input_name(input->paths[0]),
 	    dpo_source_header(input->source)->kind, (unsigned long long)dpo_source_records(input->source));
 	dpo_bytes_hex(hex, dpo_source_tip(input->source), DPO_HASH_BYTES);
 	if (strspn(hex, "0") == strlen(hex))
@@ -191,7 +191,7 @@ static enum dpo_status
 check_file(const char *path, struct dpo_buffer *text, struct dpo_error *err)
 {
 	struct input input = { .paths = (char *[]){ (char *)(uintptr_t)path }, .n = 1, .source = dpo_source_new(false) };
-	enum dpo_status status = input.source ? dpo_source_open(input.source, cli_input(path), cat_shown(path), err) :
+	enum dpo_status status = input.source ? dpo_source_open(input.source, cli_input(path), cli_input_name(path), err) :
 	    dpo_fail_memory(err);
 	uint64_t good = 0;
 

@@ -9,7 +9,6 @@
 #include "cli.h"
 #include "generate.h"
 #include "json.h"
-#include "lineage.h"
 #include "model.h"
 #include "policy.h"
 #include "prompts.h"
@@ -118,17 +117,13 @@ open_reference(struct job *job, const struct options *options)
 static void
 open_prompts(struct job *job, const char *path)
 {
-	const char *name = strcmp(path, "-") ? path : "standard input";
+	const char *name = cli_input_name(path);
 	const struct dpo_header *header;
 	struct dpo_error err;
-	bool known = true;
 
 	cli_check(dpo_prompts_open(&job->prompts, cli_input(path), name, job->tokenizer, own_members, &err), &err);
-	header = dpo_prompts_header(job->prompts);
-	if (header && dpo_lineage_tokenizer(header, &job->model, &known, &err) != DPO_OK)
-		cli_fail_at(&err, name);
-	if (!known)
-		cli_warn("%s: cannot tell whether its tokens are this model's: no tokenizer id", name);
+	if ((header = dpo_prompts_header(job->prompts)))
+		policy_same_tokenizer(header, &job->model, name);
 }
 
 static void

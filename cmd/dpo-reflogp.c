@@ -58,7 +58,7 @@ open_input(struct job *job, const char *path)
 {
 	struct dpo_error err;
 
-	cli_check(dpo_reader_open(&job->reader, cli_input(path), strcmp(path, "-") ? path : "standard input", &err), &err);
+	cli_check(dpo_reader_open(&job->reader, cli_input(path), cli_input_name(path), &err), &err);
 	if (dpo_columns_find(&job->columns, dpo_reader_header(job->reader), &err) != DPO_OK)
 		cli_fail_at(&err, dpo_reader_name(job->reader));
 	if (!job->columns.reference)
@@ -71,15 +71,11 @@ static void
 open_model(struct job *job, const struct options *options)
 {
 	struct dpo_error err;
-	bool known;
 
 	job->bf16 = policy_bf16(options->dtype);
 	cli_note_kernel();
 	policy_open(&job->model, options->model, options->adapter, (int)options->common.threads);
-	if (dpo_lineage_tokenizer(dpo_reader_header(job->reader), &job->model, &known, &err) != DPO_OK)
-		cli_fail_at(&err, dpo_reader_name(job->reader));
-	if (!known)
-		cli_warn("%s: cannot tell whether its tokens are this model's: no tokenizer id", dpo_reader_name(job->reader));
+	policy_same_tokenizer(dpo_reader_header(job->reader), &job->model, dpo_reader_name(job->reader));
 	cli_check(dpo_scorer_new(&job->scorer, &job->model.config, &job->model.params, job->model.weights, false,
 	    (int)options->common.threads, &err), &err);
 	dpo_scorer_adapt(job->scorer, job->model.lora);

@@ -228,7 +228,7 @@ take_line(struct run *run, const struct dpo_lines *lines, const char *line, size
 static void
 take_file(struct run *run, const char *path)
 {
-	const char *name = path && strcmp(path, "-") != 0 ? path : "standard input", *line;
+	const char *name = cli_input_name(path), *line;
 	struct dpo_lines *lines;
 	struct dpo_error err;
 	enum dpo_status status;

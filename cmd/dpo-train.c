@@ -249,7 +249,7 @@ main(int argc, char **argv)
 	struct training training = { .options = &options };
 	struct dpo_out out;
 	char **operands;
-	double started = training_clock();
+	double started = cli_clock();
 	size_t n = cli_parse(&program, &options, argc, argv, &operands);
 	const char *path = n ? operands[0] : "-";
 

@@ -12,7 +12,7 @@
 static void
 read_all(struct dpo_datacheck *check, const struct dpo_datacheck *earlier, const char *path)
 {
-	const char *name = strcmp(path, "-") ? path : "standard input";
+	const char *name = cli_input_name(path);
 	struct dpo_columns columns;
 	struct dpo_reader *reader;
 	struct dpo_value *values;

@@ -20,7 +20,7 @@ supervised(const struct options *options)
 static void
 open_input(struct job *job, const struct options *options, const char *path)
 {
-	const char *name = strcmp(path, "-") ? path : "standard input";
+	const char *name = cli_input_name(path);
 	struct dpo_error err;
 	enum dpo_status status;
 
@@ -63,23 +63,19 @@ check_reference(const struct job *job, struct dpo_error *err)
 static void
 open_policy(struct job *job, const struct options *options)
 {
+	const struct dpo_header *header = dpo_reader_header(job->reader);
 	int threads = (int)options->common.threads;
 	struct dpo_error err;
-	enum dpo_status status;
-	bool known;
 
 	job->bf16 = policy_bf16(options->dtype);
 	cli_note_kernel();
 	policy_open(&job->model, options->model, options->adapter, threads);
-	status = dpo_lineage_tokenizer(dpo_reader_header(job->reader), &job->model, &known, &err);
-	if (status == DPO_OK && job->columns.reference)
-		policy_compare_reference(dpo_reader_header(job->reader), job->bf16);
-	if (status == DPO_OK && job->columns.reference)
-		status = check_reference(job, &err);
-	if (status != DPO_OK)
-		cli_fail_at(&err, dpo_reader_name(job->reader));
-	if (!known)
-		cli_warn("%s: cannot tell whether its tokens are this model's: no tokenizer id", dpo_reader_name(job->reader));
+	policy_same_tokenizer(header, &job->model, dpo_reader_name(job->reader));
+	if (job->columns.reference) {
+		policy_compare_reference(header, job->bf16);
+		if (check_reference(job, &err) != DPO_OK)
+			cli_fail_at(&err, dpo_reader_name(job->reader));
+	}
 	cli_check(dpo_scorer_new(&job->scorer, &job->model.config, &job->model.params, job->model.weights, false, threads,
 	    &err), &err);
 	dpo_scorer_adapt(job->scorer, job->model.lora);

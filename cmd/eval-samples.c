@@ -95,7 +95,7 @@ take_row(struct job *job, const cJSON *row, struct dpo_error *err)
 static void
 read_all(struct job *job, const char *path)
 {
-	const char *name = strcmp(path, "-") ? path : "standard input", *line;
+	const char *name = cli_input_name(path), *line;
 	struct cli_progress progress;
 	struct dpo_lines *lines;
 	struct dpo_error err;

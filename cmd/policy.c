@@ -31,6 +31,18 @@ policy_same(const struct dpo_model *model)
 	cli_check(dpo_maps_same(&model->maps, &err), &err);
 }
 
+void
+policy_same_tokenizer(const struct dpo_header *header, const struct dpo_model *model, const char *name)
+{
+	struct dpo_error err;
+	bool known;
+
+	if (dpo_lineage_tokenizer(header, model, &known, &err) != DPO_OK)
+		cli_fail_at(&err, name);
+	if (!known)
+		cli_warn("%s: cannot tell whether its tokens are this model's: no tokenizer id", name);
+}
+
 bool
 policy_bf16(const char *dtype)
 {

@@ -12,19 +12,9 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
 enum { STOPPED = 75 };	/* the exit status after a checkpoint */
-
-double
-training_clock(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
 
 /* ------------------------------------------------------------------ model and data */
 
@@ -98,12 +88,15 @@ open_model(struct training *training)
 	}
 }
 
-/* The reference whose log-probs the rows carry must be the model, unless the user knows better. */
+/* The reference whose log-probs the rows carry must be the model, unless the user knows better. An outline has no id yet. */
 static enum dpo_status
-check_reference(const struct training *training, const struct dpo_header *header, struct dpo_error *err)
+check_reference(const struct training *training, const struct data *data, struct dpo_error *err)
 {
+	const struct dpo_header *header = dpo_reader_header(data->reader);
 	const char *reference = dpo_lineage_reference(header);
 
+	if (!training->recipe.objective.reference || !training->model.weights)
+		return DPO_OK;
 	policy_compare_reference(header, training->recipe.bf16);
 	if (reference && strcmp(reference, training->model.id) == 0)
 		return DPO_OK;
@@ -116,7 +109,7 @@ check_reference(const struct training *training, const struct dpo_header *header
 	    "--other-reference allows it", reference ? reference : "unknown", training->model.id);
 }
 
-/* What the stream's header says against model and loss. */
+/* What the stream's header says against tokenizer and loss. */
 static enum dpo_status
 check_header(const struct training *training, const struct data *data, struct dpo_error *err)
 {
@@ -124,43 +117,40 @@ check_header(const struct training *training, const struct data *data, struct dp
 	const struct dpo_objective *objective = &training->recipe.objective;
 	struct dpo_columns columns;
 	enum dpo_status status;
-	bool known;
 
-	if ((status = dpo_columns_find(&columns, header, err)) != DPO_OK ||
-	    (status = dpo_lineage_tokenizer(header, &training->model, &known, err)) != DPO_OK)
+	if ((status = dpo_columns_find(&columns, header, err)) != DPO_OK)
 		return status;
-	if (!known)
-		cli_warn("%s: cannot tell whether its tokens are this model's: no tokenizer id", dpo_reader_name(data->reader));
+	policy_same_tokenizer(header, &training->model, dpo_reader_name(data->reader));
 	if (objective->pair && columns.answers < 2)
 		return dpo_fail(err, DPO_FORMAT, "supervised rows; the loss needs pairs");
 	if (objective->reference && !columns.reference)
 		return dpo_fail(err, DPO_FORMAT, "no \"%s\": run dpo-reflogp on it first", dpo_columns_ref_names[0]);
-	return objective->reference && training->model.weights ? check_reference(training, header, err) : DPO_OK;
+	return DPO_OK;
 }
 
 static void
 load(struct training *training, struct data *data, const char *path)
 {
 	struct dpo_error err;
-	const char *name = strcmp(path, "-") ? path : "standard input";
+	const char *name = cli_input_name(path);
 
 	cli_check(dpo_reader_open(&data->reader, cli_input(path), name, &err), &err);
-	if (check_header(training, data, &err) != DPO_OK)
+	if (check_header(training, data, &err) != DPO_OK || check_reference(training, data, &err) != DPO_OK)
 		cli_fail_at(&err, name);
 	cli_check(dpo_spool_load(&data->spool, data->reader, &err), &err);
 	cli_check(dpo_rowset_init(&data->rows, data->spool, dpo_reader_header(data->reader), &training->model.config,
 	    &training->recipe.objective, name, &err), &err);
 }
 
-/* The headers of rows that were read beside an outline, now that the model has its id. */
+/* The reference of rows that were read beside an outline, now that the model has its id. */
 static void
-check_again(const struct training *training)
+check_references(const struct training *training)
 {
 	const struct data *sets[] = { &training->data, &training->eval };
 	struct dpo_error err;
 
 	for (size_t i = 0; i < 2; i++)
-		if (sets[i]->reader && check_header(training, sets[i], &err) != DPO_OK)
+		if (sets[i]->reader && check_reference(training, sets[i], &err) != DPO_OK)
 			cli_fail_at(&err, dpo_reader_name(sets[i]->reader));
 }
 
@@ -178,7 +168,7 @@ training_open(struct training *training, const char *path)
 		return;
 	dpo_model_free(&training->model);
 	open_model(training);
-	check_again(training);
+	check_references(training);
 }
 
 /* ------------------------------------------------------------------ what the run is */
@@ -393,7 +383,7 @@ tick(void *context, size_t rows, bool evaluating)
 	snprintf(detail, sizeof detail, "%s %llu/%llu, loss %.4g", evaluating ? "evaluation after step" : "step",
 	    (unsigned long long)done, (unsigned long long)dpo_train_total(training->train), dpo_train_loss(training->train));
 	cli_progress_show(&training->progress, dpo_train_rows(training->train, done) + (evaluating ? 0 : rows), detail);
-	return cli_signal() != 0 || (training->deadline > 0 && training_clock() >= training->deadline);
+	return cli_signal() != 0 || (training->deadline > 0 && cli_clock() >= training->deadline);
 }
 
 /* Leave a checkpoint and end: by the signal for SIGINT, else with status 75. */

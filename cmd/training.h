@@ -57,9 +57,6 @@ struct training {
 	double deadline;	/* 0: none */
 };
 
-/* Seconds of a clock that only goes forward. */
-double training_clock(void);
-
 /*
  * Open model, rows and held-out rows, and check that they belong together. `path` is that of the rows. Then the estimate
  * (dryrun.h), which may end the program; where that is asked for the weights are opened after it.

@@ -112,3 +112,13 @@ print(sum(len(row.get(key, [])) for row in map(json.loads, sys.stdin) for key in
 	"$bin/dpo-train" -q -m "$story" --max-steps 1 -o policy pairs.ref 2> note
 	[ ! -s note ]
 }
+
+@test "what cannot be told of the rows is said once for each file, with an estimate ahead too" {
+	"$bin/dpo-cat" pairs.ref | sed '1s/"tokenizer":/"other":/g' | "$bin/dpo-cat" -z -o nameless.ref
+	cp nameless.ref heldout.ref
+	for options in "" "--max-memory 1GB"; do
+		"$bin/dpo-train" -m "$story" --max-steps 1 $options --eval heldout.ref -o policy nameless.ref 2> note
+		[ "$(grep -c 'no tokenizer id' note)" -eq 2 ]
+		[ "$(grep -c 'heldout.ref: cannot tell' note)" -eq 1 ]
+	done
+}
