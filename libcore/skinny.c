@@ -3,6 +3,7 @@
 #include "parallel.h"
 #include "size.h"
 #include "vector.h"
+#include "wish.h"
 
 #include <stdint.h>
 #include <string.h>
@@ -125,7 +126,7 @@ static const struct kernel *const kernels[] = { &kernel_base, &kernel_avx2, &ker
 enum dpo_skinny_set
 dpo_skinny_best(void)
 {
-	if (__builtin_cpu_supports("avx512f"))
+	if (__builtin_cpu_supports("avx512f") && dpo_wish() != DPO_WISH_AVX2)
 		return DPO_SKINNY_AVX512;
 	return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") ? DPO_SKINNY_AVX2 : DPO_SKINNY_BASE;
 }
