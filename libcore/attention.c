@@ -88,7 +88,7 @@ softmax_scale(const struct dpo_attention *a)
 DPO_WIDE static float
 soften(float *p, float scale, struct dpo_range all, struct dpo_range seen, float *most, float *sum)
 {
-	size_t start = all.from / DPO_LANES * DPO_LANES, n = (all.to - start + DPO_LANES - 1) / DPO_LANES * DPO_LANES;
+	size_t start = dpo_lanes_down(all.from), n = dpo_lanes_up(all.to - start);
 	float outside = seen.from == seen.to ? 0.0f : -INFINITY, here, shrink;
 
 	for (size_t j = start; j < seen.from; j++)

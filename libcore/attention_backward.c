@@ -63,7 +63,7 @@ differentiate_capped(float *p, float *d_s, size_t n, float log_sum, float delta,
 static void
 differentiate_row(const struct work *w, float *p, float *d_s, struct dpo_range seen, size_t keys, size_t at)
 {
-	size_t start = seen.from / DPO_LANES * DPO_LANES, n = (seen.to - start + DPO_LANES - 1) / DPO_LANES * DPO_LANES;
+	size_t start = dpo_lanes_down(seen.from), n = dpo_lanes_up(seen.to - start);
 	float cap = w->a->cap;
 
 	if (cap > 0.0f) {

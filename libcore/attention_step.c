@@ -11,9 +11,9 @@
 /* Keys that a row is set against at once, whole blocks of the cache; below SMALL products no thread is woken. */
 enum { KEYS = 8 * DPO_CACHE_BLOCK, SMALL = 1 << 15 };
 
-_Static_assert((int)DPO_CACHE_BLOCK == (int)DPO_LANES, "a block of keys is one vector");
+_Static_assert((int)DPO_CACHE_BLOCK == (int)DPO_SUM_LANES, "a block of keys is one vector");
 
-typedef float half_lanes __attribute__((vector_size(2 * DPO_LANES)));
+typedef float half_lanes __attribute__((vector_size(2 * DPO_SUM_LANES)));
 
 struct step {
 	const struct dpo_attention *own;	/* as of qkv */
@@ -28,8 +28,8 @@ struct step {
 DPO_WIDE static void
 score(const float *query, const float *keys, size_t ld, size_t blocks, size_t dim, float scale, float *scores)
 {
-	for (size_t b = 0; b < blocks; b++, keys += ld, scores += DPO_LANES) {
-		dpo_lanes sum = { { 0 } };
+	for (size_t b = 0; b < blocks; b++, keys += ld, scores += DPO_SUM_LANES) {
+		dpo_sums sum = { { 0 } };
 
 		for (size_t i = 0; i < dim; i++)
 			DPO_EACH_LANE(k)
@@ -43,21 +43,21 @@ score(const float *query, const float *keys, size_t ld, size_t blocks, size_t di
 __attribute__((always_inline)) static inline void
 weigh_lanes(const size_t lanes, const float *weights, const float *values, size_t ld, size_t n, float *out)
 {
-	dpo_lanes sums[4];
+	dpo_sums sums[4];
 
 #pragma GCC unroll 4
 	for (size_t i = 0; i < lanes; i++)
 		DPO_EACH_LANE(k)
-			sums[i].at[k] = out[i * DPO_LANES + k];
+			sums[i].at[k] = out[i * DPO_SUM_LANES + k];
 	for (size_t j = 0; j < n; j++)
 #pragma GCC unroll 4
 		for (size_t i = 0; i < lanes; i++)
 			DPO_EACH_LANE(k)
-				sums[i].at[k] += weights[j] * values[j * ld + i * DPO_LANES + k];
+				sums[i].at[k] += weights[j] * values[j * ld + i * DPO_SUM_LANES + k];
 #pragma GCC unroll 4
 	for (size_t i = 0; i < lanes; i++)
 		DPO_EACH_LANE(k)
-			out[i * DPO_LANES + k] = sums[i].at[k];
+			out[i * DPO_SUM_LANES + k] = sums[i].at[k];
 }
 
 /* The same of half a vector. */
@@ -80,11 +80,11 @@ weigh(const float *weights, const float *values, size_t ld, size_t n, size_t dim
 {
 	size_t i = 0;
 
-	for (; i + 4 * DPO_LANES <= dim; i += 4 * DPO_LANES)
+	for (; i + 4 * DPO_SUM_LANES <= dim; i += 4 * DPO_SUM_LANES)
 		weigh_lanes(4, weights, values + i, ld, n, out + i);
-	for (; i + DPO_LANES <= dim; i += DPO_LANES)
+	for (; i + DPO_SUM_LANES <= dim; i += DPO_SUM_LANES)
 		weigh_lanes(1, weights, values + i, ld, n, out + i);
-	for (; i + DPO_LANES / 2 <= dim; i += DPO_LANES / 2)
+	for (; i + DPO_SUM_LANES / 2 <= dim; i += DPO_SUM_LANES / 2)
 		weigh_half(weights, values + i, ld, n, out + i);
 	for (size_t j = 0; i < dim && j < n; j++)
 #pragma omp simd

@@ -111,7 +111,7 @@ struct sums {
 DPO_WIDE static float
 largest(const float *z, size_t n)
 {
-	size_t whole = n - n % DPO_LANES;
+	size_t whole = n - n % DPO_SUM_LANES;
 	float most = dpo_lanes_max(z, whole, -FLT_MAX);
 
 	for (size_t i = whole; i < n; i++)
@@ -131,11 +131,11 @@ find(const float *x, float value, size_t n)
 DPO_WIDE static void
 add_run(struct sums *sums, const float *z, float most, size_t n)
 {
-	size_t whole = n - n % DPO_LANES;
-	dpo_lanes all = { { 0 } }, weighted = { { 0 } }, squares = { { 0 } }, total = { { 0 } };
+	size_t whole = n - n % DPO_SUM_LANES;
+	dpo_sums all = { { 0 } }, weighted = { { 0 } }, squares = { { 0 } }, total = { { 0 } };
 	float sum[4];
 
-	for (size_t i = 0; i < whole; i += DPO_LANES)
+	for (size_t i = 0; i < whole; i += DPO_SUM_LANES)
 		DPO_EACH_LANE(k) {
 			float e = dpo_exp(z[i + k] - most);
 

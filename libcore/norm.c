@@ -90,10 +90,10 @@ DPO_WIDE static void
 backward_sums(float *sums, float *d_weight, float *d_bias, const float *x, const float *dy,
     const float *weight, float offset, float mean, float rstd, size_t n)
 {
-	size_t whole = n - n % DPO_LANES;
-	dpo_lanes g_sum = { { 0 } }, gh_sum = { { 0 } };
+	size_t whole = n - n % DPO_SUM_LANES;
+	dpo_sums g_sum = { { 0 } }, gh_sum = { { 0 } };
 
-	for (size_t i = 0; i < whole; i += DPO_LANES) {
+	for (size_t i = 0; i < whole; i += DPO_SUM_LANES) {
 		DPO_EACH_LANE(k) {
 			float h = (x[i + k] - mean) * rstd, g = dy[i + k] * (offset + weight[i + k]);
 

@@ -20,7 +20,7 @@ size_t dpo_packs_room(struct dpo_places *places, bool backward);
 
 /*
  * Room for all maps of the places, which are told; nothing is packed yet. `backward`: for the gradients of inputs too. false
- * if there is no memory: *packs is {0} then, and the places are as before. The places are not to be used after
+ * if there is no memory: *packs is {0} then, and the places have no packs. The places are not to be used after
  * dpo_packs_free.
  */
 bool dpo_packs_init(struct dpo_packs *packs, struct dpo_places *places, bool backward);

@@ -114,7 +114,7 @@ dpo_vector_add(float *y, const float *x, size_t n)
 __attribute__((always_inline)) static inline void
 add_columns(const size_t vectors, float *y, const float *x, size_t ld, size_t rows)
 {
-	dpo_lanes sums[8];
+	dpo_sums sums[8];
 
 #pragma GCC unroll 8
 	for (size_t v = 0; v < vectors; v++)
@@ -124,11 +124,11 @@ add_columns(const size_t vectors, float *y, const float *x, size_t ld, size_t ro
 #pragma GCC unroll 8
 		for (size_t v = 0; v < vectors; v++)
 			DPO_EACH_LANE(k)
-				sums[v].at[k] += x[i * ld + v * DPO_LANES + k];
+				sums[v].at[k] += x[i * ld + v * DPO_SUM_LANES + k];
 #pragma GCC unroll 8
 	for (size_t v = 0; v < vectors; v++)
 		DPO_EACH_LANE(k)
-			y[v * DPO_LANES + k] = sums[v].at[k] + y[v * DPO_LANES + k];
+			y[v * DPO_SUM_LANES + k] = sums[v].at[k] + y[v * DPO_SUM_LANES + k];
 }
 
 DPO_WIDE void
@@ -136,9 +136,9 @@ dpo_vector_add_rows(float *y, const float *x, size_t ld, size_t rows, size_t n)
 {
 	size_t j = 0;
 
-	for (; j + 8 * DPO_LANES <= n; j += 8 * DPO_LANES)
+	for (; j + 8 * DPO_SUM_LANES <= n; j += 8 * DPO_SUM_LANES)
 		add_columns(8, y + j, x + j, ld, rows);
-	for (; j + DPO_LANES <= n; j += DPO_LANES)
+	for (; j + DPO_SUM_LANES <= n; j += DPO_SUM_LANES)
 		add_columns(1, y + j, x + j, ld, rows);
 	for (; j < n; j++) {
 		float sum = 0.0f;
@@ -238,7 +238,7 @@ max_lanes(const float *x, size_t n)
 float
 dpo_vector_max(const float *x, size_t n)
 {
-	size_t whole = n - n % DPO_LANES;
+	size_t whole = n - n % DPO_SUM_LANES;
 	float most = max_lanes(x, whole);
 
 	for (size_t i = whole; i < n; i++)
@@ -253,7 +253,7 @@ dpo_vector_max(const float *x, size_t n)
 DPO_WIDE static float
 sum_run(const float *x, size_t n)
 {
-	size_t whole = n - n % DPO_LANES;
+	size_t whole = n - n % DPO_SUM_LANES;
 	float sum = dpo_lanes_sum(x, whole);
 
 	for (size_t i = whole; i < n; i++)
@@ -264,11 +264,11 @@ sum_run(const float *x, size_t n)
 DPO_WIDE static float
 spread_run(const float *x, float mean, size_t n)
 {
-	size_t whole = n - n % DPO_LANES;
-	dpo_lanes sums = { { 0 } };
+	size_t whole = n - n % DPO_SUM_LANES;
+	dpo_sums sums = { { 0 } };
 	float sum;
 
-	for (size_t i = 0; i < whole; i += DPO_LANES)
+	for (size_t i = 0; i < whole; i += DPO_SUM_LANES)
 		DPO_EACH_LANE(k)
 			sums.at[k] += (x[i + k] - mean) * (x[i + k] - mean);
 	sum = dpo_lanes_total(&sums);
@@ -307,16 +307,16 @@ dpo_vector_spread(const float *x, float mean, size_t n)
 DPO_WIDE double
 dpo_vector_squares(const float *x, size_t n)
 {
-	size_t whole = n - n % DPO_LANES;
-	double sums[DPO_LANES] = { 0 }, sum = 0.0;
+	size_t whole = n - n % DPO_SUM_LANES;
+	double sums[DPO_SUM_LANES] = { 0 }, sum = 0.0;
 
-	for (size_t i = 0; i < whole; i += DPO_LANES) {
+	for (size_t i = 0; i < whole; i += DPO_SUM_LANES) {
 		__builtin_prefetch(x + i + AHEAD);
 #pragma omp simd
-		for (size_t lane = 0; lane < DPO_LANES; lane++)
+		for (size_t lane = 0; lane < DPO_SUM_LANES; lane++)
 			sums[lane] += (double)x[i + lane] * (double)x[i + lane];
 	}
-	for (size_t lane = 0; lane < DPO_LANES; lane++)
+	for (size_t lane = 0; lane < DPO_SUM_LANES; lane++)
 		sum += sums[lane];
 	for (size_t i = whole; i < n; i++)
 		sum += (double)x[i] * (double)x[i];
