@@ -3,8 +3,14 @@
 #include "buffer.h"
 #include "bytes.h"
 #include "content.h"
+#include "files.h"
+#include "header.h"
 #include "json.h"
+#include "lora.h"
 #include "safetensors.h"
+#include "size.h"
+#include "stream.h"
+#include "tensors.h"
 
 #include <stdio.h>
 #include <stdlib.h>

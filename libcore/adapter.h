@@ -1,6 +1,6 @@
 /*
- * adapter - a model with a low-rank adapter: begun, opened, written. Layer 10; uses error, size, bytes, file, files, json,
- * header, safetensors, stream, tensors, content, lora, model.
+ * adapter - a model with a low-rank adapter: begun, opened, written. Layer 10; uses error, size, bytes, buffer, file, files,
+ * json, header, safetensors, stream, tensors, content, lora, model.
  *
  * A stream of kind "adapter" has the columns of a model stream: first the file adapter_config.json with peft's keys, then
  * the tensors of lora.h's table. The last stage that has a "base" names the id of the model it is for. A directory is one

@@ -1,7 +1,6 @@
 /*
- * attention - causal attention of a packed sequence, forward and backward, and of one row against a
- * cache. Layer 6; uses cache, exponential, family,
- * lanes, mask, pack, parallel, strip, vector.
+ * attention - causal attention of a packed sequence, forward and backward, and of one row against a cache. Layer 6; uses
+ * size, cache, exponential, family, lanes, mask, pack, parallel, strip, vector.
  *
  *	o_i = sum_j p_ij v_j,  p_ij = exp(s_ij - L_i),  s_ij = q_i . k_j / sqrt(head_dim),
  *	L_i = log sum_j exp(s_ij),

@@ -3,6 +3,7 @@
 #include "bytes.h"
 #include "frames.h"
 #include "hashes.h"
+#include "size.h"
 
 #include <stdio.h>
 #include <stdlib.h>

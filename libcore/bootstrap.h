@@ -1,5 +1,5 @@
 /*
- * bootstrap - intervals of a mean by resampling. Layer 3; uses size, random.
+ * bootstrap - intervals of a mean by resampling. Layer 3; uses size, bytes, random.
  */
 #ifndef DPO_BOOTSTRAP_H
 #define DPO_BOOTSTRAP_H

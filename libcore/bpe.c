@@ -1,6 +1,8 @@
 #include "bpe.h"
 
+#include "buffer.h"
 #include "json.h"
+#include "size.h"
 #include "utf8.h"
 
 #include <stdio.h>

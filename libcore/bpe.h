@@ -1,5 +1,5 @@
 /*
- * bpe - byte-pair encoding of one word (Sennrich et al. 2016). Layer 3; uses error, size, buffer, table, utf8, json, ids, vocab.
+ * bpe - byte-pair encoding of one word (Sennrich et al. 2016). Layer 3; uses error, size, buffer, utf8, json, ids, vocab.
  *
  * A word starts as its characters; the adjacent pair of lowest rank, the leftmost of equals, is merged until no pair has
  * a rank. Work is O(n log n) in the characters of the word.

@@ -1,5 +1,5 @@
 /*
- * bulk - a JSON document whose largest members are left out of its tree. Layer 3; uses error, size, buffer, json.
+ * bulk - a JSON document whose largest members are left out of its tree. Layer 3; uses error, buffer, json.
  *
  * A tokenizer has hundreds of thousands of tokens and merges; as a tree they cost more time and memory than all the rest of
  * its start. They are walked in the text with the lexer instead.

@@ -1,6 +1,7 @@
 #include "charsmap.h"
 
 #include "bytes.h"
+#include "size.h"
 #include "utf8.h"
 
 #include <stdlib.h>

@@ -1,5 +1,5 @@
 /*
- * columns - the columns of pairs and sft streams by name, and one record as an example to score. Layer 11; uses error,
+ * columns - the columns of pairs and sft streams by name, and one record as an example to score. Layer 11; uses error, size,
  * file, header, stream, objective, score.
  *
  * kind "pairs": id (str), prompt, chosen, rejected (i32[]); kind "sft": id, prompt, chosen. Numbers weight, margin,

@@ -1,6 +1,7 @@
 #include "config.h"
 
 #include "fields.h"
+#include "json.h"
 
 #include <math.h>
 #include <stdio.h>

@@ -1,6 +1,5 @@
 /*
- * config - the configuration keys of a model that shape its mathematics. Layer 5; uses error, size,
- * buffer, json, family, fields.
+ * config - the configuration keys of a model that shape its mathematics. Layer 5; uses error, buffer, json, family, fields.
  *
  * What keys a config.json may have is said by its family's row. A key that would change the
  * mathematics and is not implemented is DPO_UNSUPPORTED naming it; dropout keys are read as 0.

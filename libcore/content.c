@@ -1,6 +1,8 @@
 #include "content.h"
 
+#include "header.h"
 #include "modelfiles.h"
+#include "params.h"
 #include "size.h"
 
 #include <stdlib.h>

@@ -1,6 +1,6 @@
 /*
- * decoder - a packed sequence through the model, and back. Layer 9; uses error, arena, config,
- * params, places, cache, skinny, pack, linear, norm, rope, attention, activation, parallel, vector.
+ * decoder - a packed sequence through the model, and back. Layer 9; uses error, arena, dropout, gemm, mixed, params, lora,
+ * places, cache, skinny, pack, linear, norm, rope, parallel, vector, layer, packs.
  *
  * x += post1(o(attention(qkv(norm1 x)))), x += post2(down(act(up(norm2 x)))), layer by layer, then
  * the last norm; a norm that the family lacks (family.h) is left out, and with a parallel residual

@@ -2,6 +2,7 @@
 
 #include "json.h"
 #include "pretokenize.h"
+#include "size.h"
 #include "utf8.h"
 
 #include <stdlib.h>

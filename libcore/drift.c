@@ -1,6 +1,8 @@
 #include "drift.h"
 
+#include "error.h"
 #include "kl.h"
+#include "pack.h"
 #include "parallel.h"
 #include "size.h"
 

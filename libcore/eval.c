@@ -1,5 +1,8 @@
 #include "eval.h"
 
+#include "error.h"
+#include "objective.h"
+#include "outcome.h"
 #include "size.h"
 
 #include <math.h>

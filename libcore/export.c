@@ -3,9 +3,12 @@
 
 #include "adapter.h"
 #include "bytes.h"
+#include "dtype.h"
+#include "files.h"
 #include "json.h"
 #include "jsonedit.h"
 #include "safewrite.h"
+#include "size.h"
 
 #include <dirent.h>
 #include <errno.h>

@@ -5,6 +5,7 @@
 #include "ggufvocab.h"
 #include "narrow.h"
 #include "rope.h"
+#include "size.h"
 #include "tokenizer.h"
 
 #include <math.h>

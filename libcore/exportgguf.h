@@ -1,6 +1,6 @@
 /*
- * exportgguf - a model as a GGUF file, for llama.cpp and what is built on it. Layer 10; uses error, size, narrow, gguf, rope,
- * tokenizer, ggufnames, ggufvocab, model.
+ * exportgguf - a model as a GGUF file, for llama.cpp and what is built on it. Layer 10; uses error, size, dtype, file,
+ * narrow, gguf, rope, tokenizer, ggufnames, ggufvocab, model.
  *
  * Keys are those of llama.cpp's converter, tensors as in ggufnames.h. Vectors, norms and position embeddings are always F32. Where
  * llama.cpp lacks a sliding window the context is no longer than the window, so that what it computes is the model. It takes the

@@ -3,6 +3,7 @@
 
 #include "random.h"
 #include "bytes.h"
+#include "size.h"
 
 #include <errno.h>
 #include <fcntl.h>

@@ -2,6 +2,7 @@
 
 #include "bytes.h"
 #include "file.h"
+#include "size.h"
 
 #include <errno.h>
 #include <stdlib.h>

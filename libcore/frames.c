@@ -1,6 +1,7 @@
 #include "frames.h"
 
 #include "file.h"
+#include "size.h"
 
 #include <string.h>
 #include <unistd.h>

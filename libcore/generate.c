@@ -2,11 +2,15 @@
 
 #include "buffer.h"
 #include "bytes.h"
+#include "cache.h"
 #include "decoder.h"
 #include "gemm.h"
+#include "linear.h"
+#include "pack.h"
 #include "parallel.h"
 #include "random.h"
 #include "rope.h"
+#include "size.h"
 #include "skinny.h"
 #include "vector.h"
 

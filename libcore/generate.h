@@ -1,6 +1,6 @@
 /*
- * generate - completions of prompts, many at a time. Layer 10; uses error, size, buffer, bytes, ids, random, config, params, pack,
- * cache, linear, skinny, rope, sampling, parallel, vector, decoder.
+ * generate - completions of prompts, many at a time. Layer 10; uses error, size, buffer, bytes, ids, random, gemm, params,
+ * pack, cache, linear, skinny, rope, sampling, parallel, vector, lora, decoder.
  *
  * A prompt is computed as one packed sequence (decoder.h) and leaves its keys and values in a cache; then all sequences at
  * work take one token a step, and one that ends makes room for the next (continuous batching). Samples of the same prompt

@@ -1,5 +1,5 @@
 /*
- * gguf - the writer of GGUF files, version 3 (ggml's docs/gguf.md). Layer 4; uses error, size, buffer, bytes, dtype, file.
+ * gguf - the writer of GGUF files, version 3 (ggml's docs/gguf.md). Layer 4; uses error, buffer, bytes, dtype, file.
  *
  * A file is the head (magic, version, counts, the keys and their values, the names, shapes and places of the tensors) and the
  * data, each tensor at a multiple of 32 bytes from the start of the data. All is little-endian.

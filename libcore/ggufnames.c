@@ -1,5 +1,7 @@
 #include "ggufnames.h"
 
+#include "family.h"
+
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>

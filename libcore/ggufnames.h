@@ -1,5 +1,5 @@
 /*
- * ggufnames - a model's tensors as llama.cpp names and arranges them. Layer 6; uses error, size, family, config, params.
+ * ggufnames - a model's tensors as llama.cpp names and arranges them. Layer 6; uses error, family, config, params.
  *
  * The names follow from the family's (struct dpo_names): each part has one here, whatever the model calls it. The numbers are
  * arranged anew where llama.cpp computes otherwise: GPT-2's matrices are transposed to rows of outputs; where it rotates

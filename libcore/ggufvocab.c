@@ -1,8 +1,10 @@
 #include "ggufvocab.h"
 
+#include "buffer.h"
 #include "ggufsplit.h"
 #include "json.h"
 #include "sentencepiece.h"
+#include "size.h"
 #include "table.h"
 
 #include <stdio.h>

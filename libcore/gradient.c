@@ -1,5 +1,6 @@
 #include "gradient.h"
 
+#include "error.h"
 #include "size.h"
 
 #include <stdlib.h>

@@ -1,6 +1,6 @@
 /*
- * head - the language-model head at the rows that predict: logits, log-probs, and their gradient.
- * Layer 6; uses error, exponential, lanes, size, arena, gemm, linear, pack, parallel, vector.
+ * head - the language-model head at the rows that predict: logits, log-probs, and their gradient. Layer 6; uses exponential,
+ * lanes, arena, gemm, linear, pack, parallel, vector.
  *
  *	z = h W^T, or cap tanh(h W^T / cap),  log p_v = z_v - log sum_u exp(z_u),
  *	d/dz_v of sum_a g_a log p_(target a) = sum_a g_a [v = target a] - (sum_a g_a) p_v

@@ -1,6 +1,7 @@
 #include "header.h"
 
 #include "json.h"
+#include "size.h"
 
 #include <math.h>
 #include <stdlib.h>

@@ -1,6 +1,6 @@
 /*
- * header - what a stream is: kind, columns, and the chain of stages that made it. Layer 4; uses error, size, buffer,
- * json, random, bytes.
+ * header - what a stream is: kind, columns, and the chain of stages that made it. Layer 4; uses error, size, buffer, json,
+ * random.
  *
  * The header of a stream is one JSON object (dpo-stream(5)):
  *

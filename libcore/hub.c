@@ -1,6 +1,8 @@
 #include "hub.h"
 
+#include "buffer.h"
 #include "file.h"
+#include "size.h"
 
 #include <stdbool.h>
 #include <stdlib.h>

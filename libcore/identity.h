@@ -1,6 +1,5 @@
 /*
- * identity - the id of a model, from its tensors and configuration. Layer 3; uses error, size,
- * buffer, bytes, random.
+ * identity - the id of a model, from its tensors and configuration. Layer 3; uses error, buffer, bytes, random.
  *
  *	id = H("dpo model 1\n", T_1, ..., T_n, config)
  *	T  = name, 0, dtype, 0, u64 rank, u64 shape[rank], H(H(leaf 1), ..., H(leaf m))

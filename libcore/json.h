@@ -1,6 +1,5 @@
 /*
- * json - the one strict gate to JSON (RFC 8259). Layer 2; uses error, size, buffer, ids, table, utf8,
- * cJSON.
+ * json - the one strict gate to JSON (RFC 8259). Layer 2; uses error, buffer, ids, table, utf8, cJSON.
  *
  * cJSON alone accepts invalid UTF-8, raw control bytes, duplicate keys, \u0000 (cutting the string), 1e999, leading
  * zeros and trailing garbage. Nothing reaches cJSON here that the lexer below has not read to its end. Refused, each

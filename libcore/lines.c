@@ -2,6 +2,7 @@
 
 #include "buffer.h"
 #include "file.h"
+#include "size.h"
 
 #include <stdlib.h>
 #include <string.h>

@@ -1,6 +1,6 @@
 /*
  * lora - a low-rank adapter of a model: the table of its tensors, and the block they lie in. Layer 6; uses error, size,
- * buffer, random, vector, identity, config, params, loraconfig.
+ * bytes, buffer, random, vector, identity, header, config, params, loraconfig.
  *
  * A linear map of a layer whose module is a target has two tensors, MODULE.lora_A.weight [rank][in] and
  * MODULE.lora_B.weight [out][rank], both as Linear stores them whatever the map's own layout (lowrank.h has the equation).

@@ -1,6 +1,6 @@
 /*
  * loraconfig - what an adapter is: peft's adapter_config.json, and which modules it speaks of. Layer 3; uses error, size,
- * json, regex.
+ * buffer, json, regex.
  *
  * Keys and their meaning are peft's (0.21). Read are r, lora_alpha, use_rslora, lora_dropout, target_modules, rank_pattern,
  * alpha_pattern and modules_to_save. A key that would change the mathematics and is not implemented (use_dora, bias,

@@ -1,6 +1,7 @@
 #include "merge.h"
 
 #include "gemm.h"
+#include "lora.h"
 #include "random.h"
 #include "score.h"
 #include "size.h"

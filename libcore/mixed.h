@@ -1,5 +1,5 @@
 /*
- * mixed - matrix products in mixed precision: operands rounded to bfloat16, sums in float. Layer 4; uses size, bf16, gemm,
+ * mixed - matrix products in mixed precision: operands rounded to bfloat16, sums in float. Layer 4; uses size, amx, bf16, gemm,
  * parallel, vector.
  *
  * What Micikevicius et al. 2018 (arXiv:1710.03740, section 3) do with half precision: weights, gradients and activations stay

@@ -2,6 +2,9 @@
 
 #include "content.h"
 #include "modelfiles.h"
+#include "size.h"
+#include "stream.h"
+#include "tensors.h"
 #include "weights.h"
 
 #include <errno.h>

@@ -1,7 +1,6 @@
 /*
- * model - any MODEL opened: a Hugging Face directory or a model stream. Layer 9; uses error, size,
- * file, files, content, header, stream, config, params, lora, maps, weights,
- * tensors.
+ * model - any MODEL opened: a Hugging Face directory or a model stream. Layer 9; uses error, size, file, files, modelfiles,
+ * content, header, stream, config, params, lora, maps, weights, tensors.
  *
  * After opening, all weights are in one block, in the order of the table params.h makes for the
  * configuration, as float. Of a model that is only read matrices are as they are stored, and what can stay in its file does.

@@ -1,6 +1,7 @@
 #include "modelfiles.h"
 
 #include "file.h"
+#include "size.h"
 #include "stream.h"
 
 #include <stdlib.h>

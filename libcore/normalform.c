@@ -1,5 +1,6 @@
 #include "normalform.h"
 
+#include "size.h"
 #include "utf8.h"
 
 #include <stdlib.h>

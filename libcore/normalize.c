@@ -3,6 +3,7 @@
 #include "json.h"
 #include "normalform.h"
 #include "regex.h"
+#include "size.h"
 #include "utf8.h"
 
 #include <stdlib.h>

@@ -1,6 +1,6 @@
 /*
- * objective - what a run minimises: one loss or a weighted sum of several, with the options that act on them. Layer 2;
- * uses error, loss, divergence.
+ * objective - what a run minimises: one loss or a weighted sum of several, with the options that act on them. Layer 2; uses
+ * error, size, loss, divergence.
  *
  *	L = sum_k W_k (1/N_k) sum_i w_i v_i l_k(i)
  *

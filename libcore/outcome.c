@@ -1,5 +1,7 @@
 #include "outcome.h"
 
+#include "error.h"
+#include "score.h"
 #include "size.h"
 
 #include <math.h>

@@ -1,5 +1,7 @@
 #include "packs.h"
 
+#include "linear.h"
+#include "lora.h"
 #include "mixed.h"
 #include "size.h"
 

@@ -1,5 +1,7 @@
 #include "pairs.h"
 
+#include "buffer.h"
+
 #include <stdlib.h>
 #include <string.h>
 

@@ -1,6 +1,6 @@
 /*
- * pairs - from a row to token ids: prompt, boundary, end of sequence, dropping and truncation. Layer 9; uses error, size,
- * buffer, ids, rows, tokenizer.
+ * pairs - from a row to token ids: prompt, boundary, end of sequence, dropping and truncation. Layer 9; uses error, buffer,
+ * ids, rows, tokenizer.
  *
  * TRL's rules (1.16):
  *  1. The EOS token's text is put behind an answer that does not end with it.

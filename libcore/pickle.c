@@ -2,6 +2,7 @@
 
 #include "bytes.h"
 #include "file.h"
+#include "size.h"
 #include "utf8.h"
 
 #include <stdlib.h>

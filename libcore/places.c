@@ -1,5 +1,7 @@
 #include "places.h"
 
+#include "error.h"
+#include "family.h"
 #include "size.h"
 
 #include <stdio.h>

@@ -1,6 +1,6 @@
 /*
- * places - where the decoder's tensors lie in a block of parameters. Layer 7; uses error, family,
- * params, linear, norm, lowrank, lora.
+ * places - where the decoder's tensors lie in a block of parameters. Layer 7; uses error, size, family, params, linear,
+ * norm, lowrank, lora.
  *
  * The same places serve weights and gradients. With an adapter the gradients are those of the adapter's table, and what
  * the adapter trains whole is read from its block.

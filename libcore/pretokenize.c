@@ -2,6 +2,7 @@
 
 #include "json.h"
 #include "regex.h"
+#include "size.h"
 #include "utf8.h"
 
 #include <stdlib.h>

@@ -1,8 +1,10 @@
 #include "prompts.h"
 
+#include "buffer.h"
 #include "file.h"
 #include "json.h"
 #include "lines.h"
+#include "size.h"
 #include "stream.h"
 
 #include <inttypes.h>

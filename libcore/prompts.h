@@ -1,6 +1,6 @@
 /*
- * prompts - the prompts of a file: JSON Lines, or a stream of pairs. Layer 9; uses error, size, buffer, bytes, ids, json,
- * file, lines, header, stream, tokenizer.
+ * prompts - the prompts of a file: JSON Lines, or a stream of pairs. Layer 9; uses error, size, buffer, ids, json, file,
+ * lines, header, stream, tokenizer.
  *
  * A line is an object with "prompt_ids" (token ids), or "prompt" (a text, tokenized with the tokenizer's special
  * tokens as dpo-tok does; or token ids), and perhaps "id" (a string or an integer). Its other members are kept as they

@@ -1,6 +1,7 @@
 #include "record.h"
 
 #include "bytes.h"
+#include "size.h"
 #include "utf8.h"
 
 #include <math.h>

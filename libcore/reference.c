@@ -1,5 +1,6 @@
 #include "reference.h"
 
+#include "columns.h"
 #include "parallel.h"
 #include "score.h"
 #include "size.h"

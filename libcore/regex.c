@@ -3,6 +3,7 @@
 #include "regex.h"
 
 #include "buffer.h"
+#include "size.h"
 #include "utf8.h"
 
 #include <pcre2.h>

@@ -1,6 +1,7 @@
 #include "rows.h"
 
 #include "json.h"
+#include "size.h"
 #include "utf8.h"
 
 #include <errno.h>

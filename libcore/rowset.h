@@ -1,6 +1,6 @@
 /*
  * rowset - the rows of a spooled stream by number, and which of them make a step. Layer 12; uses error, size, random,
- * objective, spool, columns.
+ * objective, config, spool, columns.
  */
 #ifndef DPO_ROWSET_H
 #define DPO_ROWSET_H

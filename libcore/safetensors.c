@@ -1,7 +1,9 @@
 #include "safetensors.h"
 
+#include "buffer.h"
 #include "bytes.h"
 #include "json.h"
+#include "size.h"
 
 #include <errno.h>
 #include <stdlib.h>

@@ -1,10 +1,12 @@
 #include "score.h"
 
+#include "arena.h"
 #include "decoder.h"
 #include "gemm.h"
 #include "head.h"
 #include "mixed.h"
 #include "rope.h"
+#include "size.h"
 
 #include <assert.h>
 #include <math.h>

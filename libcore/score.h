@@ -1,6 +1,6 @@
 /*
- * score - per-token log-probs of answers, the one scorer of dpo-reflogp, dpo-train and dpo-eval.
- * Layer 10; uses error, size, arena, config, params, pack, gemm, rope, decoder, head.
+ * score - per-token log-probs of answers, the one scorer of dpo-reflogp, dpo-train and dpo-eval. Layer 10; uses error, size,
+ * arena, dropout, mixed, params, pack, gemm, rope, lora, decoder, head.
  *
  * An example is a prompt with one answer (supervised rows, scoring) or two (a pair). It is
  * computed as one packed sequence [prompt | answer 0 | answer 1]: the prompt once, each answer

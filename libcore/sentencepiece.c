@@ -1,7 +1,10 @@
 #include "sentencepiece.h"
 
 #include "bytes.h"
+#include "error.h"
+#include "size.h"
 #include "utf8.h"
+#include "vocab.h"
 
 #include <float.h>
 #include <math.h>

@@ -1,6 +1,6 @@
 /*
- * sentencepiece - a lone tokenizer.model: SentencePiece's protocol buffer (Kudo and Richardson 2018, arXiv:1808.06226). Layer 6;
- * uses error, size, buffer, bytes, utf8, vocab, tokenparts and its parts.
+ * sentencepiece - a lone tokenizer.model: SentencePiece's protocol buffer (Kudo and Richardson 2018, arXiv:1808.06226).
+ * Layer 6; uses error, size, bytes, utf8, vocab, tokenparts.
  *
  * Read are the pieces, and of the two specs what shapes ids: model_type (unigram and bpe), byte_fallback, the names of BOS and EOS;
  * precompiled_charsmap (any, such as nmt_nfkc's), add_dummy_prefix, remove_extra_whitespaces. Refused by name: other

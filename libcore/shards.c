@@ -1,6 +1,8 @@
 #include "shards.h"
 
+#include "file.h"
 #include "json.h"
+#include "table.h"
 #include "torchfile.h"
 
 #include <stdlib.h>

@@ -1,5 +1,6 @@
 #include "skinny.h"
 
+#include "dtype.h"
 #include "parallel.h"
 #include "size.h"
 #include "vector.h"

@@ -1,6 +1,6 @@
 /*
- * skinny - the linear map of a few rows: a step of generation. Layer 6; uses size, dtype, linear,
- * parallel, vector, wish.
+ * skinny - the linear map of a few rows: a step of generation. Layer 6; uses size, dtype, wish, linear, parallel, vector,
+ * skinny_kernel.
  *
  * A step reads every weight once for a handful of rows, so it is bound by memory, not by arithmetic. These loops read each
  * weight once for at least 16 rows, from several runs of memory side by side or by asking for it early, whichever is the

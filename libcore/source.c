@@ -2,6 +2,7 @@
 
 #include "buffer.h"
 #include "file.h"
+#include "size.h"
 #include "stream.h"
 #include "text.h"
 

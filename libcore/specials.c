@@ -1,5 +1,6 @@
 #include "specials.h"
 
+#include "error.h"
 #include "json.h"
 #include "tokenjson.h"
 

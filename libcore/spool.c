@@ -1,6 +1,8 @@
 #include "spool.h"
 
+#include "buffer.h"
 #include "record.h"
+#include "size.h"
 
 #include <stdlib.h>
 #include <string.h>

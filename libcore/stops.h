@@ -1,5 +1,5 @@
 /*
- * stops - where a completion ends, and its text. Layer 9; uses error, size, buffer, ids, json, files, tokenizer.
+ * stops - where a completion ends, and its text. Layer 9; uses error, buffer, ids, json, files, tokenizer.
  */
 #ifndef DPO_STOPS_H
 #define DPO_STOPS_H

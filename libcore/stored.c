@@ -1,6 +1,7 @@
 #include "stored.h"
 
 #include "identity.h"
+#include "size.h"
 
 #include <stdlib.h>
 #include <string.h>

@@ -1,6 +1,8 @@
 #include "stream.h"
 
 #include "block.h"
+#include "buffer.h"
+#include "size.h"
 
 #include <stdlib.h>
 #include <string.h>

@@ -1,6 +1,5 @@
 /*
- * tensors - named float tensors as records of a stream. Layer 7; uses error, size, buffer, bytes, header, stream,
- * config, params.
+ * tensors - named float tensors as records of a stream. Layer 7; uses error, size, buffer, bytes, header, stream, params.
  *
  * A tensor is a run of records of at most 4 MiB of data: `name` (str), `shape` (i64[]), `offset`
  * (i64, elements from the start of the tensor) and `data` (f32[]); in table order, no gap, no

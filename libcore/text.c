@@ -2,6 +2,7 @@
 
 #include "bytes.h"
 #include "json.h"
+#include "size.h"
 
 #include <errno.h>
 #include <math.h>

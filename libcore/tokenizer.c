@@ -5,6 +5,7 @@
 #include "specials.h"
 #include "tokenclass.h"
 #include "tokenjson.h"
+#include "tokenparts.h"
 #include "utf8.h"
 
 #include <stdlib.h>

@@ -1,6 +1,6 @@
 /*
  * tokenizer - text to token ids and back, as the model's tokenizer files say. Layer 8; uses error, buffer, utf8, ids, files,
- * json, tokenparts and its readers.
+ * json, tokenparts, sentencepiece, tokenjson, specials, tokenclass.
  *
  * Reads tokenizer.json (tokenjson.h) or, without one, vocab.json with merges.txt (tokenclass.h) or tokenizer.model
  * (sentencepiece.h); without tokenizer.json added_tokens.json, too; then the special tokens (specials.h). A component it does not

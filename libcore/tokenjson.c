@@ -1,7 +1,11 @@
 #include "tokenjson.h"
 
+#include "buffer.h"
 #include "bulk.h"
+#include "error.h"
+#include "ids.h"
 #include "json.h"
+#include "vocab.h"
 
 #include <errno.h>
 #include <stdlib.h>

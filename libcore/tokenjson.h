@@ -1,6 +1,6 @@
 /*
- * tokenjson - tokenizer.json, literally as the Hugging Face tokenizers library reads it. Layer 6; uses error, size, buffer, ids,
- * json, bulk, vocab, tokenparts and its parts.
+ * tokenjson - tokenizer.json, literally as the Hugging Face tokenizers library reads it. Layer 6; uses error, buffer, ids,
+ * json, bulk, vocab, tokenparts.
  *
  * Models BPE and Unigram; post-processors TemplateProcessing, ByteLevel (which acts on offsets, not on ids) and Sequence. Any other
  * is DPO_UNSUPPORTED naming it. "truncation" and "padding" are not read: lengths are the caller's business.

@@ -1,5 +1,7 @@
 #include "tokenparts.h"
 
+#include "buffer.h"
+
 #include <stdlib.h>
 #include <string.h>
 

@@ -1,5 +1,5 @@
 /*
- * tokenparts - the parts that a tokenizer is made of. Layer 5; uses error, size, buffer, ids, vocab, added, normalize,
+ * tokenparts - the parts that a tokenizer is made of. Layer 5; uses error, buffer, ids, vocab, added, normalize,
  * pretokenize, bpe, unigram, detokenize.
  *
  * Text passes: added tokens (literal), normalizer, added tokens (normalized), pre-tokenizer, model, post-processor; ids pass the

@@ -1,7 +1,11 @@
 #include "torchfile.h"
 
 #include "bytes.h"
+#include "dtype.h"
+#include "file.h"
 #include "pickle.h"
+#include "size.h"
+#include "table.h"
 #include "zip.h"
 
 #include <stdlib.h>

@@ -1,5 +1,5 @@
 /*
- * torchfile - the tensors of a PyTorch state dict (pytorch_model.bin), without PyTorch. Layer 5; uses error, size, bytes, buffer,
+ * torchfile - the tensors of a PyTorch state dict (pytorch_model.bin), without PyTorch. Layer 5; uses error, size, bytes,
  * table, dtype, file, pickle, zip, safetensors.
  *
  * Both forms of torch.save: the zip archive (PyTorch 1.6 and later: NAME/data.pkl, and each storage stored as NAME/data/KEY) and the

@@ -1,7 +1,12 @@
 #include "train.h"
 
+#include "best.h"
 #include "eval.h"
 #include "gradient.h"
+#include "metrics.h"
+#include "optim.h"
+#include "reference.h"
+#include "schedule.h"
 #include "size.h"
 #include "trainparts.h"
 

@@ -1,5 +1,6 @@
 #include "trainsave.h"
 
+#include "buffer.h"
 #include "json.h"
 #include "state.h"
 #include "trainparts.h"

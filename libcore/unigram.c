@@ -2,6 +2,7 @@
 
 #include "buffer.h"
 #include "json.h"
+#include "size.h"
 #include "utf8.h"
 
 #include <math.h>

@@ -1,5 +1,6 @@
 /*
- * unigram - the most probable segmentation of a text (Kudo 2018, arXiv:1804.10959). Layer 3; uses error, size, ids, json, utf8, vocab.
+ * unigram - the most probable segmentation of a text (Kudo 2018, arXiv:1804.10959). Layer 3; uses error, size, ids, buffer,
+ * json, utf8, vocab.
  *
  * Each piece has a log-probability; of all ways to cut a text into pieces the one of the greatest sum is taken (Viterbi), of
  * equals the one whose last piece began first. A character that no piece of its own covers costs 10 more than the worst piece and is

@@ -1,5 +1,7 @@
 #include "vocab.h"
 
+#include "size.h"
+
 #include <stdlib.h>
 #include <string.h>
 

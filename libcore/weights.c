@@ -1,11 +1,13 @@
 #include "weights.h"
 
+#include "buffer.h"
 #include "bytes.h"
 #include "hashes.h"
 #include "identity.h"
 #include "parallel.h"
 #include "safetensors.h"
 #include "shards.h"
+#include "size.h"
 #include "stored.h"
 
 #include <stdlib.h>

@@ -1,5 +1,5 @@
 /*
- * zip - where the members of a zip archive lie, for archives of stored members. Layer 4; uses error, size, buffer, bytes, table,
+ * zip - where the members of a zip archive lie, for archives of stored members. Layer 4; uses error, size, bytes, table,
  * file.
  *
  * Only what PyTorch writes (PKWARE's APPNOTE, sections 4.3 and 4.5.3): members that are stored, neither compressed nor

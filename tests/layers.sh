@@ -1,10 +1,20 @@
 #!/bin/sh
-# Checks the house rules of libcore: includes point to strictly lower layers (libcore/LAYERS), nothing there prints,
-# exits, uses a banned call or keeps modifiable static data. And that no condition of a test goes unheard.
+# Checks the house rules of libcore: includes point to strictly lower layers (libcore/LAYERS), a header says which they are,
+# nothing there prints, exits, uses a banned call or keeps modifiable static data. And that no condition of a test goes unheard.
 set -eu
 cd "$(dirname "$0")/.."
 
+# What X.h says X uses is what X.h, X.c and X_more.c include. Not of files that are included once for each set of instructions.
 awk '
+BEGIN {
+	for (i = 1; i < ARGC; i++)
+		if (ARGV[i] ~ /\.h$/) { name = ARGV[i]; gsub(/.*\/|\.h$/, "", name); header[name] = ARGV[i] }
+}
+function owner(name) {
+	if (!(name in header))
+		sub(/_.*/, "", name)
+	return name
+}
 FNR == NR { if ($1 !~ /^#/ && NF == 2) layer[$1] = $2; next }
 {
 	name = FILENAME; sub(/.*\//, "", name); sub(/\.[ch]$/, "", name)
@@ -14,13 +24,40 @@ FNR == NR { if ($1 !~ /^#/ && NF == 2) layer[$1] = $2; next }
 		if (used != name && !(layer[used] + 0 < layer[name] + 0)) {
 			print FILENAME ":" FNR ": layer " layer[name] " includes " used " of layer " layer[used]; bad = 1
 		}
+		if (name !~ /_avx(2|512)$/ && used != owner(name))
+			includes[owner(name), used] = FILENAME ":" FNR
 	}
 	if (FILENAME ~ /\.h$/ && match($0, /Layer [0-9]+/) && !seen[name]++ &&
 	    substr($0, RSTART + 6, RLENGTH - 6) != layer[name]) {
 		print FILENAME ":" FNR ": says " substr($0, RSTART, RLENGTH) ", libcore/LAYERS says " layer[name]; bad = 1
 	}
 }
-END { exit bad }' libcore/LAYERS libcore/*.h libcore/*.c
+FNR == 1 { heading = FILENAME ~ /\.h$/ }
+heading {
+	line = $0; sub(/^ \*/, "", line); says[name] = says[name] " " line
+	heading = line !~ /\*\//
+}
+END {
+	for (name in header) {
+		if (name ~ /_(loops|kernel)$/)
+			continue
+		gsub(/ +/, " ", says[name])
+		n = match(says[name], /; uses [^.]*\./) ? split(substr(says[name], RSTART + 7, RLENGTH - 7), list, /[^a-z0-9_]+/) : 0
+		for (i = 1; i <= n; i++) {
+			said[name, list[i]] = 1
+			if (list[i] in layer && !((name, list[i]) in includes)) {
+				print header[name] ": says it uses " list[i] ", which it does not include"; bad = 1
+			}
+		}
+	}
+	for (both in includes) {
+		split(both, part, SUBSEP)
+		if (part[1] in header && part[1] !~ /_(loops|kernel)$/ && !(both in said)) {
+			print includes[both] ": " part[2] " is not among what " part[1] ".h says it uses"; bad = 1
+		}
+	}
+	exit bad
+}' libcore/LAYERS libcore/*.h libcore/*.c
 
 banned='(^|[^_[:alnum:]])(exit|_exit|abort|printf|puts|putchar|perror|fprintf|strcpy|strcat|sprintf|strtok|atoi|atof|gets|rand|srand|time)[(]'
 if grep -nE "$banned" libcore/*.c libcore/*.h | grep -vE '^[^:]*:[0-9]*:[[:space:]]*(/?\*|//)'; then
