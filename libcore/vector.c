@@ -165,14 +165,6 @@ dpo_vector_scale(float *y, float a, size_t n)
 		y[i] *= a;
 }
 
-DPO_WIDE void
-dpo_vector_multiply(float *y, const float *x, size_t n)
-{
-#pragma omp simd
-	for (size_t i = 0; i < n; i++)
-		y[i] *= x[i];
-}
-
 DPO_WIDE static void
 finish_both(float *y, const float *bias, const float *residual, size_t n)
 {

@@ -42,8 +42,6 @@ void dpo_vector_add_rows(float *y, const float *x, size_t ld, size_t rows, size_
 void dpo_vector_axpy(float *y, float a, const float *x, size_t n);
 /* y *= a */
 void dpo_vector_scale(float *y, float a, size_t n);
-/* y *= x */
-void dpo_vector_multiply(float *y, const float *x, size_t n);
 /* y[i] = y[i] + bias[i] + residual[i], summed in this order; bias and residual may be NULL */
 void dpo_vector_finish(float *y, const float *bias, const float *residual, size_t n);
 
