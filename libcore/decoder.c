@@ -217,7 +217,10 @@ dpo_decoder_room(struct dpo_decoder *decoder, const struct dpo_sequence *sequenc
 size_t
 dpo_decoder_packs(struct dpo_decoder *decoder)
 {
-	size_t numbers = decoder->layers.bf16 ? dpo_packs_room(&decoder->places, decoder->train) : 0;
+	size_t numbers;
+
+	assert(!decoder->packs.list);
+	numbers = decoder->layers.bf16 ? dpo_packs_room(&decoder->places, decoder->train) : 0;
 
 	return numbers > SIZE_MAX / sizeof(uint16_t) ? SIZE_MAX : numbers * sizeof(uint16_t);
 }

@@ -79,9 +79,12 @@ enum dpo_status dpo_decoder_step(struct dpo_decoder *decoder, const float *weigh
 void dpo_decoder_backward(struct dpo_decoder *decoder, const float *weights,
 	const struct dpo_sequence *sequence, const float *dh, float *gradients);
 
-/* Floats of working memory that the sequence takes, by the same carving but without taking any; SIZE_MAX if they overflow. */
+/*
+ * Floats of working memory that the sequence takes, by the same carving but without taking any; SIZE_MAX if they overflow.
+ * Pointers to what the last pass kept are lost by that: not between a forward pass and its backward pass.
+ */
 size_t dpo_decoder_room(struct dpo_decoder *decoder, const struct dpo_sequence *sequence);
-/* Bytes of what bf16 keeps besides (packs.h), before the first pass; 0 without bf16. SIZE_MAX as there. */
+/* Bytes of what bf16 keeps besides (packs.h); 0 without bf16. SIZE_MAX as there. Not after a pass in bf16, whose packs it would unhook. */
 size_t dpo_decoder_packs(struct dpo_decoder *decoder);
 /* Take so many now, at once, so that sequences that need no more never grow it. false: no memory. */
 bool dpo_decoder_reserve(struct dpo_decoder *decoder, size_t floats);

@@ -19,7 +19,10 @@ struct dpo_frames {
 	bool end_of_file;
 };
 
-/* Begin to read fd, from which the caller has taken n_head bytes already, at head. */
+/*
+ * Begin to read fd, from which the caller has taken n_head bytes already, at head. fd is taken over, also on error: then, too,
+ * dpo_frames_close is to be called.
+ */
 enum dpo_status dpo_frames_open(struct dpo_frames *frames, int fd, const void *head, size_t n_head, const char *name,
 	struct dpo_error *err) DPO_MUST_CHECK;
 
@@ -34,7 +37,7 @@ enum dpo_status dpo_frames_peek(struct dpo_frames *frames, uint8_t *start, size_
 enum dpo_status dpo_frames_pull(struct dpo_frames *frames, void *bytes, size_t n, size_t *got, struct dpo_error *err)
 	DPO_MUST_CHECK;
 
-/* Closes fd. */
+/* Closes fd. Once after dpo_frames_open, whatever that gave. */
 void dpo_frames_close(struct dpo_frames *frames);
 
 #endif

@@ -87,7 +87,8 @@ struct dpo_room {
 
 /*
  * Make room enough for the example too: its members grow to what it needs (SIZE_MAX if that overflows). Nothing is computed or
- * taken; the scorer's weights are not looked at. Errors as of dpo_score.
+ * taken; the scorer's weights are not looked at. Before the first score: what one left for its gradient is lost (decoder.h).
+ * Errors as of dpo_score.
  */
 enum dpo_status dpo_scorer_room(struct dpo_scorer *scorer, const struct dpo_example *example, struct dpo_room *room,
 	struct dpo_error *err) DPO_MUST_CHECK;
