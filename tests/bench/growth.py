@@ -8,7 +8,8 @@ The time of a pair, forward and back, is taken to be a sum
     maps / r1 + attention / r2 + elements / r3 + parameters x p + layers x s
 
 of operations in linear maps and in attention, of numbers that the other parts walk over, and, however short the pair, of
-weights and gradients that are walked over and of what a layer costs. The rates are those of the least squares of relative errors, none below zero. The drawing is gnuplot's.
+weights and gradients that are walked over and of what a layer costs. The rates are those of the least squares of relative
+errors, none below zero. The drawing is gnuplot's.
 """
 import csv
 import subprocess

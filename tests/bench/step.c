@@ -57,14 +57,11 @@ struct trial {			/* one case */
 
 /* ------------------------------------------------------------------ parts */
 
-static struct part *
+static void
 add(struct trial *t, const char *name, double seconds, double flop)
 {
-	struct part *part = &t->parts[t->n_parts++];
-
-	subject_check(t->n_parts <= PARTS, "too many parts");
-	*part = (struct part){ name, seconds, flop };
-	return part;
+	subject_check(t->n_parts < PARTS, "too many parts");
+	t->parts[t->n_parts++] = (struct part){ name, seconds, flop };
 }
 
 /* The best of the trial's rounds of an action on `data`. */
