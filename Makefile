@@ -60,6 +60,8 @@ $(BIN)/tests/%: $(BIN)/obj/tests/%.o $(helpers) $(BIN)/libdpo.a
 
 # Products that not every processor has, seen from where they are called.
 $(BIN)/tests/test_estimate: LDFLAGS += -Wl,--wrap=dpo_mixed_product
+# Memory that runs out where a test says.
+$(BIN)/tests/test_rows: LDFLAGS += -Wl,--wrap=dpo_size_grow
 
 shared = machine subject
 benches = $(patsubst tests/bench/%.c,$(BIN)/bench/%,$(filter-out $(shared:%=tests/bench/%.c),$(wildcard tests/bench/*.c)))

@@ -477,8 +477,12 @@ take_row(struct dpo_rows *rows, struct dpo_row *row, const struct members *membe
 	for (size_t i = 0; i < rows->n_kept; i++)
 		if ((status = get_kept(rows, members, i, &row->kept[i], err)) != DPO_OK)
 			return status;
+	/* Ended here already: a text that found no memory must not be looked at. */
+	(void)dpo_buffer_text(&rows->text);
+	if (rows->text.failed || rows->values.failed)
+		return dpo_fail_memory(err);
 	place_texts(rows, row);
-	return rows->text.failed || rows->values.failed ? dpo_fail_memory(err) : DPO_OK;
+	return DPO_OK;
 }
 
 enum dpo_status

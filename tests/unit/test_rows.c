@@ -13,6 +13,17 @@
 
 #include <cmocka.h>
 
+static size_t most = SIZE_MAX;	/* bytes an array may grow to */
+
+bool __real_dpo_size_grow(void **array, size_t *capacity, size_t need, size_t each);
+bool __wrap_dpo_size_grow(void **array, size_t *capacity, size_t need, size_t each);
+
+bool
+__wrap_dpo_size_grow(void **array, size_t *capacity, size_t need, size_t each)
+{
+	return need <= most / each && __real_dpo_size_grow(array, capacity, need, each);
+}
+
 static enum dpo_status
 read_row(struct dpo_rows *rows, struct dpo_row *row, const char *line, struct dpo_error *err)
 {
@@ -372,6 +383,36 @@ limits_lines(void **state)
 	fixture_remove(directory);
 }
 
+/* Memory that ends with a text, before it or in it, is an error like any other, and the reader goes on. */
+static void
+runs_out_of_memory(void **state)
+{
+	enum { EACH = 3 << 20 };
+	static const size_t limits[] = { 1 << 20, 4 << 20, 2 * EACH };
+	struct dpo_rows rows = { 0 };
+	struct dpo_row row = { 0 };
+	struct dpo_buffer line = { 0 };
+	struct dpo_error err;
+
+	(void)state;
+	dpo_buffer_string(&line, "{\"chosen\":\"");
+	memset(dpo_buffer_room(&line, EACH), 'x', EACH);
+	dpo_buffer_string(&line, "\",\"rejected\":\"");
+	memset(dpo_buffer_room(&line, EACH), 'x', EACH);
+	dpo_buffer_string(&line, "\"}");
+	for (size_t i = 0; i < sizeof limits / sizeof *limits; i++) {
+		most = limits[i];
+		assert_int_equal(dpo_rows_read(&rows, &row, (const char *)line.data, line.len, &err), DPO_NOMEM);
+		most = SIZE_MAX;
+		assert_int_equal(read_row(&rows, &row, "{\"chosen\":\"ab\",\"rejected\":\"ac\"}", &err), DPO_OK);
+		assert_text(row.rejected, "c");
+		dpo_row_free(&row);
+		dpo_rows_free(&rows);
+		rows = (struct dpo_rows){ 0 };
+	}
+	dpo_buffer_free(&line);
+}
+
 int
 main(void)
 {
@@ -380,7 +421,7 @@ main(void)
 		cmocka_unit_test(finds_the_shared_prompt), cmocka_unit_test(names_what_is_wrong),
 		cmocka_unit_test(keeps_columns), cmocka_unit_test(refuses_wrong_columns), cmocka_unit_test(splits_lines),
 		cmocka_unit_test(joins_reads), cmocka_unit_test(does_not_wait), cmocka_unit_test(says_what_else_a_file_is),
-		cmocka_unit_test(limits_lines),
+		cmocka_unit_test(limits_lines), cmocka_unit_test(runs_out_of_memory),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
