@@ -20,7 +20,13 @@ children(uint32_t unit, size_t at)
 	return at ^ (size_t)(unit >> 10 << ((unit & 0x200) >> 6));
 }
 
-/* The longest key that text[0..n) begins with: its bytes, 0 if none, and its value. */
+static bool
+inside_character(char byte)
+{
+	return ((uint8_t)byte & 0xc0) == 0x80;
+}
+
+/* The longest key that text[0..n) begins with and that ends with a character: its bytes, 0 if none, and its value. */
 static size_t
 longest(const struct dpo_charsmap *map, const char *text, size_t n, uint32_t *value)
 {
@@ -36,7 +42,7 @@ longest(const struct dpo_charsmap *map, const char *text, size_t n, uint32_t *va
 		if (at >= map->n_units || ((unit = map->units[at]) & 0x800000ff) != (uint8_t)text[i])
 			break;
 		at = children(unit, at);
-		if (unit >> 8 & 1 && at < map->n_units) {
+		if (unit >> 8 & 1 && at < map->n_units && (i + 1 == n || !inside_character(text[i + 1]))) {
 			*value = map->units[at] & 0x7fffffff;
 			found = i + 1;
 		}
@@ -55,6 +61,8 @@ dpo_charsmap_read(struct dpo_charsmap *map, const uint8_t *bytes, size_t n, stru
 		return DPO_OK;
 	if (n < 4 || (trie = dpo_bytes_load32(bytes)) > n - 4 || trie < 4 || trie % 4 != 0 || trie == n - 4 || bytes[n - 1])
 		return dpo_fail(err, DPO_FORMAT, "a precompiled charsmap of %zu bytes is damaged", n);
+	if (dpo_utf8_check(bytes + 4 + trie, n - 4 - trie) != n - 4 - trie)
+		return dpo_fail(err, DPO_FORMAT, "a precompiled charsmap with a replacement that is not UTF-8");
 	units = dpo_alloc(trie / 4, sizeof *units);
 	replacements = dpo_size_copy(bytes + 4 + trie, n - 4 - trie);
 	if (!units || !replacements) {
@@ -93,7 +101,7 @@ next_piece(const struct dpo_charsmap *map, const char *text, size_t n, const cha
 	if (used)
 		return used;
 	used = longest(map, text, n, &value);
-	if (used && value < map->replacement_bytes) {
+	if (used && value < map->replacement_bytes && !inside_character(map->replacements[value])) {
 		*piece = map->replacements + value;
 		*length = strlen(*piece);
 		return used;

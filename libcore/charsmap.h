@@ -24,7 +24,10 @@ struct dpo_charsmap {
 	bool escape;			/* a space becomes U+2581 */
 };
 
-/* Read the map; n 0 is none. A trie or offset that leads outside is DPO_FORMAT. On error the map is as it was. */
+/*
+ * Read the map; n 0 is none. Parts that do not fit its bytes and replacements that are not UTF-8 are DPO_FORMAT. The trie is not
+ * walked: a key whose units or replacement lead outside, or that ends inside a character, is none. On error the map is as it was.
+ */
 enum dpo_status dpo_charsmap_read(struct dpo_charsmap *map, const uint8_t *bytes, size_t n, struct dpo_error *err)
 	DPO_MUST_CHECK;
 

@@ -8,6 +8,7 @@
 #include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -250,12 +251,60 @@ wild_charsmap(void **state)
 	free(ids.ids);
 }
 
+/* A charsmap of one key, a byte, and its replacement. */
+static void
+put_charsmap(struct dpo_buffer *spec, uint8_t key, uint32_t value, const char *replacements, size_t n)
+{
+	enum { UNITS = 512, CHILDREN = 256 };
+	struct dpo_buffer map = { 0 };
+
+	dpo_buffer_put32(&map, 4 * UNITS);
+	for (uint32_t i = 0; i < UNITS; i++)
+		dpo_buffer_put32(&map, i == 0 ? CHILDREN << 10 : i == (CHILDREN ^ key) ? 1 << 10 | 1 << 8 | key :
+		    i == (CHILDREN ^ key ^ 1) ? UINT32_C(1) << 31 | value : 0);
+	dpo_buffer_append(&map, replacements, n);
+	put_bytes(spec, 2, map.data, map.len);
+	dpo_buffer_free(&map);
+}
+
+/* Keys and offsets that cut a character are none, replacements that are no text are an error; SIGALRM ends a walk without end. */
+static void
+charsmap_of_cut_characters(void **state)
+{
+	static const struct { uint8_t key; uint32_t value; const char *text, *ids; } cases[] = {
+		{ 'b', 0, "b", "1 8" }, { 'b', 1, "ab", "1 8" }, { 'b', 3, "ab", "1 4 7" }, { 'b', 999, "ab", "1 4 7" },
+		{ 0xc3, 0, "\xc3\xa9" "b", "1 4 0 6" },
+	};
+	struct dpo_buffer model = { 0 }, spec = { 0 };
+	struct dpo_tokenizer *tokenizer;
+	struct dpo_error err;
+
+	(void)state;
+	alarm(60);
+	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+		put_pieces(&model);
+		put_specs(&model, 2, true);
+		put_charsmap(&spec, cases[i].key, cases[i].value, "a\0\xc3\xa9", 5);
+		put_message(&model, 3, &spec);
+		assert_int_equal(open_model(&tokenizer, model.data, model.len, &err), DPO_OK);
+		assert_ids(tokenizer, cases[i].text, true, cases[i].ids);
+		dpo_tokenizer_free(tokenizer);
+		dpo_buffer_free(&model);
+	}
+	alarm(0);
+	put_pieces(&model);
+	put_specs(&model, 2, true);
+	put_charsmap(&spec, 'b', 0, "\xa9", 2);
+	put_message(&model, 3, &spec);
+	assert_refused(&model, DPO_FORMAT, "tokenizer.model: a precompiled charsmap with a replacement that is not UTF-8");
+}
+
 int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(both_models), cmocka_unit_test(damage), cmocka_unit_test(names_what_is_wrong),
-		cmocka_unit_test(wild_charsmap),
+		cmocka_unit_test(wild_charsmap), cmocka_unit_test(charsmap_of_cut_characters),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
