@@ -121,10 +121,6 @@ read_policy(struct dpo_tokenparts *parts, const cJSON *tokenizer_config, struct 
 	if ((status = dpo_json_bool_or(&add_bos, tokenizer_config, "add_bos_token", parts->adds_bos, err)) != DPO_OK ||
 	    (status = dpo_json_bool_or(&add_eos, tokenizer_config, "add_eos_token", false, err)) != DPO_OK)
 		return dpo_error_prefix(err, "tokenizer_config.json");
-	if (parts->processed && !dpo_json_get(tokenizer_config, "add_bos_token") &&
-	    !dpo_json_get(tokenizer_config, "add_eos_token"))
-		return DPO_OK;
-	parts->before.count = parts->after.count = 0;
 	if ((add_bos && parts->bos >= 0 && !dpo_ids_add(&parts->before, parts->bos)) ||
 	    (add_eos && parts->eos >= 0 && !dpo_ids_add(&parts->after, parts->eos)))
 		return dpo_fail_memory(err);
@@ -145,5 +141,5 @@ dpo_specials_read(struct dpo_tokenparts *parts, const struct dpo_specials_files 
 		return status;
 	if ((status = use_others(parts, files->tokenizer_config, err)) != DPO_OK)
 		return status;
-	return read_policy(parts, files->tokenizer_config, err);
+	return files->tokenizer_json ? DPO_OK : read_policy(parts, files->tokenizer_config, err);
 }

@@ -63,9 +63,9 @@ read_added(struct dpo_tokenparts *parts, const cJSON *tree, struct dpo_error *er
 static enum dpo_status
 read_parts(struct dpo_tokenparts *parts, const struct dpo_files *files, cJSON *const trees[TREES], struct dpo_error *err)
 {
-	const struct dpo_specials_files specials = { trees[TOKENIZER_CONFIG], trees[SPECIAL_MAP], trees[CONFIG] };
 	const struct dpo_named_file *json = dpo_files_find(files, "tokenizer.json"),
 	    *model = dpo_files_find(files, "tokenizer.model");
+	const struct dpo_specials_files specials = { trees[TOKENIZER_CONFIG], trees[SPECIAL_MAP], trees[CONFIG], json != NULL };
 	enum dpo_status status;
 
 	if (json) {

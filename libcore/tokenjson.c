@@ -166,7 +166,6 @@ read_postprocessor(struct dpo_tokenparts *parts, const cJSON *spec, struct dpo_e
 		return DPO_OK;
 	if ((status = dpo_json_string(&type, spec, "type", err)) != DPO_OK)
 		return status;
-	parts->processed = true;
 	if (strcmp(type, "ByteLevel") == 0)
 		return DPO_OK;
 	if (strcmp(type, "TemplateProcessing") == 0)

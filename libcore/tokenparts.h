@@ -33,7 +33,6 @@ struct dpo_tokenparts {
 	struct dpo_added normalized;		/* added tokens found in normalized text */
 	struct dpo_added symbols;		/* what a SentencePiece normalizer passes over */
 	struct dpo_ids before, after;		/* what the post-processor puts around a text */
-	bool processed;				/* there is a post-processor */
 	bool adds_bos;				/* a SentencePiece model: BOS goes in front unless configured otherwise */
 	int32_t bos, eos;			/* -1: the files name none */
 };

@@ -373,27 +373,32 @@ names_what_is_wrong(void **state)
 	}
 }
 
-/* Files beside tokenizer.json: BOS and EOS around a text as tokenizer_config.json says, else as the post-processor does. */
+/* BOS and EOS around a text: as the post-processor of tokenizer.json says, and without that file as tokenizer_config.json does. */
 static void
 bos_and_eos_by_configuration(void **state)
 {
 	static const char *const names[] = { "tokenizer.json", "tokenizer_config.json" };
+	static const char *const classic[] = { "vocab.json", "tokenizer_config.json", "merges.txt" };
+	static const char vocab[] = "{\"<unk>\":0,\"<s>\":1,\"</s>\":2,\"b\":3,\"a\":4}";
+	static const char both[] = "{\"bos_token\":\"<s>\",\"eos_token\":\"</s>\",\"add_bos_token\":true,\"add_eos_token\":true}";
 	static const struct { const char *json, *config, *ids; } cases[] = {
 		{ "{" SPM_MODEL "," BOS "}", "{\"bos_token\":\"<s>\",\"eos_token\":\"</s>\"}", "1 4" },
-		{ "{" SPM_MODEL "," BOS "}", "{\"bos_token\":\"<s>\",\"eos_token\":\"</s>\",\"add_bos_token\":false}", "4" },
-		{ "{" SPM_MODEL "," BOS "}", "{\"bos_token\":\"<s>\",\"eos_token\":\"</s>\",\"add_eos_token\":true}", "4 2" },
-		{ "{" SPM_MODEL "}", "{\"bos_token\":\"<s>\",\"eos_token\":\"</s>\"}", "4" },
-		{ "{" SPM_MODEL "}", "{\"bos_token\":\"<s>\",\"eos_token\":\"</s>\",\"add_bos_token\":true,\"add_eos_token\":true}", "1 4 2" },
-		{ "{" SPM_MODEL "}", "{\"eos_token\":\"</s>\",\"add_bos_token\":true}", "4" },
+		{ "{" SPM_MODEL "," BOS "}", "{\"bos_token\":\"<s>\",\"eos_token\":\"</s>\",\"add_bos_token\":false}", "1 4" },
+		{ "{" SPM_MODEL "," BOS "}", "{\"bos_token\":\"<s>\",\"eos_token\":\"</s>\",\"add_eos_token\":true}", "1 4" },
+		{ "{" SPM_MODEL "}", both, "4" },
+		{ "{" SPM_MODEL ",\"post_processor\":{\"type\":\"ByteLevel\"}}", both, "4" },
+		{ NULL, "{\"bos_token\":\"<s>\",\"eos_token\":\"</s>\"}", "4" },
+		{ NULL, both, "1 4 2" },
+		{ NULL, "{\"bos_token\":\"<s>\",\"eos_token\":\"</s>\",\"add_eos_token\":true}", "4 2" },
 	};
 
 	(void)state;
 	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
-		const char *texts[] = { cases[i].json, cases[i].config };
+		const char *texts[] = { cases[i].json ? cases[i].json : vocab, cases[i].config, "" };
 		struct dpo_tokenizer *tokenizer;
 		struct dpo_error err;
 
-		assert_int_equal(open_files(&tokenizer, names, texts, 2, &err), DPO_OK);
+		assert_int_equal(open_files(&tokenizer, cases[i].json ? names : classic, texts, cases[i].json ? 2 : 3, &err), DPO_OK);
 		assert_ids(tokenizer, "a", true, cases[i].ids);
 		assert_ids(tokenizer, "a", false, "4");
 		dpo_tokenizer_free(tokenizer);
