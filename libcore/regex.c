@@ -19,6 +19,10 @@ struct dpo_regex_scratch {
 	pcre2_match_data *match;
 };
 
+enum { GROUPS = 250 };	/* one in another; PCRE2 has no more */
+
+#define UNKNOWN SIZE_MAX
+
 /* Unicode White_Space and Oniguruma's word characters, as the inside of a class. */
 static const char white_space[] = "\\x{9}-\\x{d}\\x{85}\\p{Z}";
 static const char word_characters[] = "\\p{Alphabetic}\\p{M}\\p{Nd}\\p{Pc}\\x{b2}\\x{b3}\\x{b9}\\x{bc}-\\x{be}";
@@ -35,65 +39,227 @@ put_class(struct dpo_buffer *out, const char *content, bool negated, bool in_cla
 		dpo_buffer_byte(out, ']');
 }
 
-/* The escape \c. */
-static enum dpo_status
-put_escape(struct dpo_buffer *out, char c, bool in_class, struct dpo_error *err)
+/* A pattern on its way. */
+struct translation {
+	struct dpo_buffer *out;
+	const char *pattern;
+	size_t n, at;
+	size_t atom;				/* in out: where that begins which a quantifier repeats; UNKNOWN */
+	size_t groups[GROUPS], depth;		/* in out: where the groups at hand begin */
+};
+
+static char
+peek(const struct translation *t, size_t ahead)
 {
-	if (c && (strchr("bBhHRXKGZQENog", c) || (in_class && strchr("SW", c))))
-		return dpo_fail(err, DPO_UNSUPPORTED, "regular expression with \\%c%s", c, in_class ? " in a class" : "");
-	if (c == 's' || c == 'S') {
-		put_class(out, white_space, c == 'S', in_class);
-	} else if (c == 'w' || c == 'W') {
-		put_class(out, word_characters, c == 'W', in_class);
-	} else {
-		dpo_buffer_byte(out, '\\');
-		dpo_buffer_byte(out, (uint8_t)c);
+	return t->n - t->at > ahead ? t->pattern[t->at + ahead] : '\0';
+}
+
+static void
+copy(struct translation *t, size_t n)
+{
+	dpo_buffer_append(t->out, t->pattern + t->at, n);
+	t->at += n;
+}
+
+static bool
+is_digit(char c)
+{
+	return c >= '0' && c <= '9';
+}
+
+static size_t
+digits(const struct translation *t, size_t ahead)
+{
+	size_t n = 0;
+
+	while (is_digit(peek(t, ahead + n)))
+		n++;
+	return n;
+}
+
+/* Bytes of the escape at hand: a property's name and a character's number are part of it. */
+static size_t
+escape_length(const struct translation *t)
+{
+	char c = peek(t, 1);
+	const char *end;
+	size_t n = 2;
+
+	if (c && strchr("pPxk", c) && peek(t, 2) == '{') {
+		end = memchr(t->pattern + t->at, '}', t->n - t->at);
+		return end ? (size_t)(end - t->pattern) + 1 - t->at : t->n - t->at;
 	}
+	if (c == 'x')
+		while (n < 4 && peek(t, n) && strchr("0123456789abcdefABCDEF", peek(t, n)))
+			n++;
+	return is_digit(c) ? 1 + digits(t, 1) : n;
+}
+
+static enum dpo_status
+put_escape(struct translation *t, bool in_class, struct dpo_error *err)
+{
+	char c = peek(t, 1);
+
+	if (c && (strchr("bBhHRXKGZQENogc", c) || (in_class && strchr("SW", c))))
+		return dpo_fail(err, DPO_UNSUPPORTED, "regular expression with \\%c%s", c, in_class ? " in a class" : "");
+	/* Of a number only some digits may be the escape's. */
+	t->atom = is_digit(c) ? UNKNOWN : t->out->len;
+	if (c == 's' || c == 'S')
+		put_class(t->out, white_space, c == 'S', in_class);
+	else if (c == 'w' || c == 'W')
+		put_class(t->out, word_characters, c == 'W', in_class);
+	else {
+		copy(t, t->n - t->at > 1 ? escape_length(t) : 1);
+		return DPO_OK;
+	}
+	t->at += 2;
 	return DPO_OK;
 }
 
-/* A group that only PCRE2 has: a verb, a callout, recursion, a condition, a reset of numbers. */
 static enum dpo_status
-check_group(const char *group, size_t n, struct dpo_error *err)
+put_whole_class(struct translation *t, struct dpo_error *err)
 {
-	bool foreign = n > 1 && group[1] == '*';
+	enum dpo_status status = DPO_OK;
+	size_t start = t->out->len, opened;
 
-	if (n > 2 && group[1] == '?')
-		foreign = strchr("CRP&|(+0123456789", group[2]) || (n > 3 && group[2] == '-' && group[3] >= '0' && group[3] <= '9');
-	return foreign ? dpo_fail(err, DPO_UNSUPPORTED, "regular expression with %.*s", n < 3 ? (int)n : 3, group) : DPO_OK;
+	copy(t, peek(t, 1) == '^' ? 2 : 1);
+	for (opened = t->at; t->at < t->n && status == DPO_OK && (peek(t, 0) != ']' || t->at == opened);) {
+		if (peek(t, 0) == '[')
+			return dpo_fail(err, DPO_UNSUPPORTED, "regular expression with a class in a class");
+		if (peek(t, 0) == '&' && peek(t, 1) == '&')
+			return dpo_fail(err, DPO_UNSUPPORTED, "regular expression with a class intersection");
+		if (peek(t, 0) == '\\')
+			status = put_escape(t, true, err);
+		else
+			copy(t, 1);
+	}
+	if (t->at < t->n)
+		copy(t, 1);
+	t->atom = start;
+	return status;
+}
+
+/*
+ * Options: what Oniguruma calls m is PCRE2's s. One without a colon takes the rest of its group with it there, alternatives
+ * included: only at the beginning it is the same here. x differs in where a quantifier ends.
+ */
+static enum dpo_status
+put_options(struct translation *t, struct dpo_error *err)
+{
+	size_t n = 2;
+
+	while (peek(t, n) == 'i' || peek(t, n) == 'm' || peek(t, n) == '-')
+		n++;
+	if (peek(t, n) != ':' && (peek(t, n) != ')' || t->at > 0))
+		return dpo_fail(err, DPO_UNSUPPORTED, "regular expression with %.*s", (int)dpo_size_least(n + 1, t->n - t->at),
+		    t->pattern + t->at);
+	if (peek(t, n) == ':')
+		t->groups[t->depth++] = t->out->len;
+	for (size_t end = t->at + n + 1; t->at < end; t->at++)
+		dpo_buffer_byte(t->out, t->pattern[t->at] == 'm' ? 's' : (uint8_t)t->pattern[t->at]);
+	return DPO_OK;
+}
+
+/* A group, but none that only PCRE2 has: a verb, a callout, recursion, a condition, a reset of numbers; and no comment. */
+static enum dpo_status
+put_group(struct translation *t, struct dpo_error *err)
+{
+	char kind = peek(t, 1) == '?' ? peek(t, 2) : '\0';
+
+	if (peek(t, 1) == '*' || (kind && strchr("CRP&|(+#0123456789", kind)) || (kind == '-' && is_digit(peek(t, 3))))
+		return dpo_fail(err, DPO_UNSUPPORTED, "regular expression with %.*s", t->n - t->at < 3 ? 2 : 3, t->pattern + t->at);
+	if (t->depth == GROUPS)
+		return dpo_fail(err, DPO_UNSUPPORTED, "regular expression with groups %d deep", GROUPS + 1);
+	if (kind == '-' || kind == '^' || (kind >= 'a' && kind <= 'z') || (kind >= 'A' && kind <= 'Z'))
+		return put_options(t, err);
+	t->groups[t->depth++] = t->out->len;
+	copy(t, kind ? 3 : 1);
+	return DPO_OK;
+}
+
+/* Bytes of the interval {n}, {n,}, {,m} or {n,m} at hand; 0: it is none, but the character. */
+static size_t
+interval_length(const struct translation *t, bool *exact)
+{
+	size_t low = digits(t, 1), high = 0, n = 1 + low;
+
+	*exact = peek(t, n) == '}';
+	if (peek(t, n) == ',') {
+		high = digits(t, n + 1);
+		n += 1 + high;
+	}
+	return low + high > 0 && peek(t, n) == '}' ? n + 1 : 0;
+}
+
+/* Put (?: in front of what the last quantifier repeats, and ) behind it: the next one repeats all of that. */
+static enum dpo_status
+enclose(struct translation *t, struct dpo_error *err)
+{
+	size_t n = t->out->len - t->atom;
+
+	if (t->atom == UNKNOWN)
+		return dpo_fail(err, DPO_UNSUPPORTED, "regular expression with a quantifier behind an interval");
+	if (dpo_buffer_room(t->out, 3)) {
+		memmove(t->out->data + t->atom + 3, t->out->data + t->atom, n);
+		memcpy(t->out->data + t->atom, "(?:", 3);
+	}
+	dpo_buffer_byte(t->out, ')');
+	return DPO_OK;
+}
+
+/* An interval. Behind it + is a quantifier of its own there, as is ? behind {n}, where PCRE2 has its possessive and lazy ones. */
+static enum dpo_status
+put_brace(struct translation *t, struct dpo_error *err)
+{
+	bool exact;
+	size_t n = interval_length(t, &exact);
+
+	if (n == 0) {
+		t->atom = t->out->len;
+		dpo_buffer_byte(t->out, '\\');
+		copy(t, 1);
+		return DPO_OK;
+	}
+	if (peek(t, 1) == ',') {
+		dpo_buffer_string(t->out, "{0");
+		t->at++;
+		n--;
+	}
+	copy(t, n);
+	if (peek(t, 0) && (strchr("+*{", peek(t, 0)) || (exact && peek(t, 0) == '?')))
+		return enclose(t, err);
+	return DPO_OK;
+}
+
+static enum dpo_status
+put_next(struct translation *t, struct dpo_error *err)
+{
+	char c = peek(t, 0);
+
+	if (c == '\\')
+		return put_escape(t, false, err);
+	if (c == '[')
+		return put_whole_class(t, err);
+	if (c == '(')
+		return put_group(t, err);
+	if (c == '{')
+		return put_brace(t, err);
+	if (c == ')' && t->depth > 0)
+		t->atom = t->groups[--t->depth];
+	else if (c != '*' && c != '+' && c != '?' && ((uint8_t)c & 0xc0) != 0x80)
+		t->atom = t->out->len;
+	copy(t, 1);
+	return DPO_OK;
 }
 
 static enum dpo_status
 translate(struct dpo_buffer *out, const char *pattern, size_t n, struct dpo_error *err)
 {
+	struct translation t = { .out = out, .pattern = pattern, .n = n };
 	enum dpo_status status = DPO_OK;
-	bool in_class = false;
-	size_t opened = 0;
 
-	for (size_t i = 0; i < n && status == DPO_OK; i++) {
-		char c = pattern[i];
-		bool first = in_class && i == opened;
-
-		if (c == '\\' && i + 1 < n) {
-			status = put_escape(out, pattern[++i], in_class, err);
-			continue;
-		}
-		if (in_class && c == '[')
-			return dpo_fail(err, DPO_UNSUPPORTED, "regular expression with a class in a class");
-		if (in_class && c == '&' && i + 1 < n && pattern[i + 1] == '&')
-			return dpo_fail(err, DPO_UNSUPPORTED, "regular expression with a class intersection");
-		if (!in_class && c == '(' && (status = check_group(pattern + i, n - i, err)) != DPO_OK)
-			return status;
-		dpo_buffer_byte(out, (uint8_t)c);
-		if (!in_class && c == '[') {
-			in_class = true;
-			opened = i + 1;
-			if (opened < n && pattern[opened] == '^')
-				dpo_buffer_byte(out, (uint8_t)pattern[i = opened++]);
-		} else if (c == ']' && !first) {
-			in_class = false;
-		}
-	}
+	while (t.at < t.n && status == DPO_OK)
+		status = put_next(&t, err);
 	return status;
 }
 

@@ -2,10 +2,11 @@
  * regex - the regular expressions of tokenizer files, on PCRE2. Layer 2; uses error, size, buffer, utf8, PCRE2.
  *
  * Tokenizer files are written for Oniguruma (Ruby syntax, Unicode classes). Where the two differ the pattern is translated:
- * \s becomes Unicode's White_Space, \w what Oniguruma counts as a word, ^ and $ match at line ends. What
- * cannot be translated (\b, \h, \R, \X, \K, \G, \Z, class intersection, nested and POSIX classes, \S and \W within a class), and what only
- * PCRE2 has (\Q, \N, \g, \o, verbs, callouts, recursion, conditions), is
- * DPO_UNSUPPORTED naming it. Unicode properties are those of PCRE2's Unicode version.
+ * \s becomes Unicode's White_Space, \w what Oniguruma counts as a word, ^ and $ match at line ends, (?m:) lets . match a newline,
+ * {,m} is {0,m}, and a quantifier behind an interval repeats it ({n,m}+ is not possessive, {n}? not lazy). What cannot be translated
+ * (\b, \h, \R, \X, \K, \G, \Z, \c, class intersection, nested and POSIX classes, \S and \W within a class, options but i and m, and
+ * those without a colon but at the beginning, comments), and what only PCRE2 has (\Q, \N, \g, \o, verbs, callouts, recursion,
+ * conditions), is DPO_UNSUPPORTED naming it. Unicode properties are those of PCRE2's Unicode version.
  */
 #ifndef DPO_REGEX_H
 #define DPO_REGEX_H
