@@ -3,6 +3,7 @@
 #include "table.h"
 #include "utf8.h"
 
+#include <errno.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -283,6 +284,25 @@ dpo_json_skip(struct dpo_json_lexer *lexer, struct dpo_error *err)
 	return status;
 }
 
+enum dpo_status
+dpo_json_digits(int64_t *value, const char *text, size_t n, const char *name, int64_t low, int64_t high, struct dpo_error *err)
+{
+	char copy[64], *end;
+	long long number;
+
+	memcpy(copy, text, n);
+	copy[n] = '\0';
+	errno = 0;
+	number = strtoll(copy, &end, 10);
+	if (*end)
+		return dpo_fail(err, DPO_FORMAT, "\"%s\" is %s, not an integer", name, copy);
+	if (errno || number < low || number > high)
+		return dpo_fail(err, DPO_FORMAT, "\"%s\" is %s, not within %lld and %lld", name, copy, (long long)low,
+		    (long long)high);
+	*value = number;
+	return DPO_OK;
+}
+
 /* ------------------------------------------------------------------ trees */
 
 /* cJSON keeps every duplicate key in its list; one meaning for two readers is refused. */
@@ -393,7 +413,7 @@ dpo_json_integer(int64_t *value, const cJSON *object, const char *key, int64_t l
 	if (!item)
 		return missing(key, err);
 	if (!cJSON_IsNumber(item) || item->valuedouble != floor(item->valuedouble) ||
-	    fabs(item->valuedouble) > DPO_JSON_EXACT)
+	    fabs(item->valuedouble) >= DPO_JSON_EXACT)	/* 2^53 + 1 reads as 2^53 */
 		return wrong_type(key, "an integer", err);
 	*value = (int64_t)item->valuedouble;
 	if (*value < low || *value > high)

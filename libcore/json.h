@@ -18,7 +18,7 @@
 #include <cjson/cJSON.h>
 
 #define DPO_JSON_DEPTH 64
-#define DPO_JSON_EXACT 9007199254740992.0	/* 2^53: integers up to here are exact in a double */
+#define DPO_JSON_EXACT 9007199254740992.0	/* 2^53: integers below are themselves in a double */
 
 /* Parse text[0..len) into *tree (owned by the caller, cJSON_Delete). On error *tree is NULL. */
 enum dpo_status dpo_json_parse(cJSON **tree, const char *text, size_t len, struct dpo_error *err) DPO_MUST_CHECK;
@@ -35,7 +35,7 @@ enum dpo_status dpo_json_string(const char **value, const cJSON *object, const c
 	DPO_MUST_CHECK;
 enum dpo_status dpo_json_string_or(const char **value, const cJSON *object, const char *key, const char *fallback,
 	struct dpo_error *err) DPO_MUST_CHECK;
-/* An integer within [low, high]; magnitudes above 2^53 are refused. */
+/* An integer within [low, high]; magnitudes of 2^53 and more are refused. */
 enum dpo_status dpo_json_integer(int64_t *value, const cJSON *object, const char *key, int64_t low, int64_t high,
 	struct dpo_error *err) DPO_MUST_CHECK;
 enum dpo_status dpo_json_integer_or(int64_t *value, const cJSON *object, const char *key, int64_t low, int64_t high,
@@ -82,6 +82,10 @@ enum dpo_json_token dpo_json_next(struct dpo_json_lexer *lexer, struct dpo_error
 
 /* Append the last token, a string, without quotes and with escapes resolved. */
 void dpo_json_unescape(const struct dpo_json_lexer *lexer, struct dpo_buffer *out);
+
+/* The integer within [low, high] that a token, the number text[0..n), is digit by digit; `name` is for the message. */
+enum dpo_status dpo_json_digits(int64_t *value, const char *text, size_t n, const char *name, int64_t low, int64_t high,
+	struct dpo_error *err) DPO_MUST_CHECK;
 
 /* Read one value, whatever it is, to its end; start and length then delimit all of it. */
 enum dpo_status dpo_json_skip(struct dpo_json_lexer *lexer, struct dpo_error *err) DPO_MUST_CHECK;

@@ -8,7 +8,6 @@
 #include "stream.h"
 
 #include <inttypes.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -23,7 +22,6 @@ struct dpo_prompts {
 	uint64_t rows;
 	struct dpo_buffer line;		/* a record as a line */
 	struct dpo_buffer text;
-	char number[24];
 };
 
 /* ------------------------------------------------------------------ opening */
@@ -218,26 +216,60 @@ read_tokens(struct dpo_prompts *p, struct dpo_prompt *prompt, const cJSON *row, 
 	    !cJSON_IsTrue(dpo_json_get(row, "rendered")), &prompt->tokens, err);
 }
 
+/* The next member of a line that is known to be an object: its name, and its value as start and length; DPO_END behind the last. */
 static enum dpo_status
-read_id(struct dpo_prompts *p, struct dpo_prompt *prompt, const cJSON *row, struct dpo_error *err)
+next_member(struct dpo_json_lexer *lexer, struct dpo_buffer *name, struct dpo_error *err)
+{
+	enum dpo_json_token token = dpo_json_next(lexer, err);	/* { or , or } */
+
+	if (token == DPO_JSON_CLOSE_OBJECT || dpo_json_next(lexer, err) != DPO_JSON_STRING)
+		return DPO_END;
+	dpo_buffer_clear(name);
+	dpo_json_unescape(lexer, name);
+	token = dpo_json_next(lexer, err);	/* : */
+	return token == DPO_JSON_COLON ? dpo_json_skip(lexer, err) : DPO_END;
+}
+
+/* The id of a line that has a number there: as it is written, which a double may not hold. */
+static enum dpo_status
+read_number(struct dpo_prompts *p, const char *line, size_t n, struct dpo_error *err)
+{
+	struct dpo_json_lexer lexer = { .text = line, .len = n };
+	struct dpo_buffer name = { 0 };
+	enum dpo_status status;
+	int64_t ignored;
+
+	do
+		status = next_member(&lexer, &name, err);
+	while (status == DPO_OK && strcmp(dpo_buffer_text(&name), "id") != 0 && !name.failed);
+	if (name.failed)
+		status = dpo_fail_memory(err);
+	if (status == DPO_OK)
+		status = dpo_json_digits(&ignored, line + lexer.start, lexer.length, "id", INT64_MIN, INT64_MAX, err);
+	if (status == DPO_OK)
+		dpo_buffer_append(&p->text, line + lexer.start, lexer.length);
+	dpo_buffer_free(&name);
+	return status;
+}
+
+static enum dpo_status
+read_id(struct dpo_prompts *p, struct dpo_prompt *prompt, const cJSON *row, const char *line, size_t n, struct dpo_error *err)
 {
 	const cJSON *item = dpo_json_get(row, "id");
-	enum dpo_status status;
-	int64_t number;
+	enum dpo_status status = DPO_OK;
 
-	if (cJSON_IsString(item)) {
-		/* Kept until the next row: the tree goes. */
-		dpo_buffer_clear(&p->text);
+	/* Kept until the next row: the tree goes. */
+	dpo_buffer_clear(&p->text);
+	if (cJSON_IsString(item))
 		dpo_buffer_string(&p->text, item->valuestring);
-		prompt->id = dpo_buffer_text(&p->text);
-		return p->text.failed ? dpo_fail_memory(err) : DPO_OK;
-	}
-	if ((status = dpo_json_integer_or(&number, row, "id", -(INT64_C(1) << 53), INT64_C(1) << 53, (int64_t)p->rows,
-	    err)) != DPO_OK)
-		return status;
-	snprintf(p->number, sizeof p->number, "%" PRId64, number);
-	prompt->id = p->number;
-	return DPO_OK;
+	else if (cJSON_IsNumber(item))
+		status = read_number(p, line, n, err);
+	else if (!item || cJSON_IsNull(item))
+		dpo_buffer_printf(&p->text, "%" PRIu64, p->rows);
+	else
+		status = dpo_fail(err, DPO_FORMAT, "\"id\" is neither a string nor an integer");
+	prompt->id = dpo_buffer_text(&p->text);
+	return status == DPO_OK && p->text.failed ? dpo_fail_memory(err) : status;
 }
 
 static bool
@@ -255,29 +287,20 @@ copy_members(const struct dpo_prompts *p, struct dpo_buffer *out, const char *li
     struct dpo_error *err)
 {
 	struct dpo_json_lexer lexer = { .text = line, .len = n };
-	enum dpo_json_token token = dpo_json_next(&lexer, err);
-	enum dpo_status status = DPO_OK;
 	struct dpo_buffer name = { 0 };
+	enum dpo_status status;
 
-	while (status == DPO_OK && token != DPO_JSON_CLOSE_OBJECT && (token = dpo_json_next(&lexer, err)) == DPO_JSON_STRING) {
-		bool left_out;
-
-		dpo_buffer_clear(&name);
-		dpo_json_unescape(&lexer, &name);
-		left_out = is_left_out(p, dpo_buffer_text(&name), text);
-		if (dpo_json_next(&lexer, err) != DPO_JSON_COLON || (status = dpo_json_skip(&lexer, err)) != DPO_OK)
-			break;
-		if (!left_out) {
-			dpo_buffer_byte(out, ',');
-			dpo_json_put_string(out, dpo_buffer_text(&name), name.len);
-			dpo_buffer_byte(out, ':');
-			dpo_buffer_append(out, line + lexer.start, lexer.length);
-		}
-		token = dpo_json_next(&lexer, err);
+	while ((status = next_member(&lexer, &name, err)) == DPO_OK) {
+		if (is_left_out(p, dpo_buffer_text(&name), text))
+			continue;
+		dpo_buffer_byte(out, ',');
+		dpo_json_put_string(out, dpo_buffer_text(&name), name.len);
+		dpo_buffer_byte(out, ':');
+		dpo_buffer_append(out, line + lexer.start, lexer.length);
 	}
 	out->failed |= name.failed;
 	dpo_buffer_free(&name);
-	return status;
+	return status == DPO_END ? DPO_OK : status;
 }
 
 static enum dpo_status
@@ -314,7 +337,7 @@ read_row(struct dpo_prompts *p, struct dpo_prompt *prompt, const char *line, siz
 	if (!cJSON_IsObject(row))
 		status = dpo_fail(err, DPO_FORMAT, "not a JSON object");
 	else if ((status = read_tokens(p, prompt, row, &text, err)) == DPO_OK &&
-	    (status = read_id(p, prompt, row, err)) == DPO_OK)
+	    (status = read_id(p, prompt, row, line, n, err)) == DPO_OK)
 		status = put_members(p, prompt, line, n, text, err);
 	cJSON_Delete(row);
 	return status;

@@ -4,7 +4,6 @@
 #include "size.h"
 #include "utf8.h"
 
-#include <errno.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -225,27 +224,13 @@ get_float(float *value, const char *line, const struct member *member, const cha
 	return isfinite(*value) ? DPO_OK : dpo_fail(err, DPO_FORMAT, "\"%s\" is %s, too large for a float", name, copy);
 }
 
-/* An integer within [low, high] from the number at member, digit by digit. */
 static enum dpo_status
 get_integer(int64_t *value, const char *line, const struct member *member, const char *name, int64_t low,
     int64_t high, struct dpo_error *err)
 {
-	char copy[64], *end;
-	long long number;
-
 	if (member->token != DPO_JSON_NUMBER)
 		return dpo_fail(err, DPO_FORMAT, "\"%s\" is not an integer", name);
-	memcpy(copy, line + member->start, member->length);
-	copy[member->length] = '\0';
-	errno = 0;
-	number = strtoll(copy, &end, 10);
-	if (*end)
-		return dpo_fail(err, DPO_FORMAT, "\"%s\" is %s, not an integer", name, copy);
-	if (errno || number < low || number > high)
-		return dpo_fail(err, DPO_FORMAT, "\"%s\" is %s, not within %lld and %lld", name, copy, (long long)low,
-		    (long long)high);
-	*value = number;
-	return DPO_OK;
+	return dpo_json_digits(value, line + member->start, member->length, name, low, high, err);
 }
 
 static enum dpo_status

@@ -146,7 +146,7 @@ limits_depth(void **state)
 static void
 getters_check_types(void **state)
 {
-	static const char text[] = "{\"s\":\"x\",\"i\":5,\"f\":1.5,\"b\":true,\"n\":null,\"big\":9007199254740994,\"S\":\"y\"}";
+	static const char text[] = "{\"s\":\"x\",\"i\":5,\"f\":1.5,\"b\":true,\"n\":null,\"big\":9007199254740993,\"S\":\"y\"}";
 	struct dpo_error err;
 	const char *string;
 	double number;
