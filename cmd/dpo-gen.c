@@ -278,6 +278,18 @@ close_all(struct job *job)
 	free(job->ref_logps);
 }
 
+static void
+check_options(const struct options *options)
+{
+	if (!options->model)
+		cli_usage("-m POLICY is missing");
+	if (options->temperature > 0 && options->temperature < DPO_SAMPLING_COLDEST)
+		cli_usage("--temperature %g is neither 0 (greedy) nor at least %g", options->temperature, DPO_SAMPLING_COLDEST);
+	for (size_t i = 0; i < options->stop.count; i++)
+		if (!*options->stop.items[i])
+			cli_usage("--stop: an empty text ends everything");
+}
+
 int
 main(int argc, char **argv)
 {
@@ -288,8 +300,7 @@ main(int argc, char **argv)
 	size_t n = cli_parse(&program, &options, argc, argv, &operands);
 	const char *path = n ? operands[0] : "-";
 
-	if (!options.model)
-		cli_usage("-m POLICY is missing");
+	check_options(&options);
 	cli_one_stdin((const char *const []){ options.model, options.adapter, options.reference, path }, 4);
 	open_model(&job, &options);
 	if (options.reference)

@@ -21,8 +21,11 @@
 
 #include <stdint.h>
 
+/* Below, a quotient by the temperature leaves the range of float where logits are large, and greedy is the same in all but name. */
+#define DPO_SAMPLING_COLDEST 1e-6
+
 struct dpo_sampling {
-	double temperature;		/* 0: greedy */
+	double temperature;		/* 0: greedy; else at least DPO_SAMPLING_COLDEST */
 	size_t top_k;			/* 0: off */
 	double top_p;			/* 1: off */
 	double min_p;			/* 0: off */

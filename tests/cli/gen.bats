@@ -192,6 +192,32 @@ assert shown == {"\ufffd"}, shown'
 	[ "$(wc -l < again)" -eq 4000 ]
 }
 
+@test "integer ids are kept to the digit, as dpo-tok keeps them" {
+	for id in 9007199254740993 9223372036854775807 -9223372036854775808 0; do
+		echo '{"n":[1,{"id":5}],"prompt":"Tom","i\u0064":'$id',"chosen":"a","rejected":"b"}' > row.jsonl
+		"$bin/dpo-gen" -q -m "$story" --max-new-tokens 1 row.jsonl > out
+		[ "$(field id < out)" = "\"$id\"" ]
+		"$bin/dpo-tok" -q -m "$story" row.jsonl | "$bin/dpo-cat" | sed '1d;$d' > tokens
+		[ "$(field id < tokens)" = "\"$id\"" ]
+	done
+	for id in 9223372036854775808 1e3 1.5 true '[]'; do
+		echo '{"prompt":"Tom","id":'$id'}' > row.jsonl
+		run "$bin/dpo-gen" -q -m "$story" --max-new-tokens 1 row.jsonl
+		[ "$status" -eq 3 ]
+		[[ "$output" == 'dpo-gen: row.jsonl:1: "id" is '* ]]
+	done
+}
+
+@test "a temperature that float cannot divide by and an empty stop string are usage errors" {
+	for option in '--temperature 1e-7' '--temperature 1e-40' '--temperature 1e-320' '--stop='; do
+		run "$bin/dpo-gen" -q -m "$story" $option "$prompts"
+		[ "$status" -eq 2 ]
+		[[ "$output" == *"${option%%[ =]*}"* ]]
+	done
+	"$bin/dpo-gen" -q -m "$story" --temperature 0 --max-new-tokens 8 "$prompts" > greedy
+	"$bin/dpo-gen" -q -m "$story" --temperature 1e-6 --max-new-tokens 8 "$prompts" | cmp greedy
+}
+
 @test "bad rows are named, with exit 3" {
 	while IFS='	' read -r row message; do
 		echo "$row" > bad.jsonl
