@@ -39,12 +39,18 @@ same_time(struct timespec a, struct timespec b)
 	return a.tv_sec == b.tv_sec && a.tv_nsec == b.tv_nsec;
 }
 
-/* The time of the last change tells what a writer who sets back that of the last writing hides; but a link or a removal moves it too. */
+/* A link, a removal or another owner or mode moves the time of the last change. */
+static bool
+touched(const struct stat *a, const struct stat *b)
+{
+	return a->st_nlink != b->st_nlink || a->st_mode != b->st_mode || a->st_uid != b->st_uid || a->st_gid != b->st_gid;
+}
+
+/* That time tells of a writer who sets back the time of the last writing. */
 static bool
 same(const struct stat *a, const struct stat *b)
 {
-	return a->st_size == b->st_size && same_time(a->st_mtim, b->st_mtim) &&
-	    (same_time(a->st_ctim, b->st_ctim) || a->st_nlink != b->st_nlink);
+	return a->st_size == b->st_size && same_time(a->st_mtim, b->st_mtim) && (same_time(a->st_ctim, b->st_ctim) || touched(a, b));
 }
 
 enum dpo_status
