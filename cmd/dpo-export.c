@@ -232,7 +232,7 @@ open_model(struct dpo_model *model, const struct options *options, const char *p
 	if (!options->merge)
 		return;
 	cli_reads(options->adapter);
-	cli_check(dpo_adapter_open(model, options->adapter, &err), &err);
+	cli_check(dpo_adapter_open(model, options->adapter, threads, &err), &err);
 	if (dpo_merge(model, &check, threads, &err) != DPO_OK)
 		cli_fail_at(&err, options->adapter);
 	cli_note("merged: log-probs of %zu tokens are within %.2g nats of the adapter's", check.tokens, check.worst);

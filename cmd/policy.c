@@ -20,7 +20,7 @@ policy_open(struct dpo_model *model, const char *name, const char *adapter, int 
 	if (!adapter)
 		return;
 	cli_reads(adapter);
-	cli_check(dpo_adapter_open(model, adapter, &err), &err);
+	cli_check(dpo_adapter_open(model, adapter, threads, &err), &err);
 }
 
 void

@@ -62,7 +62,7 @@ outline_model(struct training *training)
 	}
 	if (options->adapter) {
 		cli_reads(options->adapter);
-		cli_check(dpo_adapter_open(&training->model, options->adapter, &err), &err);
+		cli_check(dpo_adapter_open(&training->model, options->adapter, (int)options->common.threads, &err), &err);
 	} else if (options->lora_r) {
 		start_adapter(training);
 	}

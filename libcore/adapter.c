@@ -282,7 +282,7 @@ open_directory(struct dpo_model *model, const char *path, struct dpo_error *err)
 }
 
 enum dpo_status
-dpo_adapter_open(struct dpo_model *model, const char *path, struct dpo_error *err)
+dpo_adapter_open(struct dpo_model *model, const char *path, int threads, struct dpo_error *err)
 {
 	bool standard = strcmp(path, "-") == 0;
 	enum dpo_status status;
@@ -295,7 +295,7 @@ dpo_adapter_open(struct dpo_model *model, const char *path, struct dpo_error *er
 	else
 		status = open_stream(model, path, err);
 	if (status == DPO_OK)
-		status = dpo_lora_identify(model->id, model->lora, err);
+		status = dpo_lora_identify(model->id, model->lora, threads, err);
 	if (status != DPO_OK)
 		detach(model);
 	return status;

@@ -30,7 +30,7 @@ enum dpo_status dpo_adapter_start(struct dpo_model *model, cJSON *settings, uint
  * both, model->stages the stream's. An adapter of another base is DPO_MISMATCH (an outline's is not known); a missing or superfluous tensor, another
  * shape or dtype, or what dpo_lora_init refuses, as there.
  */
-enum dpo_status dpo_adapter_open(struct dpo_model *model, const char *path, struct dpo_error *err) DPO_MUST_CHECK;
+enum dpo_status dpo_adapter_open(struct dpo_model *model, const char *path, int threads, struct dpo_error *err) DPO_MUST_CHECK;
 
 /*
  * The adapter stream at path without its base, only to be written elsewhere: *model is empty but for `lora`, which has

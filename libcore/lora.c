@@ -1,8 +1,7 @@
 #include "lora.h"
 
 #include "buffer.h"
-#include "bytes.h"
-#include "identity.h"
+#include "leaves.h"
 #include "random.h"
 #include "size.h"
 #include "vector.h"
@@ -235,27 +234,6 @@ dpo_lora_start(struct dpo_lora *lora, const float *weights, uint64_t seed)
 
 /* ------------------------------------------------------------------ the id */
 
-/* H over the hashes of the tensor's leaves. */
-static bool
-hash_tensor(uint8_t hash[DPO_HASH_BYTES], const float *data, size_t count)
-{
-	uint8_t *leaf = dpo_alloc(DPO_LEAF_BYTES, 1), one[DPO_HASH_BYTES];
-	struct dpo_buffer all = { 0 };
-
-	for (size_t at = 0; leaf && at < count; at += DPO_LEAF_BYTES / 4) {
-		size_t n = count - at < DPO_LEAF_BYTES / 4 ? count - at : DPO_LEAF_BYTES / 4;
-
-		dpo_bytes_swap_copy(leaf, data + at, n, 4);
-		dpo_hash(one, leaf, 4 * n);
-		dpo_buffer_append(&all, one, sizeof one);
-	}
-	if (leaf && !all.failed)
-		dpo_hash(hash, all.data, all.len);
-	free(leaf);
-	dpo_buffer_free(&all);
-	return leaf && !all.failed;
-}
-
 static void
 put_text(struct dpo_buffer *text, const struct dpo_lora *lora)
 {
@@ -266,25 +244,13 @@ put_text(struct dpo_buffer *text, const struct dpo_lora *lora)
 }
 
 enum dpo_status
-dpo_lora_identify(char id[DPO_HEX_BYTES], const struct dpo_lora *lora, struct dpo_error *err)
+dpo_lora_identify(char id[DPO_HEX_BYTES], const struct dpo_lora *lora, int threads, struct dpo_error *err)
 {
-	const struct dpo_params *params = &lora->params;
-	struct dpo_identity_tensor *tensors = dpo_alloc(params->count, sizeof *tensors);
 	struct dpo_buffer text = { 0 };
-	bool good = tensors != NULL;
 	enum dpo_status status;
 
-	for (size_t t = 0; t < params->count && good; t++) {
-		const struct dpo_tensor *tensor = &params->list[t];
-
-		tensors[t] = (struct dpo_identity_tensor){ .name = tensor->name, .dtype = "F32", .shape = tensor->shape,
-			.rank = tensor->rank };
-		good = hash_tensor(tensors[t].hash, lora->block + tensor->offset, tensor->count);
-	}
 	put_text(&text, lora);
-	status = good && !text.failed ? dpo_identity(id, tensors, params->count, text.data, text.len, err) :
-	    dpo_fail_memory(err);
+	status = dpo_leaves_identify(id, &lora->params, lora->block, &text, threads, err);
 	dpo_buffer_free(&text);
-	free(tensors);
 	return status;
 }

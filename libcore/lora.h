@@ -1,6 +1,6 @@
 /*
  * lora - a low-rank adapter of a model: the table of its tensors, and the block they lie in. Layer 6; uses error, size,
- * bytes, buffer, random, vector, identity, header, config, params, loraconfig.
+ * buffer, random, vector, header, params, config, leaves, loraconfig.
  *
  * A linear map of a layer whose module is a target has two tensors, MODULE.lora_A.weight [rank][in] and
  * MODULE.lora_B.weight [out][rank], both as Linear stores them whatever the map's own layout (lowrank.h has the equation).
@@ -61,10 +61,11 @@ struct dpo_lora_part dpo_lora_part(const struct dpo_lora *lora, const struct dpo
 
 /*
  * The id of the base with this adapter: identity.h over the adapter's tensors and the text "adapter BASE_ID\n" and
- * "MODULE.lora_A.weight SCALE\n" (hexadecimal) for each map.
+ * "MODULE.lora_A.weight SCALE\n" (hexadecimal) for each map. On at most
+ * `threads` threads.
  */
-enum dpo_status dpo_lora_identify(char id[DPO_HEX_BYTES], const struct dpo_lora *lora, struct dpo_error *err)
-	DPO_MUST_CHECK;
+enum dpo_status dpo_lora_identify(char id[DPO_HEX_BYTES], const struct dpo_lora *lora, int threads,
+	struct dpo_error *err) DPO_MUST_CHECK;
 
 void dpo_lora_free(struct dpo_lora *lora);
 

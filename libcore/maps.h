@@ -33,8 +33,8 @@ struct dpo_maps {
 const uint8_t *dpo_maps_add(struct dpo_maps *maps, int fd, const char *path);
 /*
  * DPO_OK if no file was written to since it was mapped: its size and the times of its last writing and last change are the same.
- * Reading changes neither; links, owner and mode may change. Else DPO_IO, which names the first that was. Writing within a tick of the file system's clock after
- * the mapping, some milliseconds, is not seen.
+ * Reading changes neither; links, owner and mode may change. Else DPO_IO, which names the first that was. Writing within a tick
+ * of the file system's clock after the mapping, some milliseconds, is not seen.
  */
 enum dpo_status dpo_maps_same(const struct dpo_maps *maps, struct dpo_error *err) DPO_MUST_CHECK;
 /* Unmap all. */

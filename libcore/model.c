@@ -164,7 +164,7 @@ enum dpo_status
 dpo_model_identify(struct dpo_model *model, int threads, struct dpo_error *err)
 {
 	if (model->lora)
-		return dpo_lora_identify(model->id, model->lora, err);
+		return dpo_lora_identify(model->id, model->lora, threads, err);
 	return dpo_weights_identify(model->id, &model->config, &model->params, model->weights,
 	    threads, err);
 }

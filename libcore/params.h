@@ -1,5 +1,5 @@
 /*
- * params - the table of named tensors of a model. Layer 5; uses error, size, dtype, family.
+ * params - the table of named tensors of a model. Layer 4; uses error, size, dtype, family.
  *
  * One table drives loading, allocation, checkpoints, export, weight decay, initialisation, the
  * gradient check and the parameter count. Tensor data lie in one block of `total` floats, each

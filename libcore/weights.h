@@ -1,7 +1,6 @@
 /*
- * weights - the block of a model's floats: read from its files, hashed into the model id.
- * Layer 8; uses error, size, buffer, bytes, random, hashes, maps, parallel, identity, safetensors,
- * shards, stored, config, params.
+ * weights - the block of a model's floats: read from its files, hashed into the model id. Layer 8; uses error, size, buffer,
+ * bytes, random, maps, identity, safetensors, shards, stored, config, params, leaves.
  */
 #ifndef DPO_WEIGHTS_H
 #define DPO_WEIGHTS_H

@@ -117,7 +117,7 @@ through_stream_and_directory(void **state)
 	write_peft(&model, "peft");
 	for (size_t i = 0; i < 2; i++) {
 		make(&again, 1);
-		good(dpo_adapter_open(&again, fixture_path(path, fixture_here, names[i]), &err), &err);
+		good(dpo_adapter_open(&again, fixture_path(path, fixture_here, names[i]), 2, &err), &err);
 		same_adapter(again.lora, model.lora);
 		assert_string_not_equal(again.id, id);
 		assert_int_equal(cJSON_GetArraySize(again.stages), i == 0);
@@ -140,7 +140,7 @@ refused(struct dpo_model *model, const char *name, enum dpo_status wanted, const
 	enum dpo_status status;
 
 	snprintf(id, sizeof id, "%s", model->id);
-	status = dpo_adapter_open(model, fixture_path(path, fixture_here, name), &err);
+	status = dpo_adapter_open(model, fixture_path(path, fixture_here, name), 2, &err);
 	if (status != wanted || !strstr(err.text, says))
 		fail_msg("%s: %d, %s", name, (int)status, status ? err.text : "opened");
 	assert_null(model->lora);
@@ -168,7 +168,7 @@ what_does_not_fit_is_refused(void **state)
 	whole = fixture_read(fixture_here, "adapter.dpo", &n);
 	for (size_t cut = 0; cut < n; cut += n / 23) {
 		fixture_write(fixture_here, "cut.dpo", whole, cut);
-		assert_int_not_equal(dpo_adapter_open(&other, fixture_path(path, fixture_here, "cut.dpo"), &err), DPO_OK);
+		assert_int_not_equal(dpo_adapter_open(&other, fixture_path(path, fixture_here, "cut.dpo"), 2, &err), DPO_OK);
 		assert_int_not_equal(dpo_adapter_open_alone(&alone, path, &err), DPO_OK);
 		assert_null(alone.lora);
 	}

@@ -484,18 +484,18 @@ test_start(void **state)
 	    m.weights + norm->offset, norm->count * sizeof(float));
 
 	/* the id: of numbers, of the scale, of the base */
-	assert_int_equal(dpo_lora_identify(ids[0], &lora, &err), DPO_OK);
-	assert_int_equal(dpo_lora_identify(ids[1], &other, &err), DPO_OK);
+	assert_int_equal(dpo_lora_identify(ids[0], &lora, 2, &err), DPO_OK);
+	assert_int_equal(dpo_lora_identify(ids[1], &other, 2, &err), DPO_OK);
 	assert_true(dpo_lora_start(&other, m.weights, 42));
-	assert_int_equal(dpo_lora_identify(ids[2], &other, &err), DPO_OK);
+	assert_int_equal(dpo_lora_identify(ids[2], &other, 2, &err), DPO_OK);
 	assert_string_equal(ids[0], ids[2]);
 	assert_string_not_equal(ids[0], ids[1]);
 	for (size_t t = 0; t < m.params.count; t++)
 		other.parts[t].scale *= 2;
-	assert_int_equal(dpo_lora_identify(ids[2], &other, &err), DPO_OK);
+	assert_int_equal(dpo_lora_identify(ids[2], &other, 2, &err), DPO_OK);
 	assert_string_not_equal(ids[0], ids[2]);
 	lora.base_id[0] = 'B';
-	assert_int_equal(dpo_lora_identify(ids[2], &lora, &err), DPO_OK);
+	assert_int_equal(dpo_lora_identify(ids[2], &lora, 2, &err), DPO_OK);
 	assert_string_not_equal(ids[0], ids[2]);
 	dpo_lora_free(&lora);
 	dpo_lora_free(&other);

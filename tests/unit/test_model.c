@@ -1,13 +1,16 @@
 /* model, identity, export: directory, shards and stream are one model with one id; floats survive bit for bit. */
+#include "adapter.h"
 #include "bytes.h"
 #include "export.h"
 #include "fixture.h"
+#include "json.h"
 #include "models.h"
 
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -150,7 +153,7 @@ by_name(const void *a, const void *b)
 }
 
 static void
-hash_tensor(uint8_t hash[32], const struct dpo_model *model, const struct dpo_tensor *tensor)
+hash_tensor(uint8_t hash[32], const float *block, const struct dpo_tensor *tensor)
 {
 	static struct text leaves;
 	uint8_t leaf[32];
@@ -159,10 +162,38 @@ hash_tensor(uint8_t hash[32], const struct dpo_model *model, const struct dpo_te
 	for (size_t at = 0; at < tensor->count; at += 1 << 20) {
 		size_t n = tensor->count - at < 1 << 20 ? tensor->count - at : 1 << 20;
 
-		dpo_hash(leaf, model->weights + tensor->offset + at, 4 * n);	/* the tests run on little-endian machines */
+		dpo_hash(leaf, block + tensor->offset + at, 4 * n);	/* the tests run on little-endian machines */
 		put_bytes(&leaves, leaf, 32);
 	}
 	dpo_hash(hash, leaves.bytes, leaves.n);
+}
+
+/* The id by its definition (identity.h), one hash after the other. */
+static void
+define_id(char hex[65], const struct dpo_params *params, const float *block, const char *end)
+{
+	static struct text text;
+	const struct dpo_tensor *sorted[16];
+	uint8_t hash[32];
+
+	assert_true(params->count <= 16);
+	for (size_t t = 0; t < params->count; t++)
+		sorted[t] = &params->list[t];
+	qsort(sorted, params->count, sizeof *sorted, by_name);
+	text.n = 0;
+	put_bytes(&text, "dpo model 1\n", 12);
+	for (size_t t = 0; t < params->count; t++) {
+		put_bytes(&text, sorted[t]->name, strlen(sorted[t]->name) + 1);
+		put_bytes(&text, "F32", 4);
+		put_u64(&text, sorted[t]->rank);
+		for (size_t d = 0; d < sorted[t]->rank; d++)
+			put_u64(&text, sorted[t]->shape[d]);
+		hash_tensor(hash, block, sorted[t]);
+		put_bytes(&text, hash, 32);
+	}
+	put_bytes(&text, end, strlen(end));
+	dpo_hash(hash, text.bytes, text.n);
+	dpo_bytes_hex(hex, hash, 32);
 }
 
 static void
@@ -170,33 +201,38 @@ the_id_is_as_defined(void **unused)
 {
 	static const char config[] = "model_type=llama\nvocab_size=70001\nhidden_size=16\nlayers=1\nheads=4\nkv_heads=2\n"
 	    "head_dim=4\nintermediate_size=12\nattention_bias=0\nmlp_bias=0\ntied_head=1\nnorm_epsilon=9.9999999999999995e-07\nrope_theta=10000\n";
-	static struct text text;
-	const struct dpo_tensor *sorted[16];
 	struct dpo_model model;
-	uint8_t hash[32];
 	char hex[65];
 
 	(void)unused;
 	models_make(&model, MODELS_LLAMA);
-	assert_true(model.params.count <= 16);
-	for (size_t t = 0; t < model.params.count; t++)
-		sorted[t] = &model.params.list[t];
-	qsort(sorted, model.params.count, sizeof *sorted, by_name);
-	text.n = 0;
-	put_bytes(&text, "dpo model 1\n", 12);
-	for (size_t t = 0; t < model.params.count; t++) {
-		put_bytes(&text, sorted[t]->name, strlen(sorted[t]->name) + 1);
-		put_bytes(&text, "F32", 4);
-		put_u64(&text, sorted[t]->rank);
-		for (size_t d = 0; d < sorted[t]->rank; d++)
-			put_u64(&text, sorted[t]->shape[d]);
-		hash_tensor(hash, &model, sorted[t]);
-		put_bytes(&text, hash, 32);
-	}
-	put_bytes(&text, config, strlen(config));
-	dpo_hash(hash, text.bytes, text.n);
-	dpo_bytes_hex(hex, hash, 32);
+	define_id(hex, &model.params, model.weights, config);
 	assert_string_equal(model.id, hex);
+	dpo_model_free(&model);
+}
+
+/* Of an adapter with tensors of more than a leaf. */
+static void
+the_id_of_an_adapter_is_as_defined(void **unused)
+{
+	static const char wider[] = "{\"model_type\":\"llama\",\"vocab_size\":11,\"hidden_size\":32,\"intermediate_size\":12,"
+	    "\"num_hidden_layers\":1,\"num_attention_heads\":4}";
+	static const char settings[] = "{\"r\":60000,\"lora_alpha\":30000,\"target_modules\":[\"q_proj\"]}";
+	struct dpo_model model;
+	struct dpo_error err;
+	char hex[65], text[256];
+	cJSON *parsed;
+
+	(void)unused;
+	models_make(&model, wider);
+	assert_int_equal(dpo_json_parse(&parsed, settings, strlen(settings), &err), DPO_OK);
+	snprintf(text, sizeof text, "adapter %s\nmodel.layers.0.self_attn.q_proj.lora_A.weight 0x1p-1\n", model.id);
+	assert_int_equal(dpo_adapter_start(&model, parsed, 1, &err), DPO_OK);
+	define_id(hex, &model.lora->params, model.lora->block, text);
+	for (int threads = 1; threads <= 3; threads++) {
+		assert_int_equal(dpo_lora_identify(model.id, model.lora, threads, &err), DPO_OK);
+		assert_string_equal(model.id, hex);
+	}
 	dpo_model_free(&model);
 }
 
@@ -261,6 +297,7 @@ main(void)
 		cmocka_unit_test_setup_teardown(directory_shards_and_stream_are_one_llama, fixture_set_up, fixture_tear_down),
 		cmocka_unit_test_setup_teardown(random_weights_follow_the_seed, fixture_set_up, fixture_tear_down),
 		cmocka_unit_test_setup_teardown(the_id_is_as_defined, fixture_set_up, fixture_tear_down),
+		cmocka_unit_test_setup_teardown(the_id_of_an_adapter_is_as_defined, fixture_set_up, fixture_tear_down),
 		cmocka_unit_test_setup_teardown(an_export_is_whole_or_absent, fixture_set_up, fixture_tear_down),
 	};
 
