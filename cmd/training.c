@@ -299,7 +299,6 @@ save(struct training *training)
 	struct dpo_out out;
 	enum dpo_status status;
 
-	policy_same(&training->model);
 	cli_check(dpo_out_open(&out, training->options->checkpoint, &err), &err);
 	cli_guard(out.temp);
 	status = dpo_train_save(training->train, training->run, &out, (int)training->options->common.threads, &err);
@@ -410,7 +409,11 @@ training_run(struct training *training)
 
 	cli_progress_start(&training->progress, "rows", dpo_train_rows(run, dpo_train_done(run)),
 	    dpo_train_rows(run, dpo_train_total(run)));
-	while ((status = dpo_train_step(run, tick, training, &stopped, &err)) == DPO_OK) {
+	for (;;) {
+		status = dpo_train_step(run, tick, training, &stopped, &err);
+		policy_same(&training->model);	/* the base of an adapter; else the step is of no model */
+		if (status != DPO_OK)
+			break;
 		if (stopped)
 			stop(training);
 		write_log(training);
@@ -449,7 +452,6 @@ training_finish(struct training *training, struct dpo_out *out)
 	struct dpo_header header = { 0 };
 	struct dpo_error err;
 
-	policy_same(&training->model);
 	end(training);
 	if (out->fd < 0)
 		cli_output(out, options->common.output, true);

@@ -200,7 +200,8 @@ written_to() { # PROGRAM FILE OPTIONS...
 	written_to dpo-eval samples.jsonl -m other --samples
 	written_to dpo-gen pairs.dpo -m other --max-new-tokens 4
 	written_to dpo-gen pairs.dpo -m "$story" -r other --max-new-tokens 4
-	written_to dpo-train pairs.ref -m other --lora-r 4 --max-steps 2
+	written_to dpo-train pairs.ref -m other --lora-r 4 --max-steps 1000000 --logging-steps 1 --log log
+	[ ! -s log ]
 	written_to dpo-train pairs.ref -m other --lora-r 4 --max-steps 2 --checkpoint made/checkpoint --save-steps 1
 }
 
