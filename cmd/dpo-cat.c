@@ -11,6 +11,7 @@
 #include "size.h"
 #include "stream.h"
 #include "text.h"
+#include "utf8.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -276,6 +277,8 @@ check_options(const struct options *o)
 		cli_usage("--seal and --stage need -z");
 	if (o->stage && !*o->stage)
 		cli_usage("--stage: the name is empty");
+	if (o->stage && dpo_utf8_check((const uint8_t *)o->stage, strlen(o->stage)) < strlen(o->stage))
+		cli_usage("--stage: the name is not UTF-8");
 	if (o->explain != (o->model != NULL))
 		cli_usage("--explain and -m go together");
 	if (o->limit && (o->check || o->header || o->shard))

@@ -114,6 +114,9 @@ add_columns(struct dpo_objective *objective, const struct cli_list *columns)
 
 		if (!name || !*name)
 			cli_usage("--objective: \"%s\" is not NAME=WEIGHT", columns->items[k]);
+		for (size_t i = 0; i < k; i++)
+			if (strcmp(objective->columns[i], name) == 0)
+				cli_usage("--objective: \"%s\" is there twice", name);
 		objective->columns[k] = name;
 		objective->column_weights[k] = number("--objective", equals + 1);
 	}

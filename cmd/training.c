@@ -216,8 +216,9 @@ make_run(const struct training *training)
 
 /* A reference that moved ended as weights that no file holds: their id, into the stage. */
 static enum dpo_status
-add_synced_reference(const struct training *training, cJSON *stage, struct dpo_error *err)
+add_synced_reference(const struct training *training, const cJSON *stages, struct dpo_error *err)
 {
+	cJSON *stage = cJSON_GetArrayItem(stages, cJSON_GetArraySize(stages) - 1);
 	struct dpo_model moved = training->model;
 	enum dpo_status status;
 
@@ -254,7 +255,23 @@ make_stages(const struct training *training, struct dpo_header *header, struct d
 	    !cJSON_AddNumberToObject(stage, "eval_steps", (double)training->recipe.eval_steps))) ||
 	    (training->recipe.objective.reference && !cJSON_AddStringToObject(stage, "reference", reference ? reference : "")))
 		return dpo_fail_memory(err);
-	return add_synced_reference(training, stage, err);
+	return DPO_OK;
+}
+
+/* What cannot stand in the policy's header is an option's fault, and not to be found out after the training. */
+static void
+check_stages(const struct training *training)
+{
+	struct dpo_header header = { 0 };
+	struct dpo_buffer text = { 0 };
+	struct dpo_error err;
+
+	cli_check(make_stages(training, &header, &err), &err);
+	cli_check(dpo_header_add(&header, "file", DPO_STR, &err), &err);
+	if (dpo_header_write(&header, &text, &err) != DPO_OK)
+		cli_usage("%s", err.text);
+	dpo_buffer_free(&text);
+	dpo_header_free(&header);
 }
 
 /* ------------------------------------------------------------------ log and checkpoint */
@@ -356,6 +373,7 @@ training_begin(struct training *training)
 	if (training->recipe.load_best)
 		cli_note("--load-best-model-at-end keeps a second copy of the trained weights: %.1f MB",
 		    (double)dpo_model_trained(&training->model).params->total * sizeof(float) / 1e6);
+	check_stages(training);
 	training->run = make_run(training);
 	if (options->sync_ref)
 		announce_sync(training);
@@ -456,6 +474,7 @@ training_finish(struct training *training, struct dpo_out *out)
 	if (out->fd < 0)
 		cli_output(out, options->common.output, true);
 	cli_check(make_stages(training, &header, &err), &err);
+	cli_check(add_synced_reference(training, header.stages, &err), &err);
 	cli_check(dpo_model_identify(&training->model, (int)options->common.threads, &err), &err);
 	cli_check((training->model.lora ? dpo_adapter_write : dpo_model_write)(&training->model, header.stages,
 	    dpo_reader_tip(training->data.reader), out, (int)options->common.threads, &err), &err);

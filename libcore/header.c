@@ -176,6 +176,17 @@ dpo_header_last(const struct dpo_header *header, const char *stage, const char *
 
 /* ------------------------------------------------------------------ text */
 
+/* Names and settings may come from a command line, and from there without the gate of json.h. */
+static enum dpo_status
+check_readable(const struct dpo_buffer *text, struct dpo_error *err)
+{
+	struct dpo_header header;
+	enum dpo_status status = dpo_header_read(&header, (const char *)text->data, text->len, err);
+
+	dpo_header_free(&header);
+	return status;
+}
+
 enum dpo_status
 dpo_header_write(const struct dpo_header *header, struct dpo_buffer *out, struct dpo_error *err)
 {
@@ -199,7 +210,7 @@ dpo_header_write(const struct dpo_header *header, struct dpo_buffer *out, struct
 		dpo_json_put_tree(out, item);
 	}
 	dpo_buffer_byte(out, '}');
-	return out->failed ? dpo_fail_memory(err) : DPO_OK;
+	return out->failed ? dpo_fail_memory(err) : check_readable(out, err);
 }
 
 /* Numbers of a header live in doubles: an integer that a double would change is refused, since headers are passed on. */

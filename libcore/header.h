@@ -82,7 +82,10 @@ enum dpo_status dpo_header_stage(struct dpo_header *header, const char *stage, c
 /* The string `key` of the last stage that has it, only of stages named `stage` unless that is NULL; NULL if none. Borrowed. */
 const char *dpo_header_last(const struct dpo_header *header, const char *stage, const char *key);
 
-/* Canonical text of the header into out (cleared first): keys in the order shown above, unknown keys last. */
+/*
+ * Canonical text of the header into out (cleared first): keys in the order shown above, unknown keys last. What
+ * dpo_header_read would refuse (a name twice, no UTF-8, an integer beyond 2^53) is its error, so that no stream begins with it.
+ */
 enum dpo_status dpo_header_write(const struct dpo_header *header, struct dpo_buffer *out, struct dpo_error *err)
 	DPO_MUST_CHECK;
 /* Read that text. Unknown major format is DPO_VERSION naming both. On error *header is {0}. */

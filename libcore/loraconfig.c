@@ -181,7 +181,9 @@ add_patterns(cJSON *tree, const char *key, const char *text, struct dpo_error *e
 			status = dpo_fail(err, DPO_USAGE, "\"%.100s\" is not NAME=NUMBER", name);
 		else {
 			*equals = '\0';
-			status = cJSON_AddNumberToObject(object, name, value) ? DPO_OK : dpo_fail_memory(err);
+			status = cJSON_GetObjectItemCaseSensitive(object, name) ?
+			    dpo_fail(err, DPO_USAGE, "\"%.100s\" is there twice in \"%s\"", name, key) :
+			    cJSON_AddNumberToObject(object, name, value) ? DPO_OK : dpo_fail_memory(err);
 		}
 		free(name);
 	}

@@ -36,7 +36,10 @@ struct dpo_loraconfig_text {
 	const char *save, *ranks, *alphas;
 };
 
-/* Make the tree of it, which the caller deletes. An empty name or a pattern without number is DPO_USAGE. On error *tree is NULL. */
+/*
+ * Make the tree of it, which the caller deletes. An empty name, and a pattern without number or there twice, are DPO_USAGE. On error
+ * *tree is NULL.
+ */
 enum dpo_status dpo_loraconfig_make(cJSON **tree, const struct dpo_loraconfig_text *text, struct dpo_error *err)
 	DPO_MUST_CHECK;
 

@@ -196,6 +196,10 @@ LINES
 		run "$cat" $options rows.dpo
 		[ "$status" -eq 2 ]
 	done
+	run "$cat" -z --stage $'a\xffb' -o bad.dpo rows.dpo
+	[ "$status" -eq 2 ]
+	[[ "$output" == *"not UTF-8"* ]]
+	[ ! -e bad.dpo ]
 	run "$cat" -z -o rows.dpo rows.dpo
 	[ "$status" -eq 2 ]
 	[[ "$output" == *"is an input"* ]]

@@ -105,6 +105,15 @@ for key in last:
 	done
 }
 
+@test "an objective named twice is a usage error: the policy's header could not hold it" {
+	"$bin/dpo-cat" pairs.ref | sed '1s/\["label_prob"/["m","f32"],&/; 2,$s/"label_prob"/"m":1,&/' | "$bin/dpo-cat" -q -z -o kept.ref
+	"$bin/dpo-train" -q -m base.dpo --loss-type modpo --objective m=0.2 --max-steps 1 -o kept.dpo kept.ref
+	run "$bin/dpo-train" -q -m base.dpo --loss-type modpo --objective m=0.2 --objective m=0.3 -o twice.dpo kept.ref
+	[ "$status" -eq 2 ]
+	[[ "$output" == *'--objective: "m" is there twice'* ]]
+	[ ! -e twice.dpo ]
+}
+
 @test "--formula prints a loss, all of them with all" {
 	"$bin/dpo-train" --formula robust | grep -q -- '--label-smoothing'
 	[ "$("$bin/dpo-train" --formula all | grep -c '^  source')" -eq 22 ]

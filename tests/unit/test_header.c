@@ -89,6 +89,32 @@ bad_headers_are_named(void **state)
 	}
 }
 
+/* What a command line brings has not been through the gate; a stream with it could not be read. */
+static void
+what_could_not_be_read_is_not_written(void **state)
+{
+	static const struct { const char *key, *text; double number; enum dpo_status status; } cases[] = {
+		{ "a", "b", 0.5, DPO_OK }, { "x", "b", 0.5, DPO_FORMAT }, { "a", "\xff", 0.5, DPO_FORMAT },
+		{ "\xc3", "b", 0.5, DPO_FORMAT }, { "a", "b", 12345678901234568.0, DPO_LIMIT },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+		cJSON *settings = cJSON_CreateObject();
+		struct dpo_buffer out = { 0 };
+		struct dpo_header header;
+		struct dpo_error err;
+
+		cJSON_AddNumberToObject(settings, "x", cases[i].number);
+		cJSON_AddStringToObject(settings, cases[i].key, cases[i].text);
+		assert_int_equal(dpo_header_read(&header, full, sizeof full - 1, &err), DPO_OK);
+		assert_int_equal(dpo_header_stage(&header, "s", settings, NULL, NULL, &err), DPO_OK);
+		assert_int_equal(dpo_header_write(&header, &out, &err), cases[i].status);
+		dpo_buffer_free(&out);
+		dpo_header_free(&header);
+	}
+}
+
 static void
 stages_and_columns_are_found(void **state)
 {
@@ -138,6 +164,7 @@ main(void)
 		cmocka_unit_test(text_comes_back),
 		cmocka_unit_test(keys_in_another_order_are_the_same_header),
 		cmocka_unit_test(bad_headers_are_named),
+		cmocka_unit_test(what_could_not_be_read_is_not_written),
 		cmocka_unit_test(stages_and_columns_are_found),
 		cmocka_unit_test(types_have_names_and_sizes),
 	};
