@@ -45,7 +45,7 @@ static const struct cli_option table[] = {
 	{ "modelfile", 0, CLI_FLAG, offsetof(struct options, modelfile), NULL,
 	    "with -f gguf: write Ollama's Modelfile beside it", 0, 0, NULL },
 	{ "force", 0, CLI_FLAG, offsetof(struct options, force), NULL,
-	    "replace an exported directory that exists", 0, 0, NULL },
+	    "replace a directory or Modelfile that exists", 0, 0, NULL },
 	CLI_COMMON(struct options),
 };
 
@@ -142,36 +142,66 @@ write_safetensors(const struct dpo_model *model, const struct options *options)
 	cli_commit(&out);
 }
 
-/* The Modelfile lies beside the GGUF file and names it. */
-static void
-write_modelfile(const struct dpo_model *model, const char *path)
+/* The Modelfile lies beside the GGUF file; NULL without the option. Caller frees. */
+static char *
+modelfile_path(const struct options *options)
 {
-	const char *slash = strrchr(path, '/');
-	size_t n = slash ? (size_t)(slash - path) + 1 : 0;
-	struct dpo_buffer name = { 0 }, text = { 0 };
+	char *directory, *path;
 	struct dpo_error err;
 
-	dpo_buffer_append(&name, path, n);
-	dpo_buffer_string(&name, "Modelfile");
-	dpo_export_modelfile(model, path + n, &text);
-	if (name.failed || text.failed)
+	if (!options->modelfile)
+		return NULL;
+	directory = cli_parent(options->common.output);
+	if (!(path = dpo_file_join(directory, "Modelfile")))
 		cli_check(dpo_fail_memory(&err), &err);
-	cli_check(dpo_file_write(dpo_buffer_text(&name), text.data, text.len, &err), &err);
-	dpo_buffer_free(&name);
-	dpo_buffer_free(&text);
+	free(directory);
+	return path;
+}
+
+static const char *
+last_name(const char *path)
+{
+	const char *slash = strrchr(path, '/');
+
+	return slash ? slash + 1 : path;
+}
+
+/* Nobody named the Modelfile: one that is there and says something else is somebody's work. */
+static void
+check_modelfile(const char *path, const struct dpo_buffer *text)
+{
+	struct dpo_buffer there = { 0 };
+	struct dpo_error err;
+
+	if (access(path, F_OK) != 0)
+		return;
+	cli_check(dpo_file_read(&there, path, SIZE_MAX, &err), &err);
+	if (there.len != text->len || memcmp(there.data, text->data, text->len) != 0)
+		cli_usage("%s: exists and says something else; --force replaces it", path);
+	dpo_buffer_free(&there);
 }
 
 static void
 write_gguf(const struct dpo_model *model, const struct options *options)
 {
+	char *modelfile = modelfile_path(options);
+	struct dpo_buffer text = { 0 };
 	struct dpo_error err;
 	struct dpo_out out;
 
+	if (modelfile)
+		dpo_export_modelfile(model, last_name(options->common.output), &text);
+	if (text.failed)
+		cli_check(dpo_fail_memory(&err), &err);
+	if (modelfile && !options->force)
+		check_modelfile(modelfile, &text);
 	cli_output(&out, options->common.output, true);
 	cli_check(dpo_export_gguf(model, find_dtype(options->dtype), &out, &err), &err);
 	cli_commit(&out);
-	if (options->modelfile)
-		write_modelfile(model, options->common.output);
+	if (modelfile)
+		cli_check(dpo_file_write(modelfile, text.data, text.len, &err), &err);
+	dpo_buffer_free(&text);
+	free(modelfile);
 }
 
 static void
@@ -184,6 +214,8 @@ check_options(const struct options *options, const char *policy)
 		cli_usage("-f %s writes a directory: name it with -o", options->format);
 	if (options->modelfile && (strcmp(options->format, "gguf") != 0 || !output || strcmp(output, "-") == 0))
 		cli_usage("--modelfile goes with -f gguf -o FILE, which it names");
+	if (options->modelfile && strcmp(last_name(output), "Modelfile") == 0)
+		cli_usage("%s: is two outputs at once", output);
 	if (peft && options->merge)
 		cli_usage("-f peft writes an adapter, --merge makes a model");
 	if (options->merge && !adapter)
@@ -198,13 +230,17 @@ check_options(const struct options *options, const char *policy)
 static void
 check_outputs(const struct options *options, const char *policy)
 {
-	const char *output = options->common.output;
+	char *modelfile = modelfile_path(options);
+	const char *outputs[] = { options->common.output, modelfile };
 
 	cli_reads(policy);
-	if (output)
-		check_output(output, policy);
-	if (output && options->adapter)
-		check_output(output, options->adapter);
+	for (size_t i = 0; i < 2; i++) {
+		if (outputs[i])
+			check_output(outputs[i], policy);
+		if (outputs[i] && options->adapter)
+			check_output(outputs[i], options->adapter);
+	}
+	free(modelfile);
 }
 
 /* The model, with the adapter in it or folded in; or an adapter alone. */

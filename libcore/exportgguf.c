@@ -77,6 +77,9 @@ check_rope(const struct dpo_config *config, const struct family *family, struct 
 	    (rope->kind == DPO_ROPE_LONGROPE && !family->factors))
 		return dpo_fail(err, DPO_UNSUPPORTED, "this rope scaling is not known to llama.cpp for model_type \"%s\"",
 		    family->model_type);
+	if (rope->kind == DPO_ROPE_LLAMA3 && rope->dim / 2 > DPO_ROPE_FACTORS)
+		return dpo_fail(err, DPO_LIMIT, "llama3 rope scaling of heads of more than %d is not written as GGUF",
+		    2 * DPO_ROPE_FACTORS);
 	if (rope->kind == DPO_ROPE_YARN && !(rope->truncate && same(rope->scale, 1 + 0.1 * log(rope->factor)) &&
 	    same(rope->beta_fast, 32) && same(rope->beta_slow, 1)))
 		return dpo_fail(err, DPO_UNSUPPORTED, "llama.cpp has yarn with \"beta_fast\" 32, \"beta_slow\" 1, \"truncate\" and its "
@@ -89,6 +92,7 @@ static enum dpo_status
 check(const struct dpo_config *config, const struct family *family, struct dpo_error *err)
 {
 	const struct dpo_config *usual = &config->family->defaults;
+	enum dpo_status status;
 
 	if (!family)
 		return dpo_fail(err, DPO_UNSUPPORTED, "model_type \"%s\" is not written as GGUF", config->family->model_type);
@@ -97,8 +101,8 @@ check(const struct dpo_config *config, const struct family *family, struct dpo_e
 	if (!family->biases && (config->attention_bias != usual->attention_bias || config->output_bias != usual->output_bias ||
 	    config->mlp_bias != usual->mlp_bias))
 		return dpo_fail(err, DPO_UNSUPPORTED, "llama.cpp has other biases for model_type \"%s\"", family->model_type);
-	if (family->windows)
-		return check_gemma2(config, err);
+	if (family->windows && (status = check_gemma2(config, err)) != DPO_OK)
+		return status;
 	return config->family->position == DPO_POSITION_ROPE ? check_rope(config, family, err) : DPO_OK;
 }
 

@@ -77,13 +77,35 @@ refused() {
 }
 
 @test "gguf: what llama.cpp computes otherwise is refused by name" {
+	local llama3='{"rope_type":"llama3","factor":4,"low_freq_factor":1,"high_freq_factor":4,"original_max_position_embeddings":32}'
 	python3 "$root/tests/gguf_models.py" "$story" models llama gemma2 qwen2 rope-yarn gpt2
 	refused llama hidden_act '"gelu"' 'llama.cpp computes this family with another activation'
 	refused llama rope_scaling '{"type":"dynamic","factor":2}' 'this rope scaling is not known to llama.cpp for model_type "llama"'
 	refused gemma2 query_pre_attn_scalar 20 'llama.cpp takes 16 for "query_pre_attn_scalar", not 20'
 	refused gemma2 final_logit_softcapping null 'llama.cpp always caps the logits of this family'
 	refused gemma2 layer_types '["full_attention","sliding_attention","full_attention"]' 'a window on every other layer'
+	refused gemma2 rope_scaling '{"type":"dynamic","factor":2}' 'this rope scaling is not known to llama.cpp for model_type "gemma2"'
+	refused gemma2 rope_scaling "$llama3" 'this rope scaling is not known to llama.cpp for model_type "gemma2"'
 	refused rope-yarn rope_parameters '{"rope_type":"yarn","factor":4,"beta_fast":16,"original_max_position_embeddings":32}' 'yarn with "beta_fast" 32'
+}
+
+@test "gguf: llama3 rope scaling up to heads of 512" {
+	for size in 512 514; do
+		PYTHONDONTWRITEBYTECODE=1 PYTHONPATH="$root/tests" python3 - "$story" $size <<-'END'
+		import pathlib, sys
+		import gguf_models as models
+		size = int(sys.argv[2])
+		models.MODELS["wide"] = models.MODELS["rope-llama3"] | {"head_dim": size, "num_attention_heads": 1, "num_key_value_heads": 1,
+		                                                        "num_hidden_layers": 1}
+		models.write("wide", pathlib.Path(sys.argv[1]), pathlib.Path(sys.argv[2]))
+		END
+		run "$bin/dpo-export" -q -f gguf -o $size.gguf $size
+	done
+	echo "$output"
+	[ "$status" -eq 3 ]
+	[[ "$output" == *"heads of more than 512"* ]]
+	[ -e 512.gguf ]
+	[ ! -e 514.gguf ]
 }
 
 @test "gguf: a lone tokenizer.model gives its pieces, scores and types; Unigram is t5 with its charsmap" {
@@ -151,10 +173,34 @@ refused() {
 	mkdir out
 	"$bin/dpo-export" -q -f gguf --modelfile -o out/story.gguf "$story"
 	printf 'FROM ./story.gguf\nPARAMETER num_ctx 256\n' | diff - out/Modelfile
+	"$bin/dpo-export" -q -f gguf --modelfile -o out/story.gguf "$story"
 	run "$bin/dpo-export" --modelfile -o hf "$story"
 	[ "$status" -eq 2 ]
 	run "$bin/dpo-export" -f gguf --modelfile "$story"
 	[ "$status" -eq 2 ]
+}
+
+@test "gguf: no Modelfile in place of the model, of an input, or of another without --force" {
+	refused() { # TEXT ARGUMENT...
+		run "$bin/dpo-export" -q -f gguf --modelfile "${@:2}"
+		echo "$output"
+		[ "$status" -eq 2 ]
+		[[ "$output" == *"$1"* ]]
+	}
+	mkdir out policy
+	refused "out/Modelfile: is two outputs at once" -o out/Modelfile "$story"
+	refused "Modelfile: is two outputs at once" -o Modelfile "$story"
+	[ -z "$(ls -A out)" ]
+	cp "$story/config.json" policy/Modelfile
+	refused "policy/Modelfile: is an input" -o policy/story.gguf policy/Modelfile
+	cmp policy/Modelfile "$story/config.json"
+	printf 'FROM ./other.gguf\nSYSTEM Tell sad stories.\n' > out/Modelfile
+	cp out/Modelfile mine
+	refused "out/Modelfile: exists and says something else; --force replaces it" -o out/story.gguf "$story"
+	cmp mine out/Modelfile
+	[ ! -e out/story.gguf ]
+	"$bin/dpo-export" -q -f gguf --modelfile --force -o out/story.gguf "$story"
+	grep -qx 'FROM ./story.gguf' out/Modelfile
 }
 
 @test "a number beyond F16 is refused by name, in every format; BF16 takes it" {
