@@ -62,6 +62,8 @@ check(const struct options *options, const char *path)
 		cli_usage("-r: --score takes the reference's log-probs from the rows");
 	if ((options->data || options->samples || options->score) && (options->slice || options->per_pair || options->baseline))
 		cli_usage("--slice, --per-pair and --baseline are for rows under a policy");
+	if (options->score && options->require.count > 0)
+		cli_usage("--require: --score prints no report");
 	if (options->per_pair && cli_same_output(options->per_pair, options->common.output))
 		cli_usage("%s: is two outputs at once", options->per_pair);
 }

@@ -31,12 +31,9 @@ job_open_per_pair(struct job *job, const struct options *options)
 
 	if (!options->per_pair)
 		return;
-	if (cli_is_input(options->per_pair))
-		cli_usage("--per-pair names an input");
 	if (make_header(job, &header, &err) != DPO_OK)
 		cli_fail_at(&err, dpo_reader_name(job->reader));
-	cli_check(dpo_out_open(&job->per_pair, options->per_pair, &err), &err);
-	cli_guard(job->per_pair.temp);
+	cli_output(&job->per_pair, options->per_pair, true);
 	cli_check(dpo_writer_open(&job->writer, &job->per_pair, &header, DPO_LEVEL_TABLE, &err), &err);
 	dpo_header_free(&header);
 }
@@ -63,6 +60,5 @@ job_close_per_pair(struct job *job)
 		return;
 	cli_check(dpo_writer_end(job->writer, dpo_reader_tip(job->reader), &err), &err);
 	dpo_writer_close(job->writer);
-	cli_check(dpo_out_commit(&job->per_pair, &err), &err);
-	cli_guard(NULL);
+	cli_commit(&job->per_pair);
 }

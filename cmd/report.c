@@ -52,17 +52,19 @@ report_begin(struct report *report, const char *format, const struct cli_list *r
 		report->requirements[i] = parse(requirements->items[i]);
 }
 
+/* A bound has the precision of its number: 7 of 10 as a float is below 0.7 as a double, and meets >=0.7. */
 static void
-judge(struct report *report, const char *name, double value)
+judge(struct report *report, const char *name, double value, bool exact)
 {
 	for (size_t i = 0; i < report->n_requirements; i++) {
 		struct requirement *r = &report->requirements[i];
+		double bound = exact ? r->bound : (double)(float)r->bound;
 
 		if (strcmp(r->name, name) != 0)
 			continue;
 		r->seen = true;
 		r->value = value;
-		r->met = (r->less ? value < r->bound : value > r->bound) || (r->equal && value - r->bound == 0);
+		r->met = isfinite(value) && ((r->less ? value < bound : value > bound) || (r->equal && value - bound == 0));
 	}
 }
 
@@ -72,34 +74,45 @@ report_put(struct report *report, const char *name, double value, bool exact)
 	struct dpo_buffer *text = &report->text;
 	bool json = strcmp(report->format, "json") == 0;
 
+	if (!exact)
+		value = (double)(float)value;
+	judge(report, name, value, exact);
 	if (!isfinite(value))
 		return;
-	judge(report, name, exact ? value : (double)(float)value);
 	if (strcmp(report->format, "text") == 0) {
 		dpo_buffer_printf(text, exact ? "%-32s %.0f\n" : "%-32s %.6g\n", name, value);
 		return;
 	}
 	dpo_buffer_printf(text, json ? "%s\"eval_%s\":" : "%seval_%s\t", json ? report->lines ? "," : "{" : "", name);
-	dpo_json_put_number(text, exact ? value : (double)(float)value);
+	dpo_json_put_number(text, value);
 	if (!json)
 		dpo_buffer_byte(text, '\n');
 	report->lines++;
 }
 
+/* A name that nothing here has is a mistake in the call; by then the report is there. */
 static int
 check_requirements(struct report *report)
 {
+	const struct requirement *unknown = NULL;
 	int code = 0;
 
 	for (size_t i = 0; i < report->n_requirements; i++) {
 		const struct requirement *r = &report->requirements[i];
 
-		if (!r->met) {
+		if (!r->seen)
+			unknown = r;
+		else if (!r->met && isnan(r->value))
+			cli_warn("not met: %s, it is not defined", r->text);
+		else if (!r->met)
 			cli_warn("not met: %s, it is %.6g", r->text, r->value);
+		if (!r->met)
 			code = 5;
-		}
-		free(r->name);
 	}
+	if (unknown)
+		cli_usage("--require: there is no \"%s\" in this report", unknown->name);
+	for (size_t i = 0; i < report->n_requirements; i++)
+		free(report->requirements[i].name);
 	free(report->requirements);
 	return code;
 }
@@ -110,9 +123,6 @@ report_write(struct report *report, const char *output)
 	struct dpo_error err;
 	struct dpo_out out;
 
-	for (size_t i = 0; i < report->n_requirements; i++)
-		if (!report->requirements[i].seen)
-			cli_usage("--require: there is no \"%s\" in this report", report->requirements[i].name);
 	if (strcmp(report->format, "json") == 0)
 		dpo_buffer_string(&report->text, report->lines ? "}\n" : "{}\n");
 	if (report->text.failed)

@@ -21,12 +21,15 @@ extern const char *const report_formats[];	/* "text", "json", "tsv" */
 /* A requirement is NAME>=X, NAME<=X, NAME>X or NAME<X; anything else is a usage error. */
 void report_begin(struct report *report, const char *format, const struct cli_list *requirements);
 
-/* Append a number; one that is not finite is left out. `exact`: a count. Others are printed with float's precision. */
+/*
+ * Append a number; one that is not finite is left out, and meets no requirement. `exact`: a count. Others, and the bounds that are
+ * required of them, are taken with float's precision.
+ */
 void report_put(struct report *report, const char *name, double value, bool exact);
 
 /*
- * Write the report to the output. Returns 0, or 5 where a requirement is not met, each named on standard error; one of a number that is not
- * in the report is a usage error.
+ * Write the report to the output. Returns 0, or 5 where a requirement is not met, each named on standard error; one of a name that was
+ * never put is a usage error, after the report.
  */
 int report_write(struct report *report, const char *output);
 

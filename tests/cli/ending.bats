@@ -35,7 +35,7 @@ refused() { # TEXT PROGRAM ARGUMENTS...: a usage error that says so
 	refused "is an input" dpo-gen -m base.dpo -r model -o model/model.safetensors prompts.jsonl
 	refused "is an input" dpo-gen -m base.dpo -a adapter -o adapter/adapter_config.json prompts.jsonl
 	refused "is an input" dpo-eval -m base.dpo --baseline model -o model/config.json pairs.ref
-	refused "names an input" dpo-eval -m model --per-pair model/model.safetensors pairs.ref
+	refused "is an input" dpo-eval -m model --per-pair model/model.safetensors pairs.ref
 	refused "is an input" dpo-cat --explain -m model -o model/tokenizer.json pairs.tok
 	for option in -o --log --checkpoint; do
 		refused "is an input" dpo-train -m model $option model/config.json pairs.ref
@@ -155,6 +155,27 @@ refused() { # TEXT PROGRAM ARGUMENTS...: a usage error that says so
 		refused "/dev/stdin: "*"$twice" dpo-train -m base.dpo -a /dev/stdin $option pairs.ref < <(cat adapter.dpo)
 		refused "/dev/fd/"*"$twice" dpo-train --init <(cat tiny/config.json) --loss-type sft $option pairs.ref
 	done
+}
+
+@test "rows as a stream go to standard output where the report does not, but not to a terminal" {
+	"$bin/dpo-eval" -q -m model --per-pair rows.dpo -o report pairs.ref
+	"$bin/dpo-eval" -q -m model --per-pair - -o again pairs.ref | cmp - rows.dpo
+	cmp report again
+	cat > onscreen.py <<-'END'
+	# onscreen.py PROGRAM...: with a terminal as standard output; what it got, and the status.
+	import os, pty, subprocess, sys
+	ours, terminal = pty.openpty()
+	run = subprocess.run(sys.argv[1:], stdout=terminal)
+	os.write(terminal, b"|")
+	sys.stdout.buffer.write(os.read(ours, 1 << 16))
+	sys.exit(run.returncode)
+	END
+	run python3 onscreen.py "$bin/dpo-eval" -q -m model --per-pair - -o none pairs.ref
+	echo "$output"
+	[ "$status" -eq 2 ]
+	[[ "$output" == *"binary output to a terminal"* ]]
+	[[ "$output" == *"|" ]]
+	[ ! -e none ]
 }
 
 @test "on a terminal a message takes the place of the progress line" {

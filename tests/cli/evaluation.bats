@@ -165,6 +165,39 @@ assert both["eval_perplexity"] != before["eval_perplexity"]'
 		run "$bin/dpo-eval" -q -m policy.dpo --require "$bad" heldout.ref
 		[ "$status" -eq 2 ]
 	done
+	run "$bin/dpo-eval" -q -m policy.dpo --score --require 'loss<1' heldout.ref
+	[ "$status" -eq 2 ]
+}
+
+@test "requirements: as the text shows the number, 7 of 10 being 0.7; undefined is not met; the report is there in any case" {
+	pairs() { # 10, of which in 7 the chosen answer is the longer one
+		for i in 1 2 3 4 5 6 7; do echo '{"prompt":"One '$i'","chosen":" a dog ran and ran","rejected":" a cat"}'; done
+		for i in 8 9 10; do echo '{"prompt":"One '$i'","chosen":" a cat","rejected":" a dog ran and ran"}'; done
+	}
+	pairs | "$bin/dpo-tok" -q -m "$story" -o ten.tok
+	"$bin/dpo-eval" --data ten.tok > want
+	grep -q '^longer_chosen  *0\.7$' want
+	for good in 'longer_chosen>=0.7' 'longer_chosen<=0.7' 'longer_chosen>0.6999' 'prompts<=10'; do
+		"$bin/dpo-eval" --data --require "$good" ten.tok | cmp - want
+	done
+	for bad in 'longer_chosen>0.7' 'longer_chosen<0.7' 'longer_chosen>=0.7000001' 'prompts<=9.99999999'; do
+		run "$bin/dpo-eval" --data --require "$bad" -o report ten.tok
+		echo "$bad: $output"
+		[ "$status" -eq 5 ]
+		cmp report want
+		rm report
+	done
+	run "$bin/dpo-eval" --data --require 'nothing>=1' --require 'prompts<9' -o report ten.tok
+	[ "$status" -eq 2 ]
+	[[ "$output" == *'not met: prompts<9, it is 10'* ]]
+	[[ "$output" == *'there is no "nothing" in this report'* ]]
+	cmp report want
+	head -1 heldout.jsonl | "$bin/dpo-tok" -q -m "$story" | "$bin/dpo-reflogp" -q -m "$story" -o same.ref
+	run "$bin/dpo-eval" -q -m "$story" --require 'reward_length_correlation>=0' -o report same.ref
+	echo "$output"
+	[ "$status" -eq 5 ]
+	[[ "$output" == *'not met: reward_length_correlation>=0, it is not defined'* ]]
+	grep -q '^win_rate ' report
 }
 
 @test "the data alone: duplicates, contradictions, equal answers, dominating prompts, length, overlap" {
