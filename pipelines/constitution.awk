@@ -16,7 +16,7 @@ step == "pair" && !/"sample":0,/ && first != member("completion") {
 }
 
 step == "ask" && NR == FNR {
-	gsub(/\\/, "\\\\"); gsub(/"/, "\\\""); gsub(/\t/, "\\t"); gsub(/\r/, "")
+	gsub(/\\/, "&&"); gsub(/"/, "\\\""); gsub(/\t/, "\\t"); gsub(/\r/, "")
 	principles = principles (NR > 1 ? "\\n" : "") $0
 	next
 }

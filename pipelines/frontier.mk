@@ -19,30 +19,31 @@ SAMPLES ?= 1
 MAX_NEW_TOKENS ?= 96
 REWARD ?= $(here)sentiment
 
+generate = $(DPO_BIN)/dpo-gen -q -n $(SAMPLES) --max-new-tokens $(MAX_NEW_TOKENS)
+weights = $(if $(wildcard $(MODEL)/.),$(wildcard $(MODEL)/*.json $(MODEL)/*.safetensors $(MODEL)/*.bin),$(MODEL))
+
 frontier: $(OUT)/frontier.tsv
-	@awk -F '\t' '{ for (i = 1; i <= NF; i++) printf "%*s", 14, NR == 1 || i == 1 ? $$i : sprintf("%.4f", $$i); print "" }' $<
+	@awk -F '\t' '{ for (i = 1; i <= NF; i++) printf "%*s", 14, NR == 1 || i == 1 || $$i == "" ? $$i : sprintf("%.4f", $$i); print "" }' $<
 
 figure: $(OUT)/frontier.svg
 
-# Mean reward and its standard error, KL and its; beta "-" is the reference.
+# Mean reward and its standard error, KL and its, which one completion has not; beta "-" is the reference.
 $(OUT)/frontier.tsv: $(OUT)/reference/point.tsv $(BETAS:%=$(OUT)/%/point.tsv)
 	@{ printf 'beta\treward\treward/error\tkl\tkl/error\tself_bleu\n'; cat $^; } > $@
 
 $(OUT)/%/point.tsv: $(OUT)/%/samples.jsonl
 	@awk -v beta='$(if $(filter reference,$*),-,$*)' '{ match($$0, "\"reward\":[^,}]*"); x = substr($$0, RSTART + 9, RLENGTH - 9); \
-	n++; sum += x; squares += x * x } END { mean = sum / n; \
-	printf "%s\t%.6g\t%.6g", beta, mean, sqrt((squares / n - mean * mean) / n) }' $< > $@
+	d = x - mean; mean += d / ++n; squares += d * (x - mean) } END { if (!n) exit 1; \
+	printf "%s\t%.6g\t%s", beta, mean, (n > 1 ? sprintf("%.6g", sqrt(squares / (n - 1) / n)) : "") }' $< > $@
 	@$(DPO_BIN)/dpo-eval -q --samples -m $(if $(filter reference,$*),$(MODEL),$(OUT)/$*/policy.dpo) -r $(MODEL) -j $(threads) --format tsv $< | \
 	awk -F '\t' '{ value[$$1] = $$2 } END { OFS = "\t"; print "", value["eval_kl"], value["eval_kl/error"], value["eval_self_bleu"] }' >> $@
 
-$(OUT)/reference/samples.jsonl: $(HELDOUT) $(OUT)/samples.settings
+$(OUT)/reference/samples.jsonl: $(HELDOUT) $(weights) $(OUT)/samples.settings
 	@mkdir -p $(@D)
-	@$(generate) -m $(MODEL) $(HELDOUT) | $(REWARD) > $@.new && mv $@.new $@
+	@$(generate) -j $(threads) -m $(MODEL) $(HELDOUT) | $(REWARD) > $@.new && mv $@.new $@
 
 $(OUT)/%/samples.jsonl: $(OUT)/%/after.tsv $(OUT)/samples.settings
-	@$(generate) -m $(OUT)/$*/policy.dpo $(HELDOUT) | $(REWARD) > $@.new && mv $@.new $@
-
-generate = $(DPO_BIN)/dpo-gen -q -n $(SAMPLES) --max-new-tokens $(MAX_NEW_TOKENS) -j $(threads)
+	@$(generate) -j $(threads) -m $(OUT)/$*/policy.dpo $(HELDOUT) | $(REWARD) > $@.new && mv $@.new $@
 
 include $(here)beta-sweep.mk
-$(eval $(call settings,$(OUT)/samples.settings,$(SAMPLES) $(MAX_NEW_TOKENS) $(REWARD)))
+$(eval $(call settings,$(OUT)/samples.settings,$(generate) -m $(MODEL) $(HELDOUT) $(REWARD)))

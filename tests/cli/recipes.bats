@@ -119,12 +119,36 @@ rows = [json.loads(line) for line in open("out/0.5/samples.jsonl")]
 mean = sum(row["reward"] for row in rows) / len(rows)
 point = open("out/0.5/point.tsv").read().split("\t")
 assert len(rows) == 6 and abs(mean - float(point[1])) < 1e-5'
+	cp out/0.5/policy.dpo other.dpo
+	touch -d '2001-01-01' other.dpo
+	cp out/reference/samples.jsonl before.jsonl
+	recipe frontier.mk BETAS='0.1 0.5' MAX_NEW_TOKENS=24 MODEL=other.dpo out/reference/samples.jsonl
+	cmp out/reference/samples.jsonl out/0.5/samples.jsonl
+	touch other.dpo
+	recipe frontier.mk BETAS='0.1 0.5' MAX_NEW_TOKENS=24 MODEL=other.dpo out/reference/samples.jsonl
+	[ out/reference/samples.jsonl -nt other.dpo ]
+	recipe frontier.mk BETAS='0.1 0.5' MAX_NEW_TOKENS=24 out/reference/samples.jsonl
+	cmp out/reference/samples.jsonl before.jsonl
 	recipe frontier.mk BETAS='0.1 0.5' MAX_NEW_TOKENS=24 SAMPLES=2 > shown
 	[ "$(calls dpo-reflogp) $(calls dpo-train) $(wc -l < out/0.1/samples.jsonl)" = "2 2 12" ]
 	rm out/*/samples.jsonl
 	run recipe frontier.mk BETAS='0.1 0.5' MAX_NEW_TOKENS=0
 	[ "$status" -ne 0 ]
 	[ ! -e out/0.1/samples.jsonl ]
+}
+
+@test "frontier: a reward's standard error is of its deviation, not of differences of large numbers, and one completion has none" {
+	cat > reward <<-'END'
+		#!/bin/sh
+		awk '{ sub(/}$/, ",\"reward\":" 1e9 + NR % 2 "}"); print }'
+	END
+	chmod +x reward
+	recipe frontier.mk BETAS=0.5 MAX_NEW_TOKENS=8 REWARD=./reward > shown
+	awk -F '\t' 'NR > 1 && !($3 > 0.2236 && $3 < 0.2237) { exit 1 }' out/frontier.tsv # sqrt(0.3 / 6)
+	head -1 heldout.jsonl > one.jsonl
+	recipe frontier.mk BETAS=0.5 MAX_NEW_TOKENS=8 HELDOUT=one.jsonl REWARD=./reward figure > shown
+	awk -F '\t' 'NR > 1 && !($2 > 0 && $3 == "" && $5 == "") { exit 1 } END { exit NR != 3 }' out/frontier.tsv
+	grep -q 'Reward against divergence' out/frontier.svg
 }
 
 @test "ablate-noise: a table from one reference; flipped rows are their mirror, their share as asked" {
@@ -226,7 +250,7 @@ assert abs(mean - float(open("means").readlines()[3])) < 1e-3'
 }
 
 @test "constitution: label_prob is the judge's verdict probability; cached; the policy follows" {
-	printf 'Stories "end" well.\nNobody cries.\n' > principles.txt
+	printf '%s\n' 'Stories "end" well.' 'Nobody \cries\.' > principles.txt
 	constitution() {
 		make -s -f "$pipelines/constitution.mk" DPO_BIN="$PWD/counting" MODEL="$story" JUDGE="$story" PRINCIPLES=principles.txt \
 			PROMPTS=heldout.jsonl OUT=out MAX_NEW_TOKENS=16 MAX_STEPS=1 "$@"
@@ -243,7 +267,7 @@ for first, second in zip(samples[::2], samples[1::2]):
 assert not pairs
 for line in open("out/pairs.jsonl"):
 	row = json.loads(line)
-	text = ("Stories \"end\" well.\nNobody cries.\n\nQuestion: " + row["prompt"] + "\n\nAnswer A:" + row["chosen"] + "\n\nAnswer B:" +
+	text = ("Stories \"end\" well.\nNobody \\cries\\.\n\nQuestion: " + row["prompt"] + "\n\nAnswer A:" + row["chosen"] + "\n\nAnswer B:" +
 		row["rejected"] + "\n\nThe better answer is")
 	for verdict in (" A", " B"):
 		print(json.dumps({"prompt": text, "completion": verdict}))' > verdicts.jsonl
