@@ -35,7 +35,7 @@ static const struct cli_option table[] = {
 	{ "model", 'm', CLI_TEXT, offsetof(struct options, model), "MODEL",
 		"with --explain: directory or model stream with the tokenizer", 0, 0, NULL },
 	{ "data", 0, CLI_FLAG, offsetof(struct options, data), NULL,
-		"show the numbers of models too, not only how many", 0, 0, NULL },
+		"show the numbers of models and adapters too, not only how many", 0, 0, NULL },
 	{ "limit", 0, CLI_INTEGER, offsetof(struct options, limit), "N",
 		"write at most N records; 0: all", .low = 0, .high = 9e15 },
 };

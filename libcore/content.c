@@ -186,7 +186,7 @@ dpo_content_write(struct dpo_out *out, const char *kind, const cJSON *stages, co
 
 	if ((status = make_header(&header, kind, stages, err)) != DPO_OK)
 		return status;
-	if ((status = dpo_writer_open(&writer, out, &header, DPO_LEVEL_WEIGHTS, err)) == DPO_OK)
+	if ((status = dpo_writer_open(&writer, out, &header, dpo_stream_level(kind), err)) == DPO_OK)
 		dpo_writer_hold(writer, threads);
 	for (size_t i = 0; i < files->count && status == DPO_OK; i++)
 		status = write_file(writer, &header, &files->list[i], err);

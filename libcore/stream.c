@@ -185,7 +185,7 @@ struct dpo_writer {
 int
 dpo_stream_level(const char *kind)
 {
-	bool weights = strcmp(kind, "model") == 0 || strcmp(kind, "checkpoint") == 0;
+	bool weights = strcmp(kind, "model") == 0 || strcmp(kind, "adapter") == 0 || strcmp(kind, "checkpoint") == 0;
 
 	return weights ? DPO_LEVEL_WEIGHTS : DPO_LEVEL_TABLE;
 }

@@ -77,7 +77,7 @@ void dpo_reader_close(struct dpo_reader *reader);
 
 enum { DPO_LEVEL_TABLE = 3, DPO_LEVEL_WEIGHTS = -5 };	/* zstd levels: ids and log-probs; float tensors */
 
-/* The level that the programs use for a kind of stream: weights for "model" and "checkpoint", else table. */
+/* The level that the programs use for a kind of stream: weights for "model", "adapter" and "checkpoint", else table. */
 int dpo_stream_level(const char *kind);
 
 /*

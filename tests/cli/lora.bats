@@ -121,6 +121,9 @@ header = json.load(sys.stdin)["header"]
 stage = header["stages"][-1]
 assert header["kind"] == "adapter" and stage["base"] == stage["model"] == stage["reference"]
 assert stage["settings"]["lora"]["r"] == 4 and stage["settings"]["lora"]["rank_pattern"] == {"up_proj": 2}'
+	"$bin/dpo-cat" -z want.dpo | cmp - want.dpo
+	"$bin/dpo-cat" --data want.dpo | "$bin/dpo-cat" -z | cmp - want.dpo
+	"$bin/dpo-cat" want.dpo | grep -q '"data":{"elements":[1-9]'
 	for program in "dpo-reflogp pairs.tok" "dpo-eval heldout.ref" "dpo-train pairs.ref"; do
 		set -- $program
 		run "$bin/$1" -q -m "$story" -a want.dpo -o work/out $2
@@ -301,7 +304,7 @@ tensors.write("work/peft/adapter_model.safetensors", weights[1:])'; refuse 3 'is
 
 @test "an adapter stream that is malformed: refused, with its model and alone" {
 	refuse() { # TEXT WITH_MODEL TEXT ALONE (or -: accepted): about rows, the records
-		"$bin/dpo-cat" want.dpo | python3 -c "import json, sys
+		"$bin/dpo-cat" --data want.dpo | python3 -c "import json, sys
 lines = sys.stdin.read().splitlines()
 rows = [json.loads(line) for line in lines[1:-1]]
 $1
