@@ -344,7 +344,7 @@ const struct dpo_loss dpo_losses[] = {
 	{ .name = "orpo", .formula = "-l_c/n_c - b ls(log odds(l_c/n_c) - log odds(l_r/n_r)), odds(a) = exp(a)/(1-exp(a))",
 	  .derivative = "dl/dl_c = -(1 + b sg(-z)/(1 - exp(l_c/n_c))) / n_c, dl/dl_r = b sg(-z)/(1 - exp(l_r/n_r)) / n_r",
 	  .source = "Hong et al. 2024 (ORPO), arXiv:2403.07691; TRL's takes the prompt into the first term",
-	  .pair = true, .takes = DPO_TAKES_WEIGHTING, .value = orpo },
+	  .pair = true, .takes = FACTORS, .value = orpo },
 	{ .name = "modpo", .formula = "-ls((b D - sum_k w_k m_k) / w_0), w_0 = 1 - sum_k w_k",
 	  .derivative = "dl/dD = -(b/w_0) sg(-z)",
 	  .source = "Zhou et al. 2023 (MODPO), arXiv:2310.03708",

@@ -114,6 +114,22 @@ for key in last:
 	[ ! -e twice.dpo ]
 }
 
+@test "ld_alpha acts on orpo alone as in a sum, and on both of its terms" {
+	"$bin/dpo-eval" -q -m base.dpo --loss-type orpo --ld-alpha 0.5 --format json pairs.ref > alone.json
+	"$bin/dpo-eval" -q -m base.dpo --loss-type orpo,sigmoid --loss-weights 1,0 --ld-alpha 0.5 --format json pairs.ref > sum.json
+	"$bin/dpo-cat" pairs.ref | sed '1d;$d' | python3 -c 'import json, math, sys
+total, rows = 0, list(map(json.loads, sys.stdin))
+def odds(mean): return mean - math.log1p(-math.exp(mean))
+for row in rows:
+	logps = [row["ref_chosen_logps"], row["ref_rejected_logps"]]
+	shared = min(map(len, logps))
+	c, r = ((sum(l[:shared]) + 0.5 * sum(l[shared:])) / len(l) for l in logps)
+	total += -c + 0.1 * math.log1p(math.exp(-(odds(c) - odds(r))))
+for name in ("alone", "sum"):
+	loss = json.load(open(name + ".json"))["eval_loss"]
+	assert math.isclose(loss, total / len(rows), rel_tol=1e-5), (name, loss, total / len(rows))'
+}
+
 @test "--formula prints a loss, all of them with all" {
 	"$bin/dpo-train" --formula robust | grep -q -- '--label-smoothing'
 	[ "$("$bin/dpo-train" --formula all | grep -c '^  source')" -eq 22 ]

@@ -313,6 +313,7 @@ options_without_effect_are_refused(void **unused)
 	assert_int_equal(check(o, DPO_TAKES_SMOOTHING), DPO_USAGE);
 	assert_int_equal(check(objective_of("sigmoid", "robust"), DPO_TAKES_SMOOTHING), DPO_OK);
 	assert_int_equal(check(objective_of("sft", NULL), DPO_TAKES_LD_ALPHA), DPO_USAGE);
+	assert_int_equal(check(objective_of("orpo", NULL), DPO_TAKES_LD_ALPHA), DPO_OK);
 	o.divergence = &dpo_divergences[2];
 	assert_int_equal(check(o, DPO_TAKES_DIVERGENCE), DPO_OK);
 	o.losses[1] = dpo_loss_find("sft");
