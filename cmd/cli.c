@@ -2,6 +2,7 @@
 #include "cli.h"
 #include "cli_private.h"
 #include "gemm.h"
+#include "parallel.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -51,6 +52,7 @@ cli_wait_passively(char **argv)
 	length = readlink("/proc/self/exe", self, sizeof self - 1);
 	if (length > 0) {
 		self[length] = '\0';
+		dpo_parallel_unbind();
 		execv(self, argv);
 	}
 	/* Without /proc the program works as well, only less politely. */

@@ -60,14 +60,42 @@ cgroup_limit(void)
 	return least;
 }
 
+/* The processors of every place that OpenMP binds threads to; else those of the calling thread. */
+static void
+given(cpu_set_t *mask)
+{
+	int processors[CPU_SETSIZE], n;
+
+	CPU_ZERO(mask);
+	for (int place = 0; place < omp_get_num_places(); place++) {
+		n = omp_get_place_num_procs(place);
+		if (n > CPU_SETSIZE)
+			continue;
+		omp_get_place_proc_ids(place, processors);
+		for (int i = 0; i < n; i++)
+			CPU_SET((size_t)processors[i], mask);
+	}
+	if (CPU_COUNT(mask) == 0 && sched_getaffinity(0, sizeof *mask, mask) != 0)
+		CPU_ZERO(mask);
+}
+
+void
+dpo_parallel_unbind(void)
+{
+	cpu_set_t mask;
+
+	given(&mask);
+	if (CPU_COUNT(&mask) > 0)
+		(void)sched_setaffinity(0, sizeof mask, &mask);	/* at worst all stays slow */
+}
+
 int
 dpo_parallel_available(void)
 {
 	cpu_set_t mask;
-	int count = 1, limit = cgroup_limit();
+	int count, limit = cgroup_limit();
 
-	CPU_ZERO(&mask);
-	if (sched_getaffinity(0, sizeof mask, &mask) == 0 && CPU_COUNT(&mask) > 0)
-		count = CPU_COUNT(&mask);
+	given(&mask);
+	count = CPU_COUNT(&mask) > 0 ? CPU_COUNT(&mask) : 1;
 	return limit > 0 && limit < count ? limit : count;
 }

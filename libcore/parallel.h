@@ -15,7 +15,13 @@ typedef void dpo_parallel_item(void *context, size_t item);
 /* Call item(context, i) for every i below n, on at most `threads` threads; returns when all are done. threads 1 or n 1: no thread is used. */
 void dpo_parallel_for(int threads, size_t n, dpo_parallel_item *item, void *context);
 
-/* How many threads this process may use: the affinity mask, cut to the cgroup's CPU quota (rounded up); at least 1. */
+/*
+ * The calling thread may run on every processor that this process was given. Where OpenMP binds threads (OMP_PROC_BIND), it has
+ * bound the first one to a single processor by now, and a program that this thread starts would be given no other.
+ */
+void dpo_parallel_unbind(void);
+
+/* How many threads this process may use: the affinity mask it was given, cut to the cgroup's CPU quota (rounded up); at least 1. */
 int dpo_parallel_available(void);
 
 #endif

@@ -104,6 +104,24 @@ costs() { # FACTOR TOGETHER APART: together at most FACTOR times apart, in one o
 	return 1
 }
 
+@test "threads that OpenMP is told to bind have a processor each" {
+	[ "$(nproc)" -ge 2 ] || skip "one processor"
+	mkfifo rows
+	OMP_PROC_BIND=true "$bin/dpo-eval" -q -m "$model" < rows > /dev/null 3>&- &
+	pid=$!
+	exec 4> rows
+	cat pairs.ref >&4
+	for try in $(seq 200); do
+		sleep 0.05
+		grep -h Cpus_allowed_list /proc/$pid/task/*/status | sort -u > bound || true
+		[ "$(wc -l < bound)" -lt 2 ] || break
+	done
+	cat bound
+	exec 4>&-
+	wait $pid
+	[ "$(wc -l < bound)" -ge 2 ]
+}
+
 @test "threads that spin are seen by these tests" {
 	[ "$(nproc)" -eq 2 ] || skip "on 2 cores, two programs of 2 threads each fight for them"
 	by_make
