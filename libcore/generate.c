@@ -439,7 +439,7 @@ finish(const struct dpo_generator *g, struct dpo_completion *c, struct dpo_error
 		return DPO_OK;
 	}
 	if (settings->stops &&
-	    (status = settings->stops(settings->context, c->tokens.ids, c->tokens.count, &stop, err)) != DPO_OK)
+	    (status = settings->stops(settings->context, &c->prompt, &c->tokens, &stop, err)) != DPO_OK)
 		return status;
 	if (stop)
 		c->finish = DPO_FINISH_STOP;

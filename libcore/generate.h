@@ -34,7 +34,8 @@ struct dpo_generate_settings {
 	const int32_t *eos;		/* borrowed; n_eos ids that end a completion */
 	size_t n_eos;
 	/* Asked after each token that is no EOS, if not NULL: does the completion end here? Called in one thread. */
-	enum dpo_status (*stops)(void *context, const int32_t *ids, size_t n, bool *stop, struct dpo_error *err);
+	enum dpo_status (*stops)(void *context, const struct dpo_ids *prompt, const struct dpo_ids *completion, bool *stop,
+	    struct dpo_error *err);
 	void *context;
 };
 

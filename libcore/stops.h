@@ -25,11 +25,12 @@ struct dpo_stops {
 };
 
 /*
- * Whether the text of the completion's tokens has a stop string in it, given that it had none without the last token. context is
- * a struct dpo_stops: for struct dpo_generate_settings.
+ * Whether the text of the completion has a stop string in it, given that it had none without the last token: the text that
+ * dpo_stops_text gives, of the last tokens, or behind the prompt's last ones. context is a struct dpo_stops: for struct
+ * dpo_generate_settings.
  */
-enum dpo_status dpo_stops_seen(void *context, const int32_t *ids, size_t n, bool *stop, struct dpo_error *err)
-	DPO_MUST_CHECK;
+enum dpo_status dpo_stops_seen(void *context, const struct dpo_ids *prompt, const struct dpo_ids *completion, bool *stop,
+	struct dpo_error *err) DPO_MUST_CHECK;
 
 /*
  * Append the completion's text to out: what it adds to the text of the prompt, up to the first stop string (stops may be
