@@ -71,6 +71,7 @@ struct job {
 	struct dpo_generator *generator;
 	struct dpo_scorer *scorer;		/* of the reference; NULL: none */
 	float *ref_logps;			/* owned; [max_tokens] */
+	const char *name;			/* of the prompts' file */
 	struct dpo_prompts *prompts;
 	struct dpo_prompt prompt;
 	uint64_t rows;				/* read */
@@ -108,6 +109,11 @@ open_reference(struct job *job, const struct options *options)
 		    job->model.tokenizer_id);
 		cli_fail_at(&err, options->reference);
 	}
+	if (job->reference.config.vocab_size < job->model.config.vocab_size) {
+		(void)dpo_fail(&err, DPO_MISMATCH, "its vocabulary has %zu tokens, the policy's %zu", job->reference.config.vocab_size,
+		    job->model.config.vocab_size);
+		cli_fail_at(&err, options->reference);
+	}
 	cli_check(dpo_scorer_new(&job->scorer, &job->reference.config, &job->reference.params, job->reference.weights, false,
 	    (int)options->common.threads, &err), &err);
 	if (!(job->ref_logps = dpo_alloc((size_t)options->max_new_tokens, sizeof *job->ref_logps)))
@@ -117,13 +123,13 @@ open_reference(struct job *job, const struct options *options)
 static void
 open_prompts(struct job *job, const char *path)
 {
-	const char *name = cli_input_name(path);
 	const struct dpo_header *header;
 	struct dpo_error err;
 
-	cli_check(dpo_prompts_open(&job->prompts, cli_input(path), name, job->tokenizer, own_members, &err), &err);
+	job->name = cli_input_name(path);
+	cli_check(dpo_prompts_open(&job->prompts, cli_input(path), job->name, job->tokenizer, own_members, &err), &err);
 	if ((header = dpo_prompts_header(job->prompts)))
-		policy_same_tokenizer(header, &job->model, name);
+		policy_same_tokenizer(header, &job->model, job->name);
 }
 
 static void
@@ -146,6 +152,20 @@ open_generator(struct job *job, const struct options *options)
 
 /* ------------------------------------------------------------------ rows in */
 
+/* A reference with fewer positions than the policy has them for all that this prompt may become. */
+static enum dpo_status
+check_positions(const struct job *job, struct dpo_error *err)
+{
+	size_t most = job->prompt.tokens.count + job->settings.max_tokens;
+
+	if (most > dpo_generator_positions(job->generator))
+		most = dpo_generator_positions(job->generator);
+	if (job->scorer && most > job->reference.config.max_positions)
+		return dpo_fail(err, DPO_FORMAT, "prompt and completion may have %zu tokens, the reference's positions are %zu", most,
+		    job->reference.config.max_positions);
+	return DPO_OK;
+}
+
 static void
 ask(struct job *job)
 {
@@ -161,8 +181,8 @@ ask(struct job *job)
 		job->rows++;
 		job->asked = 0;
 	}
-	if (dpo_generator_ask(job->generator, job->rows, &job->prompt.tokens, job->prompt.id, job->asked,
-	    dpo_buffer_text(&job->prompt.members), &err) != DPO_OK) {
+	if (check_positions(job, &err) != DPO_OK || dpo_generator_ask(job->generator, job->rows, &job->prompt.tokens,
+	    job->prompt.id, job->asked, dpo_buffer_text(&job->prompt.members), &err) != DPO_OK) {
 		dpo_prompts_blame(job->prompts, &err);
 		cli_fail(&err);
 	}
@@ -193,6 +213,16 @@ put_ids(struct dpo_buffer *line, const char *name, const struct dpo_ids *ids)
 	dpo_buffer_byte(line, ']');
 }
 
+/* An error of one completion names its row and the file. */
+static void
+check_row(const struct job *job, const struct dpo_completion *c, enum dpo_status status, struct dpo_error *err)
+{
+	if (status == DPO_OK)
+		return;
+	dpo_completion_blame(c, err);
+	cli_fail_at(err, job->name);
+}
+
 static void
 put_text(struct job *job, const struct dpo_completion *c)
 {
@@ -200,7 +230,7 @@ put_text(struct job *job, const struct dpo_completion *c)
 	struct dpo_error err;
 
 	/* The EOS is not part of the text, as dpo-tok puts it behind a text. */
-	cli_check(dpo_stops_text(job->tokenizer, &job->stops, &c->prompt, c->tokens.ids,
+	check_row(job, c, dpo_stops_text(job->tokenizer, &job->stops, &c->prompt, c->tokens.ids,
 	    c->tokens.count - (c->finish == DPO_FINISH_EOS), &text, &err), &err);
 	dpo_buffer_string(&job->line, ",\"completion\":");
 	dpo_json_put_string(&job->line, dpo_buffer_text(&text), text.len);
@@ -212,9 +242,12 @@ score_reference(struct job *job, const struct dpo_completion *c)
 {
 	struct dpo_example example = { .prompt = c->prompt.ids, .n_prompt = c->prompt.count, .n_answers = 1,
 	    .answer = { c->tokens.ids }, .n_answer = { c->tokens.count } };
+	enum dpo_status status;
 	struct dpo_error err;
 
-	cli_check(dpo_score(job->scorer, &example, &job->ref_logps, NULL, &err), &err);
+	if ((status = dpo_score(job->scorer, &example, &job->ref_logps, NULL, &err)) != DPO_OK)
+		dpo_error_prefix(&err, "the reference");
+	check_row(job, c, status, &err);
 	put_logps(&job->line, "ref_logp", job->ref_logps, c->tokens.count);
 }
 
@@ -256,7 +289,8 @@ generate_all(struct job *job)
 			ask(job);
 		if ((status = dpo_generator_next(job->generator, &completion, &err)) == DPO_END)
 			break;
-		cli_check(status, &err);
+		if (status != DPO_OK)
+			cli_fail_at(&err, job->name);
 		write_row(job, completion);
 		cli_progress_show(&progress, ++done, NULL);
 	}

@@ -215,13 +215,10 @@ copy_ids(struct dpo_ids *to, const struct dpo_ids *from)
 	return true;
 }
 
-/* Positions of a sequence: where rotary frequencies change with the length, those before they do. */
-static size_t
-positions(const struct dpo_generator *g)
+size_t
+dpo_generator_positions(const struct dpo_generator *generator)
 {
-	size_t steady = dpo_rope_steady(&g->config->rope);
-
-	return steady < g->config->max_positions ? steady : g->config->max_positions;
+	return dpo_size_least(dpo_rope_steady(&generator->config->rope), generator->config->max_positions);
 }
 
 enum dpo_status
@@ -240,17 +237,18 @@ dpo_generator_ask(struct dpo_generator *generator, uint64_t row, const struct dp
 		if (prompt->ids[i] < 0 || (size_t)prompt->ids[i] >= g->config->vocab_size)
 			return dpo_fail(err, DPO_FORMAT, "the prompt's token %zu is %" PRId32
 			    ", the model's vocabulary has %zu", i, prompt->ids[i], g->config->vocab_size);
-	if (prompt->count >= positions(g))
+	if (prompt->count >= dpo_generator_positions(g))
 		return dpo_fail(err, DPO_FORMAT, "the prompt has %zu tokens, the model's positions are %zu", prompt->count,
-		    positions(g));
+		    dpo_generator_positions(g));
 	dpo_buffer_printf(&purpose, "generate %zu %s", sample, key);
 	free(c->purpose);
 	c->purpose = dpo_size_copy(dpo_buffer_text(&purpose), purpose.len);
-	failed = purpose.failed;
+	failed = purpose.failed || !c->purpose;
+	c->key = failed ? NULL : c->purpose + purpose.len - strlen(key);
 	dpo_buffer_free(&purpose);
 	free(c->note);
 	c->note = dpo_size_copy(note, strlen(note));
-	if (failed || !c->purpose || !c->note || !copy_ids(&c->prompt, prompt))
+	if (failed || !c->note || !copy_ids(&c->prompt, prompt))
 		return dpo_fail_memory(err);
 	c->row = row;
 	c->sample = sample;
@@ -290,7 +288,7 @@ compute_prompt(const struct dpo_generator *g, struct worker *worker, const struc
 static size_t
 limit(const struct dpo_generator *g, const struct dpo_completion *c)
 {
-	size_t left = positions(g) - c->prompt.count;
+	size_t left = dpo_generator_positions(g) - c->prompt.count;
 
 	return left < g->settings->max_tokens ? left : g->settings->max_tokens;
 }
@@ -367,12 +365,13 @@ advance(struct dpo_generator *g, struct worker *worker)
 static enum dpo_status
 begin_fresh(const struct dpo_generator *g, struct worker *worker)
 {
-	enum dpo_status status = DPO_OK;
+	for (size_t i = 0; i < worker->n; i++) {
+		struct slot *slot = g->at_work[worker->first + i];
 
-	for (size_t i = 0; i < worker->n && status == DPO_OK; i++)
-		if (g->at_work[worker->first + i]->fresh)
-			status = begin(g, worker, g->at_work[worker->first + i]);
-	return status;
+		if (slot->fresh && begin(g, worker, slot) != DPO_OK)
+			return dpo_completion_blame(slot->completion, &worker->err);
+	}
+	return DPO_OK;
 }
 
 static void
@@ -458,8 +457,7 @@ accept(const struct dpo_generator *g, struct slot *slot, struct dpo_error *err)
 	bool fits;
 
 	if (!isfinite(slot->logp))
-		return dpo_fail(err, DPO_NONFINITE, "sample %zu: the logits of token %zu are not finite", c->sample,
-		    c->tokens.count);
+		return dpo_fail(err, DPO_NONFINITE, "the logits of token %zu are not finite", c->tokens.count);
 	fits = dpo_size_grow(&logps, &c->logps_capacity, c->tokens.count + 1, sizeof *c->logps);
 	c->logps = logps;
 	if (!fits)
@@ -496,8 +494,6 @@ step_worker(void *context, size_t item)
 static enum dpo_status
 step(struct dpo_generator *g, struct dpo_error *err)
 {
-	enum dpo_status status = DPO_OK;
-
 	g->n_at_work = fill_slots(g);
 	dpo_parallel_for((int)dpo_size_least(g->n_workers, g->n_at_work), g->n_workers, step_worker, g);
 	for (size_t i = 0; i < g->n_workers; i++)
@@ -506,9 +502,13 @@ step(struct dpo_generator *g, struct dpo_error *err)
 				*err = g->workers[i].err;
 			return g->workers[i].status;
 		}
-	for (size_t i = 0; i < g->n_at_work && status == DPO_OK; i++)
-		status = accept(g, g->at_work[i], err);
-	return status;
+	for (size_t i = 0; i < g->n_at_work; i++) {
+		const struct dpo_completion *c = g->at_work[i]->completion;
+
+		if (accept(g, g->at_work[i], err) != DPO_OK)
+			return dpo_completion_blame(c, err);
+	}
+	return DPO_OK;
 }
 
 enum dpo_status
@@ -527,4 +527,10 @@ dpo_generator_next(struct dpo_generator *generator, const struct dpo_completion 
 	g->asked--;
 	g->begun--;
 	return DPO_OK;
+}
+
+enum dpo_status
+dpo_completion_blame(const struct dpo_completion *completion, struct dpo_error *err)
+{
+	return dpo_error_prefix(err, "row \"%.60s\", sample %zu", completion->key, completion->sample);
 }

@@ -42,7 +42,8 @@ struct dpo_generate_settings {
 /* One completion, asked for or done. */
 struct dpo_completion {
 	struct dpo_ids prompt;
-	char *purpose;			/* owned; of its random numbers: key and sample number */
+	char *purpose;			/* owned; of its random numbers: sample number and key */
+	const char *key;		/* the end of purpose: what the caller calls the row */
 	size_t sample;			/* its number, from 0 */
 	uint64_t row;			/* equal rows in turn have the same prompt */
 	char *note;			/* owned; the caller's */
@@ -71,6 +72,9 @@ enum dpo_status dpo_generator_new(struct dpo_generator **generator, const struct
 void dpo_generator_adapt(struct dpo_generator *generator, const struct dpo_lora *lora);
 void dpo_generator_free(struct dpo_generator *generator);
 
+/* Positions of a sequence: the model's, or those before its rotary frequencies change with the length. */
+size_t dpo_generator_positions(const struct dpo_generator *generator);
+
 /* How many more completions may be asked for before dpo_generator_next: 4 a sequence at work, less those not handed out. */
 size_t dpo_generator_room(const struct dpo_generator *generator);
 
@@ -84,9 +88,12 @@ enum dpo_status dpo_generator_ask(struct dpo_generator *generator, uint64_t row,
 
 /*
  * The next completion in the order asked for, computing until it is done; good until the next call of this or of
- * dpo_generator_ask. DPO_END when all were handed out. DPO_NONFINITE: logits that are not finite.
+ * dpo_generator_ask. DPO_END when all were handed out. DPO_NONFINITE: logits that are not finite. Errors of one completion name it.
  */
 enum dpo_status dpo_generator_next(struct dpo_generator *generator, const struct dpo_completion **completion,
 	struct dpo_error *err) DPO_MUST_CHECK;
+
+/* Put `row "KEY", sample N: ` in front of err. */
+enum dpo_status dpo_completion_blame(const struct dpo_completion *completion, struct dpo_error *err);
 
 #endif

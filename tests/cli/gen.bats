@@ -264,6 +264,41 @@ assert shown == {"\ufffd"}, shown'
 	[ "$status" -eq 4 ]
 }
 
+@test "what goes wrong while generating or scoring names file, row and sample; a reference that is too small is told before" {
+	cp -r "$models/llama" loud
+	python3 - loud/model.safetensors <<-'END'
+	import json, struct, sys
+	data = bytearray(open(sys.argv[1], "rb").read())
+	n, = struct.unpack_from("<Q", data)
+	begin, end = json.loads(data[8:8 + n])["model.norm.weight"]["data_offsets"]
+	data[8 + n + begin:8 + n + end] = struct.pack("<f", 3e38) * ((end - begin) // 4)
+	open(sys.argv[1], "wb").write(data)
+	END
+	echo '{"prompt":[5,6,7],"id":"seven"}' > ids.jsonl
+	run "$bin/dpo-gen" -q -m loud ids.jsonl
+	[ "$status" -eq 1 ]
+	[ "$output" = 'dpo-gen: ids.jsonl: row "seven", sample 0: the logits of token 0 are not finite' ]
+	run "$bin/dpo-gen" -q -m "$models/llama" -r loud --max-new-tokens 3 -o out ids.jsonl
+	[ "$status" -eq 1 ]
+	[[ "$output" == 'dpo-gen: ids.jsonl: row "seven", sample 0: the reference: '*"not finite" ]]
+	[ ! -e out ]
+	cp -r "$models/llama" short
+	sed -i 's/"max_position_embeddings": *32/"max_position_embeddings": 8/' short/config.json
+	run "$bin/dpo-gen" -q -m "$models/llama" -r short --max-new-tokens 6 ids.jsonl
+	[ "$status" -eq 3 ]
+	[ "$output" = 'dpo-gen: ids.jsonl:1: prompt and completion may have 9 tokens, the reference'"'"'s positions are 8' ]
+	"$bin/dpo-gen" -q -m "$models/llama" -r short --max-new-tokens 5 ids.jsonl > out
+	"$bin/dpo-gen" -q -m short -r "$models/llama" --max-new-tokens 200 ids.jsonl > out
+	python3 -c 'import sys
+sys.path.append(sys.argv[1])
+import make_random
+make_random.MODELS["small"] = (make_random.UNTIED | {"vocab_size": 95}, "llama", "F32", 1)
+make_random.make("small", "small")' "$BATS_TEST_DIRNAME/../peers"
+	run "$bin/dpo-gen" -q -m "$models/llama" -r small ids.jsonl
+	[ "$status" -eq 4 ]
+	[ "$output" = "dpo-gen: small: its vocabulary has 95 tokens, the policy's 96" ]
+}
+
 @test "no rows give no output, one at a time gives each row at once" {
 	: | "$bin/dpo-gen" -q -m "$story" > out
 	[ ! -s out ]
