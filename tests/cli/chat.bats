@@ -89,8 +89,8 @@ refuses() {
 	rm model/tokenizer_config.json
 	run "$chat" -m model
 	[ "$status" -eq 3 ]
-	[ "$output" = "dpo-chat stopped here
-dpo-chat: model: has no chat template; give one with --chat-template" ]
+	[ "$output" = "dpo-chat: model: has no chat template; give one with --chat-template
+dpo-chat stopped here" ]
 }
 
 @test "chat: a model of the Hugging Face cache" {
@@ -99,6 +99,8 @@ dpo-chat: model: has no chat template; give one with --chat-template" ]
 	printf 123 > hub/models--a--b/refs/main
 	echo "$pair" | HF_HUB_CACHE=hub "$chat" -m a/b | grep -qF '"prompt": "<s>[ua][a"'
 	echo "$pair" | HF_HUB_CACHE=hub "$chat" -m a/b@123 | grep -qF '"prompt": "<s>[ua][a"'
+	echo "$pair" | HUGGINGFACE_HUB_CACHE=hub "$chat" -m a/b | grep -qF '"prompt": "<s>[ua][a"'
+	echo "$pair" | HF_HUB_CACHE=hub HUGGINGFACE_HUB_CACHE=absent "$chat" -m a/b | grep -qF '"prompt": "<s>[ua][a"'
 	mkdir home && mv hub home/hub
 	echo "$pair" | HF_HOME=home "$chat" -m a/b | grep -qF '"prompt": "<s>[ua][a"'
 }
@@ -121,6 +123,8 @@ dpo-chat: model: has no chat template; give one with --chat-template" ]
 	refuses '"tools" is a string that is no JSON' "{\"prompt\":[$u],\"tools\":\"x\"}"
 	refuses '"tools" is not a list of objects' "{\"prompt\":[$u],\"tools\":[1]}"
 	refuses '"chat_template_kwargs": "tokenize" is not for the template' "{\"prompt\":[$u],\"chat_template_kwargs\":{\"tokenize\":false}}"
+	refuses '"chat_template_kwargs": "messages" is not for the template' "{\"prompt\":[$u],\"chat_template_kwargs\":{\"messages\":[]}}"
+	refuses '"chat_template_kwargs": "chat_template" is not a string' "{\"prompt\":[$u],\"chat_template_kwargs\":{\"chat_template\":[1]}}"
 	refuses 'JSON: "a" is there twice' '{"a":1,"a":2}'
 	refuses 'JSON: NaN is not a number' '{"a":NaN}'
 	refuses 'not an object; each line is one object' '[]'
@@ -155,9 +159,70 @@ dpo-chat: model: has no chat template; give one with --chat-template" ]
 	[ "$status" -eq 2 ]
 	run "$chat" -m model absent.jsonl
 	[ "$status" -eq 1 ]
-	[[ "$output" == *"dpo-chat: absent.jsonl: No such file or directory" ]]
+	[[ "$output" == "dpo-chat: absent.jsonl: No such file or directory"* ]]
 	run "$chat" -m no/model
 	[ "$status" -eq 3 ]
-	[[ "$output" == *"dpo-chat: no/model: neither a directory nor in "*" (pipelines/fetch-model no/model)" ]]
+	[[ "$output" == "dpo-chat: no/model: neither a directory nor in "*" (pipelines/fetch-model no/model)"* ]]
 	"$chat" --help | grep -q -- --chat-template
+}
+
+# The next stage does not take what dpo-chat wrote to the file out for whole.
+not_whole() {
+	run "$bin/dpo-tok" -q -m model -o out.dpo out
+	[ "$status" -eq 3 ]
+	[ ! -e out.dpo ]
+}
+
+@test "chat: a signal, or a mistake of dpo-chat itself, after a row leaves no prefix that passes for all" {
+	mkfifo rows
+	for signal in TERM INT HUP; do
+		python3 -c 'import os, signal, sys
+for n in signal.SIGTERM, signal.SIGINT, signal.SIGHUP: # a job behind the shell ignores SIGINT
+	signal.signal(n, signal.SIG_DFL)
+os.execv(sys.argv[1], sys.argv[1:])' "$chat" -m model rows > out 2> told 3>&- &
+		exec 7> rows
+		echo "$pair" >&7
+		for _ in $(seq 100); do
+			[ ! -s out ] || break
+			sleep 0.05
+		done
+		kill -$signal $!
+		status=0
+		wait $! || status=$?
+		exec 7>&-
+		[ "$status" -eq $((128 + $(kill -l $signal))) ]
+		[ "$(wc -l < out)" -eq 2 ]
+		[ ! -s told ]
+		not_whole
+	done
+	sed 's/^def render_row.*/&\n    assert "id" not in row/' "$chat" > mistaken
+	run sh -c "printf '%s\n' '$pair' '{\"id\":1,\"prompt\":[$u]}' | python3 mistaken -m model 2> told > out"
+	[ "$status" -eq 1 ]
+	grep -q AssertionError told
+	not_whole
+}
+
+@test "chat: a line that is too long is refused before all of it is read, and so is one that takes too much memory" {
+	run sh -c "(echo '$pair'; head -c 3000000000 /dev/zero) | '$chat' -m model 2>&1 > out"
+	echo "$output"
+	[ "$status" -eq 3 ]
+	[ "$output" = "dpo-chat: standard input:2: a line of more than 67108864 bytes" ]
+	not_whole
+	sed 's/2 << 30/96 << 20/' "$chat" > poor
+	(echo "$pair"; printf '{"a":['; head -c 2000000 /dev/zero | sed 's/\x00/[],/g'; echo '1]}') > rows.jsonl
+	run sh -c "python3 poor -m model rows.jsonl 2>&1 > out"
+	echo "$output"
+	[ "$status" -eq 3 ]
+	[ "$output" = "dpo-chat: rows.jsonl:2: it takes too much memory" ]
+	not_whole
+}
+
+@test "chat: an output that cannot be written is told in one line" {
+	run sh -c "echo '$pair' | '$chat' -m model 2>&1 > /dev/full"
+	echo "$output"
+	[ "$status" -eq 1 ]
+	[ "$output" = "dpo-chat: standard output: No space left on device" ]
+	run sh -c "echo [] | '$chat' -m model 2>&1 > /dev/full"
+	[ "$status" -eq 3 ]
+	[ "$output" = "dpo-chat: standard input:1: not an object; each line is one object" ]
 }
