@@ -225,4 +225,8 @@ os.execv(sys.argv[1], sys.argv[1:])' "$chat" -m model rows > out 2> told 3>&- &
 	run sh -c "echo [] | '$chat' -m model 2>&1 > /dev/full"
 	[ "$status" -eq 3 ]
 	[ "$output" = "dpo-chat: standard input:1: not an object; each line is one object" ]
+	long=$(printf '%09999d' 0)
+	run bash -c "ulimit -f 4; echo '${pair/\"a\"/\"$long\"}' | PYTHONUNBUFFERED=1 '$chat' -m model 2>&1 > out"
+	[ "$status" -eq 1 ]
+	[ "$output" = "dpo-chat: standard output: File too large" ]
 }
