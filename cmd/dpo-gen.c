@@ -57,7 +57,7 @@ static const struct cli_program program = {
 };
 
 /* Members this program writes: a row's own of these names are left out. */
-static const char *const own_members[] = { "sample", "prompt_ids", "completion", "completion_ids", "logps", "logp", "ref_logps",
+static const char *const own_members[] = { "sample", "prompt_ids", "completion", "eos", "completion_ids", "logps", "logp", "ref_logps",
 	"ref_logp", "finish_reason", NULL };
 
 static const char *const finish_names[] = { "", "eos", "stop", "length" };
@@ -224,17 +224,27 @@ check_row(const struct job *job, const struct dpo_completion *c, enum dpo_status
 }
 
 static void
-put_text(struct job *job, const struct dpo_completion *c)
+put_text(struct job *job, const struct dpo_completion *c, const char *name, const struct dpo_stops *stops, const int32_t *ids,
+    size_t n)
 {
 	struct dpo_buffer text = { 0 };
 	struct dpo_error err;
 
-	/* The EOS is not part of the text, as dpo-tok puts it behind a text. */
-	check_row(job, c, dpo_stops_text(job->tokenizer, &job->stops, &c->prompt, c->tokens.ids,
-	    c->tokens.count - (c->finish == DPO_FINISH_EOS), &text, &err), &err);
-	dpo_buffer_string(&job->line, ",\"completion\":");
+	check_row(job, c, dpo_stops_text(job->tokenizer, stops, &c->prompt, ids, n, &text, &err), &err);
+	dpo_buffer_printf(&job->line, ",\"%s\":", name);
 	dpo_json_put_string(&job->line, dpo_buffer_text(&text), text.len);
 	dpo_buffer_free(&text);
+}
+
+/* The EOS is not part of the text, as dpo-tok puts it behind a text; to a rendered row, which gets none, a stage adds it. */
+static void
+put_texts(struct job *job, const struct dpo_completion *c)
+{
+	size_t n = c->tokens.count - (c->finish == DPO_FINISH_EOS);
+
+	put_text(job, c, "completion", &job->stops, c->tokens.ids, n);
+	if (c->finish == DPO_FINISH_EOS)
+		put_text(job, c, "eos", NULL, c->tokens.ids + n, 1);
 }
 
 static void
@@ -261,7 +271,7 @@ write_row(struct job *job, const struct dpo_completion *c)
 	dpo_buffer_printf(line, "{%s,\"sample\":%zu", c->note, c->sample);
 	put_ids(line, "prompt_ids", &c->prompt);
 	if (job->tokenizer)
-		put_text(job, c);
+		put_texts(job, c);
 	put_ids(line, "completion_ids", &c->tokens);
 	put_logps(line, "logp", c->logps, c->tokens.count);
 	if (job->scorer)

@@ -9,10 +9,24 @@ function member(key) {
 	return substr($0, RSTART + length(key) + 4, RLENGTH - length(key) - 5)
 }
 
-step == "pair" && /"sample":0,/ { first = member("completion") }
+# A pair's members but for the closing brace.
+function pair(id, prompt, chosen, rejected) {
+	return "{\"id\":\"" id "\",\"prompt\":\"" prompt "\",\"chosen\":\"" chosen "\",\"rejected\":\"" rejected "\""
+}
+
+# Answers to a rendered prompt (dpo-chat) are alone until the judge has read them, and then whole texts, as dpo-tok wants them.
+function whole(    prompt) {
+	prompt = member("prompt")
+	return pair(member("id"), prompt, prompt member("chosen") member("chosen_eos"), prompt member("rejected") member("rejected_eos")) \
+		",\"rendered\":true"
+}
+
+step == "pair" && /"sample":0,/ { first = member("completion"); first_eos = member("eos") }
 step == "pair" && !/"sample":0,/ && first != member("completion") {
-	printf "{\"id\":\"%s\",\"prompt\":\"%s\",\"chosen\":\"%s\",\"rejected\":\"%s\"}\n", member("id"), member("prompt"), first,
-		member("completion")
+	line = pair(member("id"), member("prompt"), first, member("completion"))
+	if (/"rendered":true[,}]/)
+		line = line ",\"rendered\":true,\"chosen_eos\":\"" first_eos "\",\"rejected_eos\":\"" member("eos") "\""
+	print line "}"
 }
 
 step == "ask" && NR == FNR {
@@ -32,6 +46,7 @@ step == "label" && NR == FNR {
 	next
 }
 step == "label" {
-	printf "%s,\"label_prob\":%.9g}\n", substr($0, 1, length($0) - 1), 1 / (1 + exp(logp[2 * k + 1] - logp[2 * k]))
+	line = /"rendered":true[,}]/ ? whole() : substr($0, 1, length($0) - 1)
+	printf "%s,\"label_prob\":%.9g}\n", line, 1 / (1 + exp(logp[2 * k + 1] - logp[2 * k]))
 	k++
 }

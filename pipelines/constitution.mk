@@ -6,8 +6,9 @@
 # MODEL answers each prompt twice; the judge model reads the principles, the prompt and the answers A and B (the text is in
 # constitution.awk), and the probability of its verdict, P(" A") / (P(" A") + P(" B")) by its next token, becomes the pair's
 # label_prob (Bai et al. 2022, arXiv:2212.08073, section 4.1), which dpo-train takes as it is, with any loss of a
-# difference. Pairs of two equal answers are left out. MAX_NEW_TOKENS bounds an answer; GEN_EXTRA are more options of
-# dpo-gen. Targets: pairs (default: OUT/pairs.jsonl), policy (OUT/policy.dpo), help.
+# difference. Pairs of two equal answers are left out. PROMPTS may be those of dpo-chat: then the pairs are rendered, and the
+# judge reads the rendered prompt. MAX_NEW_TOKENS bounds an answer; GEN_EXTRA are more options of dpo-gen. Targets:
+# pairs (default: OUT/pairs.jsonl), policy (OUT/policy.dpo), help.
 
 here := $(dir $(lastword $(MAKEFILE_LIST)))
 DPO_BIN ?= bin

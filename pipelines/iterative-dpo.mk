@@ -3,6 +3,7 @@
 #	make -f pipelines/iterative-dpo.mk MODEL=DIR PROMPTS=prompts.jsonl OUT=rounds ROUNDS=3 SAMPLES=4 LEARNING_RATE=1e-5
 #
 # Each round's reference is the policy it starts from. LABELLER is a filter that adds "reward" to completions (sentiment).
+# PROMPTS may be those of dpo-chat: then the pairs are rendered.
 # OUT/K holds round K: samples.jsonl, pairs.jsonl (best-worst), train.ref, policy.dpo, and what dpo.mk makes besides, whose
 # settings apply. What is there and still right is not done again: a killed run goes on, in the middle of a round too; more
 # ROUNDS add to it. Targets: table (default: the mean reward of the samples after each round), help.

@@ -176,6 +176,7 @@ assert {len(row["completion_ids"]) for row in rows if row["finish_reason"] == "l
 	python3 -c 'import json
 for line in open("out"):
 	row = json.loads(line)
+	assert row.get("eos") == ("<|endoftext|>" if row["finish_reason"] == "eos" else None)
 	print(json.dumps({"id": row["id"], "prompt": row["prompt"], "completion": row["completion"]}))' |
 		"$bin/dpo-tok" -q -m "$story" | "$bin/dpo-cat" | sed '1d;$d' > tokens
 	[ "$(field chosen < tokens)" = "$(field completion_ids < out)" ] # dpo-tok, EOS and all

@@ -290,6 +290,64 @@ for i, line in enumerate(open("out/pairs.jsonl")):
 	[ -n "$(cmp before.jsonl out/pairs.jsonl)" ]
 }
 
+# bos/: the story model with a token in front of every text that is not rendered, and a template that writes it itself.
+make_bos() {
+	mkdir bos
+	cp "$story"/* bos
+	python3 -c 'import json
+tree = json.load(open("bos/tokenizer.json"))
+tree["post_processor"] = {"type": "TemplateProcessing", "single": [{"SpecialToken": {"id": "<|endoftext|>"}}, {"Sequence": {"id": "A"}}],
+	"special_tokens": {"<|endoftext|>": {"ids": [639]}}}
+json.dump(tree, open("bos/tokenizer.json", "w"))
+settings = json.load(open("bos/tokenizer_config.json"))
+settings["chat_template"] = "{{ eos_token }}{% for m in messages %}{{ m.content }}{% endfor %}"
+json.dump(settings, open("bos/tokenizer_config.json", "w"))
+for n, line in enumerate(open("heldout.jsonl")):
+	prompt = json.loads(line)["prompt"]
+	print(json.dumps({"id": n, "prompt": prompt if n == 3 else [{"role": "user", "content": prompt}]}))' > chat.jsonl
+	"$pipelines/dpo-chat" -m bos chat.jsonl > prompts.jsonl
+}
+
+@test "best-worst, constitution: the pairs of a chat prompt have the ids it was sampled with, BOS once and EOS where there was one" {
+	make_bos
+	sample() { "$bin/dpo-gen" -q -m bos -n 2 --temperature 0.5 --max-new-tokens "$1"; }
+	(head -4 prompts.jsonl | sample 12; tail -2 prompts.jsonl | sample 150) > samples.jsonl # length; eos
+	awk '{ sub(/}$/, ",\"reward\":" NR % 2 "}"); print }' samples.jsonl | "$pipelines/best-worst" > best.jsonl
+	constitution() { awk -v step="$1" -f "$pipelines/constitution.awk" "${@:2}"; }
+	echo 'Be kind.' > principles.txt
+	constitution pair samples.jsonl > unlabelled.jsonl
+	constitution ask principles.txt unlabelled.jsonl > verdicts.jsonl
+	sed 's/.*/{"ref_chosen_logps":[-1]}/' verdicts.jsonl > logps
+	constitution label logps unlabelled.jsonl > labelled.jsonl
+	for file in best labelled; do
+		"$bin/dpo-tok" -q -m bos $file.jsonl | "$bin/dpo-cat" | sed '1d;$d' > $file.ids
+	done
+	python3 -c 'import json
+def read(name): return list(map(json.loads, open(name)))
+samples, verdicts, ends = read("samples.jsonl"), read("verdicts.jsonl"), set()
+for file in ("best", "labelled"):
+	pairs = {row["id"]: row for row in read(file + ".ids")}
+	for pair in zip(samples[::2], samples[1::2]):
+		if file == "labelled" and pair[0]["completion"] == pair[1]["completion"]:
+			continue
+		row = pairs.pop(pair[0]["id"])
+		assert row["prompt"] == pair[0]["prompt_ids"] and row["prompt"].count(639) == 1, row
+		for key, sample in zip(("chosen", "rejected"), pair):
+			added = [] if "rendered" in sample or sample["finish_reason"] == "eos" else [639]
+			assert row[key] == sample["completion_ids"] + added, (key, row, sample)
+			ends.add(sample["finish_reason"])
+	assert not pairs
+assert ends == {"eos", "length"}, ends
+different = [pair for pair in zip(samples[::2], samples[1::2]) if pair[0]["completion"] != pair[1]["completion"]]
+assert len(different) > 3
+for (a, b), verdict in zip(different, verdicts[::2]):
+	assert verdict["prompt"] == ("Be kind.\n\nQuestion: " + a["prompt"] + "\n\nAnswer A:" + a["completion"] + "\n\nAnswer B:" +
+		b["completion"] + "\n\nThe better answer is")'
+	run make -s -f "$pipelines/constitution.mk" DPO_BIN="$bin" MODEL=bos PRINCIPLES=principles.txt PROMPTS=prompts.jsonl OUT=out MAX_NEW_TOKENS=40
+	[ "$status" -eq 0 ]
+	[ "$(grep -c '"rendered":true' out/pairs.jsonl)" -ge 3 ]
+}
+
 @test "modpo: one reference for all weights; the second objective is traded for the preference" {
 	for file in train heldout; do
 		python3 -c 'import json, sys
