@@ -119,8 +119,11 @@ rows() { # with -m $1
 		echo "$output"
 		[ "$status" -eq 1 ]
 		[ ! -e "$HF_HUB_CACHE/models--org--name/refs/main" ]
-		run rows org/name
-		[ "$status" -eq 1 ]
+		for name in org/name org/name@0123456789abcdef0123456789abcdef01234567; do
+			run rows $name
+			[ "$status" -eq 1 ]
+			[[ "$output" == *"no such file, and no model of that name in "* ]]
+		done
 		part=$(echo "$HF_HUB_CACHE"/models--org--name/blobs/*.incomplete)
 		[ "$(stat -c %s "$part")" -ge 1000000 ]
 		: > served/.requests
@@ -129,7 +132,20 @@ rows() { # with -m $1
 		grep -q 'model.safetensors bytes=[1-9]' served/.requests
 		cmp "$HF_HUB_CACHE"/models--org--name/snapshots/*/model.safetensors served/model.safetensors
 		[ ! -e "$part" ]
+		[ "$(ls -A "$HF_HUB_CACHE"/models--org--name/snapshots)" = 0123456789abcdef0123456789abcdef01234567 ]
 	done
+}
+
+@test "fetch-model: a directory of the commit that has a part of the files, or others, gets what it lacks" {
+	start_hub
+	snapshot=$(fetch org/name)
+	rm "$snapshot/tokenizer.json"
+	echo kept > "$snapshot/README.md"
+	ln -sf nowhere "$snapshot/config.json"
+	[ "$(fetch org/name)" = "$snapshot" ]
+	[ "$(ls "$snapshot" | tr '\n' ' ')" = "README.md config.json model.safetensors tokenizer.json tokenizer_config.json " ]
+	cmp "$snapshot/config.json" served/config.json
+	[ "$(ls -A "$snapshot/..")" = "$(basename "$snapshot")" ]
 }
 
 @test "fetch-model: a damaged file, a name that leads outside, a model or a hub that is not there" {
