@@ -82,13 +82,14 @@ bench: all $(benches) ## where a training step's time goes (GPT-2 124M shape), t
 	else $(BIN)/bench/step 0 5 $(BIN)/bench/history.jsonl bf16; fi
 	@$(BIN)/bench/gen
 
-# Needs clang. FUZZ_SECONDS each; what was found lies in bin/fuzz.
+# Needs a clang (make setup fuzz). FUZZ_SECONDS each; what was found lies in bin/fuzz.
+FUZZ_CC ?= clang-14
 FUZZ_SECONDS ?= 60
 fuzzed = $(patsubst %,libcore/%.c,error size buffer bytes ids table utf8 random file json safetensors pickle zip torchfile)
 
 $(BIN)/fuzz/%: tests/fuzz/%.c $(fuzzed)
 	@mkdir -p $@.corpus
-	$(call say,FUZZ)clang-14 -std=c11 -D_POSIX_C_SOURCE=200809L -O1 -g -fsanitize=fuzzer,address,undefined -Ilibcore \
+	$(call say,FUZZ)$(FUZZ_CC) -std=c11 -D_POSIX_C_SOURCE=200809L -O1 -g -fsanitize=fuzzer,address,undefined -Ilibcore \
 	    -o $@ $^ $(LIBS)
 	@for form in old zip; do \
 	    python3 tests/torch_bin.py $$form testdata/story/model.safetensors $@.corpus/$$form only=model.norm; done
@@ -100,14 +101,14 @@ fuzz: $(patsubst tests/fuzz/%.c,$(BIN)/fuzz/%,$(wildcard tests/fuzz/*.c)) ## fee
 # With setup among the goals nothing is compiled before the packages are there, whatever -j says.
 
 setup: ## install the Debian packages that are missing (root), or print the line that does
-	@sh pipelines/setup build $(if $(filter test conformance bench asan,$(MAKECMDGOALS)),test) $(filter conformance,$(MAKECMDGOALS))
+	@sh pipelines/setup build $(if $(filter test conformance bench asan,$(MAKECMDGOALS)),test) $(filter conformance fuzz,$(MAKECMDGOALS))
 
 ifneq ($(filter setup,$(MAKECMDGOALS)),)
 $(core) $(helpers) $(patsubst cmd/%.c,$(BIN)/obj/%.o,$(wildcard cmd/*.c)) \
 $(patsubst tests/unit/%.c,$(BIN)/obj/tests/%.o,$(wildcard tests/unit/*.c)) \
 $(patsubst tests/tools/%.c,$(BIN)/obj/tests/%.o,$(wildcard tests/tools/*.c)) \
 $(patsubst tests/bench/%.c,$(BIN)/obj/bench/%.o,$(wildcard tests/bench/*.c)): | setup
-demo test: | setup
+$(patsubst tests/fuzz/%.c,$(BIN)/fuzz/%,$(wildcard tests/fuzz/*.c)) demo test: | setup
 endif
 
 # ---------------------------------------------------------------- demo and tests

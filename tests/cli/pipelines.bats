@@ -94,6 +94,22 @@ ran() { grep -oE 'bin[^ ]*/dpo-[a-z]+ |^dpo-[a-z]+' ran | grep -oE 'dpo-[a-z]+' 
 	[ ! -e called ]
 }
 
+@test "set-up: the set fuzz has the compiler that make fuzz calls, unless FUZZ_CC is another" {
+	mkdir fake
+	printf '#!/bin/sh\necho 1000\n' > fake/id
+	printf '#!/bin/sh\nfor last; do :; done\ncase $last in clang-*) ;; *) printf installed ;; esac\n' > fake/dpkg-query
+	chmod +x fake/*
+	compiler=$(make -C "$root" -n BIN="$PWD/none" fuzz | grep -o 'clang-[0-9]*' | sort -u)
+	run make -C "$root" -s -n BIN="$PWD/none" setup fuzz
+	[[ "$output" == *"pipelines/setup build "*"fuzz"* ]]
+	PATH="$PWD/fake:$PATH" run sh "$root/pipelines/setup" build fuzz
+	[ "$status" -eq 1 ]
+	[ "${lines[1]}" = "apt-get update && apt-get install -y --no-install-recommends $compiler" ]
+	make -C "$root" -n BIN="$PWD/none" FUZZ_CC=cc-of-mine fuzz > told
+	grep -q 'cc-of-mine -std' told
+	! grep -q clang- told
+}
+
 @test "the story's tokenizer, text and pairs come out byte for byte" {
 	make -s -C "$root/testdata/story" OUT="$PWD/story" BIN="$bin" check-data
 }
