@@ -124,12 +124,18 @@ same_as() { # want|long|brief: the finished run in work, and nothing left over
 	done
 }
 
-@test "SIGINT: a checkpoint, then death by the signal" {
+# A long run in $pid that SIGINT can end, unlike one that a shell starts beside it; its first step is done.
+begin_long() {
 	set -m
-	env --default-signal=INT "$bin/dpo-train" $(settings) --num-train-epochs 40 --checkpoint work/c --log work/log -o work/policy pairs.ref 3>&- &
+	env --default-signal=INT "$bin/dpo-train" "$@" $(settings) --num-train-epochs 40 --checkpoint work/c --log work/log \
+		-o work/policy pairs.ref 3>&- &
 	pid=$!
 	set +m
 	while [ ! -s work/log ]; do sleep 0.01; done
+}
+
+@test "SIGINT: a checkpoint, then death by the signal" {
+	begin_long
 	kill -INT $pid
 	status=0
 	wait $pid || status=$?
@@ -184,11 +190,7 @@ same_as() { # want|long|brief: the finished run in work, and nothing left over
 }
 
 @test "a first SIGINT after SIGTERM is no second one: a checkpoint, then death by the signal" {
-	set -m
-	env --default-signal=INT "$bin/dpo-train" -q -j 1 $(settings) --num-train-epochs 40 --checkpoint work/c --log work/log -o work/policy pairs.ref 3>&- &
-	pid=$!
-	set +m
-	while [ ! -s work/log ]; do sleep 0.01; done
+	begin_long -q -j 1
 	kill -STOP $pid
 	kill -TERM $pid
 	kill -INT $pid
