@@ -177,8 +177,8 @@ dpo_thin_room(size_t columns, size_t inner)
 struct dpo_thin_right
 dpo_thin_right(bool bf16, bool of_transposed, size_t columns, size_t inner, struct dpo_operand b, float *room)
 {
-	struct dpo_thin_right right = { .columns = columns, .inner = inner, .bf16 = bf16, .amx = bf16 && dpo_amx_here(), .of_transposed = of_transposed,
-		.floats = b };
+	struct dpo_thin_right right = { .columns = columns, .inner = inner, .bf16 = bf16, .amx = bf16 && dpo_amx_here(),
+		.of_transposed = of_transposed, .floats = b };
 
 	if (bf16)
 		right.packed = pack_right(of_transposed, columns, inner, b, room);
