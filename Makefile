@@ -15,7 +15,7 @@ LIBS = -lopenblas -lcjson -lzstd -lsodium -lpcre2-8 -lutf8proc -lsleef -lm
 # V=1 shows the commands.
 say = $(if $(V),,@echo '  $(1)' $@ && )
 
-core = $(patsubst libcore/%.c,$(BIN)/obj/%.o,$(wildcard libcore/*.c))
+core = $(patsubst %.c,$(BIN)/obj/%.o,$(notdir $(wildcard libcore/*/*.c)))
 cli = $(BIN)/obj/cli.o $(BIN)/obj/inputs.o $(BIN)/obj/options.o $(BIN)/obj/policy.o
 programs = $(patsubst cmd/%.c,$(BIN)/%,$(wildcard cmd/dpo-*.c))
 unit = $(patsubst tests/unit/%.c,$(BIN)/tests/%,$(wildcard tests/unit/test_*.c))
@@ -38,11 +38,9 @@ $(BIN)/dpo-%: $(BIN)/obj/dpo-%.o $(cli) $(BIN)/libdpo.a
 $(BIN)/libdpo.a: $(core)
 	$(call say,AR)rm -f $@ && $(AR) rcs $@ $^
 
-$(BIN)/obj/%.o: libcore/%.c
-	@mkdir -p $(@D)
-	$(call say,CC)$(CC) $(FLAGS) -c -o $@ $<
+vpath %.c $(wildcard libcore/*/) cmd
 
-$(BIN)/obj/%.o: cmd/%.c
+$(BIN)/obj/%.o: %.c
 	@mkdir -p $(@D)
 	$(call say,CC)$(CC) $(FLAGS) -c -o $@ $<
 
@@ -85,7 +83,8 @@ bench: all $(benches) ## where a training step's time goes (GPT-2 124M shape), t
 # Needs a clang (make setup fuzz). FUZZ_SECONDS each; what was found lies in bin/fuzz.
 FUZZ_CC ?= clang-14
 FUZZ_SECONDS ?= 60
-fuzzed = $(patsubst %,libcore/%.c,error size buffer bytes ids table utf8 random file json safetensors pickle zip torchfile)
+fuzzed = $(patsubst %,libcore/base/%.c,error size buffer bytes ids table utf8 random file json) \
+	$(patsubst %,libcore/model/%.c,safetensors pickle zip torchfile)
 
 $(BIN)/fuzz/%: tests/fuzz/%.c $(fuzzed)
 	@mkdir -p $@.corpus
@@ -137,7 +136,7 @@ install: all ## install programs and manual pages under PREFIX
 	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/share/man/man1 $(DESTDIR)$(PREFIX)/share/man/man5
 	install $(programs) $(DESTDIR)$(PREFIX)/bin
 	install -m 644 cmd/*.1 $(DESTDIR)$(PREFIX)/share/man/man1
-	install -m 644 libcore/*.5 $(DESTDIR)$(PREFIX)/share/man/man5
+	install -m 644 libcore/*/*.5 $(DESTDIR)$(PREFIX)/share/man/man5
 
 clean: ## remove everything built
 	rm -rf $(BIN)

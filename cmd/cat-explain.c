@@ -1,9 +1,9 @@
 /* dpo-cat --explain: pairs as text, token by token. */
 #include "cat.h"
-#include "files.h"
-#include "header.h"
-#include "modelfiles.h"
-#include "tokenizer.h"
+#include "model/files.h"
+#include "model/modelfiles.h"
+#include "stream/header.h"
+#include "tokenizer/tokenizer.h"
 
 #include <string.h>
 

@@ -1,7 +1,7 @@
 /* dpo-cat: its input, all files as one table. */
+#include "base/size.h"
 #include "cat.h"
-#include "record.h"
-#include "size.h"
+#include "stream/record.h"
 
 #include <stdlib.h>
 #include <string.h>

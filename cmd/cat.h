@@ -4,9 +4,9 @@
 #ifndef CAT_H
 #define CAT_H
 
-#include "buffer.h"
+#include "base/buffer.h"
 #include "cli.h"
-#include "source.h"
+#include "stream/source.h"
 
 struct options {
 	struct cli_common common;

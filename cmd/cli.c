@@ -1,8 +1,8 @@
 /* cli - see cli.h. Here: ending, messages, output, progress, signals. Options are in options.c, inputs in inputs.c. */
+#include "base/parallel.h"
 #include "cli.h"
 #include "cli_private.h"
-#include "gemm.h"
-#include "parallel.h"
+#include "kernel/gemm.h"
 
 #include <errno.h>
 #include <fcntl.h>

@@ -17,8 +17,8 @@
 #ifndef CLI_H
 #define CLI_H
 
-#include "error.h"
-#include "file.h"
+#include "base/error.h"
+#include "base/file.h"
 
 #include <stdbool.h>
 #include <stddef.h>

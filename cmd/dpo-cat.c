@@ -6,12 +6,12 @@
  * dpo-cat writes is whole, or visibly not. --check, --header, --shard and --explain look at a stream in other ways.
  */
 #include "cat.h"
-#include "bytes.h"
-#include "header.h"
-#include "size.h"
-#include "stream.h"
-#include "text.h"
-#include "utf8.h"
+#include "base/bytes.h"
+#include "stream/header.h"
+#include "base/size.h"
+#include "stream/stream.h"
+#include "stream/text.h"
+#include "base/utf8.h"
 
 #include <stdio.h>
 #include <string.h>

@@ -8,11 +8,11 @@
  *
  *	dpo-train -m MODEL pairs.ref | dpo-export -f hf -o tuned
  */
-#include "adapter.h"
 #include "cli.h"
-#include "export.h"
-#include "exportgguf.h"
-#include "merge.h"
+#include "export/adapter.h"
+#include "export/export.h"
+#include "export/exportgguf.h"
+#include "export/merge.h"
 #include "policy.h"
 
 #include <signal.h>

@@ -6,14 +6,14 @@
  *
  *	dpo-gen -m policy.dpo --temperature 0 prompts.jsonl
  */
+#include "base/json.h"
 #include "cli.h"
-#include "generate.h"
-#include "json.h"
-#include "model.h"
+#include "decoder/generate.h"
+#include "decoder/model.h"
+#include "decoder/score.h"
 #include "policy.h"
-#include "prompts.h"
-#include "score.h"
-#include "stops.h"
+#include "rows/prompts.h"
+#include "rows/stops.h"
 
 #include <inttypes.h>
 #include <stdlib.h>

@@ -6,15 +6,15 @@
  *
  *	dpo-tok -m MODEL prefs.jsonl | dpo-reflogp -m MODEL -o prefs.ref
  */
+#include "base/size.h"
 #include "cli.h"
-#include "columns.h"
-#include "lineage.h"
-#include "model.h"
-#include "outcome.h"
+#include "decoder/model.h"
+#include "decoder/score.h"
+#include "loss/columns.h"
+#include "loss/lineage.h"
+#include "loss/outcome.h"
 #include "policy.h"
-#include "score.h"
-#include "size.h"
-#include "stream.h"
+#include "stream/stream.h"
 
 #include <stdlib.h>
 #include <string.h>

@@ -1,19 +1,19 @@
 /* dpo-tok - preference rows in JSON Lines to token ids. */
 /*
  * Reads rows ({"prompt","chosen","rejected"}, or {"chosen","rejected"} with a shared beginning, or the supervised
- * {"prompt","completion"}), tokenizes each by TRL's rules (libcore/pairs.h) with the tokenizer of a model, and writes a
+ * {"prompt","completion"}), tokenizes each by TRL's rules (libcore/rows/pairs.h) with the tokenizer of a model, and writes a
  * stream of kind "pairs" or "sft". The first row decides which; a row of the other kind is an error. Rows are read and written one by
  * one, and tokenized in batches of those that are there, so that threads share them: memory does not grow with the input,
  * and the first record is visible downstream at once. What was dropped, cut or moved is counted and told at the end.
  */
+#include "base/parallel.h"
 #include "cli.h"
-#include "lines.h"
-#include "modelfiles.h"
-#include "pairs.h"
-#include "parallel.h"
-#include "rows.h"
-#include "stream.h"
-#include "tokenizer.h"
+#include "model/modelfiles.h"
+#include "rows/lines.h"
+#include "rows/pairs.h"
+#include "rows/rows.h"
+#include "stream/stream.h"
+#include "tokenizer/tokenizer.h"
 
 #include <inttypes.h>
 #include <stdio.h>

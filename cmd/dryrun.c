@@ -1,7 +1,7 @@
 #include "dryrun.h"
 
-#include "buffer.h"
-#include "estimate.h"
+#include "base/buffer.h"
+#include "train/estimate.h"
 
 #include <inttypes.h>
 #include <stdlib.h>

@@ -1,7 +1,7 @@
 /* dpo-eval --baseline: the same rows under two policies, and the differences with their intervals. */
-#include "bootstrap.h"
+#include "base/size.h"
 #include "evaljob.h"
-#include "size.h"
+#include "measure/bootstrap.h"
 
 /* Resampling. */
 enum { ROUNDS = 2000 };

@@ -1,10 +1,10 @@
 /* dpo-eval --data: what the pairs themselves are like. No model is needed. */
-#include "columns.h"
-#include "datacheck.h"
-#include "eval.h"
+#include "base/size.h"
 #include "evaluation.h"
-#include "size.h"
-#include "stream.h"
+#include "loss/columns.h"
+#include "measure/datacheck.h"
+#include "measure/eval.h"
+#include "stream/stream.h"
 
 #include <stdlib.h>
 #include <string.h>

@@ -1,8 +1,8 @@
 /* dpo-eval on rows: opening rows, policy, baseline and reference, and what must belong together. */
+#include "base/size.h"
 #include "evaljob.h"
-#include "lineage.h"
+#include "loss/lineage.h"
 #include "policy.h"
-#include "size.h"
 
 #include <stdlib.h>
 #include <string.h>

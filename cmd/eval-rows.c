@@ -1,6 +1,6 @@
 /* dpo-eval: rows with a reference under a policy. */
+#include "base/json.h"
 #include "evaljob.h"
-#include "json.h"
 
 #include <inttypes.h>
 #include <stdio.h>

@@ -1,11 +1,11 @@
 /* dpo-eval --samples: what a policy says when it is let speak. Completions as dpo-gen writes them. */
-#include "drift.h"
-#include "diversity.h"
+#include "measure/drift.h"
+#include "measure/diversity.h"
 #include "evaluation.h"
-#include "json.h"
-#include "lines.h"
-#include "model.h"
-#include "moments.h"
+#include "base/json.h"
+#include "rows/lines.h"
+#include "decoder/model.h"
+#include "measure/moments.h"
 #include "policy.h"
 
 #include <inttypes.h>

@@ -5,13 +5,13 @@
 #ifndef EVALJOB_H
 #define EVALJOB_H
 
-#include "drift.h"
-#include "eval.h"
+#include "decoder/model.h"
 #include "evaluation.h"
-#include "model.h"
-#include "rowset.h"
-#include "slices.h"
-#include "stream.h"
+#include "loss/rowset.h"
+#include "measure/drift.h"
+#include "measure/eval.h"
+#include "measure/slices.h"
+#include "stream/stream.h"
 
 /* Row by row: this policy's number less the baseline's. */
 enum difference { ACCURACY, MARGIN, LOGP, DIFFERENCES };

@@ -1,9 +1,9 @@
 /* inputs - see cli.h. Here: what is read, and which files an output may not be. */
-#include "adapter.h"
 #include "cli.h"
 #include "cli_private.h"
-#include "files.h"
-#include "hub.h"
+#include "export/adapter.h"
+#include "model/files.h"
+#include "model/hub.h"
 
 #include <dirent.h>
 #include <fcntl.h>

@@ -1,6 +1,6 @@
 #include "lossopts.h"
 
-#include "size.h"
+#include "base/size.h"
 
 #include <math.h>
 #include <stdio.h>

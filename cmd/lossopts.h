@@ -5,7 +5,7 @@
 #define LOSSOPTS_H
 
 #include "cli.h"
-#include "objective.h"
+#include "loss/objective.h"
 
 struct loss_options {
 	const char *types;	/* names, with commas between */

@@ -1,11 +1,11 @@
 /* options - the option table of cli.h at work: parsing, --help, --version. */
 #include "cli.h"
 #include "cli_private.h"
-#include "bf16.h"
-#include "gemm.h"
-#include "header.h"
-#include "parallel.h"
-#include "version.h"
+#include "kernel/bf16.h"
+#include "kernel/gemm.h"
+#include "stream/header.h"
+#include "base/parallel.h"
+#include "base/version.h"
 
 #include <cblas.h>
 #include <errno.h>

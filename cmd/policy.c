@@ -1,9 +1,9 @@
 #include "policy.h"
 
-#include "adapter.h"
-#include "bf16.h"
 #include "cli.h"
-#include "lineage.h"
+#include "export/adapter.h"
+#include "kernel/bf16.h"
+#include "loss/lineage.h"
 
 #include <string.h>
 

@@ -5,7 +5,7 @@
 #ifndef POLICY_H
 #define POLICY_H
 
-#include "model.h"
+#include "decoder/model.h"
 
 /*
  * Open the model (dpo_model_open_frozen), and its adapter unless that is NULL. Both are remembered for cli_output, and files

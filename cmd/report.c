@@ -1,7 +1,7 @@
 #include "report.h"
 
-#include "json.h"
-#include "size.h"
+#include "base/json.h"
+#include "base/size.h"
 
 #include <math.h>
 #include <stdlib.h>

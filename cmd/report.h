@@ -4,7 +4,7 @@
 #ifndef REPORT_H
 #define REPORT_H
 
-#include "buffer.h"
+#include "base/buffer.h"
 #include "cli.h"
 
 /* {0} before report_begin. */

@@ -1,12 +1,12 @@
 #include "training.h"
 
-#include "adapter.h"
-#include "bytes.h"
+#include "base/bytes.h"
+#include "base/json.h"
 #include "dryrun.h"
-#include "json.h"
-#include "lineage.h"
+#include "export/adapter.h"
+#include "loss/lineage.h"
 #include "policy.h"
-#include "trainsave.h"
+#include "train/trainsave.h"
 
 #include <errno.h>
 #include <signal.h>

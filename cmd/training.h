@@ -7,11 +7,11 @@
 #ifndef TRAINING_H
 #define TRAINING_H
 
+#include "base/file.h"
 #include "cli.h"
-#include "file.h"
 #include "lossopts.h"
-#include "spool.h"
-#include "train.h"
+#include "stream/spool.h"
+#include "train/train.h"
 
 #include <stdio.h>
 

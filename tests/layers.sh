@@ -1,6 +1,6 @@
 #!/bin/sh
-# Checks the house rules of libcore: includes point to strictly lower layers (libcore/LAYERS), a header says which they are,
-# nothing there prints, exits, uses a banned call or keeps modifiable static data. And that no condition of a test goes unheard.
+# Checks the house rules of libcore: includes point to strictly lower layers and to no later folder (libcore/LAYERS), a header
+# says which they are, nothing there prints, exits, uses a banned call or keeps modifiable static data. And that no condition of a test goes unheard.
 set -eu
 cd "$(dirname "$0")/.."
 
@@ -15,14 +15,24 @@ function owner(name) {
 		sub(/_.*/, "", name)
 	return name
 }
-FNR == NR { if ($1 !~ /^#/ && NF == 2) layer[$1] = $2; next }
+FNR == NR {
+	if (NF == 1 && /\/$/) place[folder = $1] = ++folders
+	if ($1 !~ /^#/ && NF == 2) { layer[$1] = $2; home[$1] = folder }
+	next
+}
 {
 	name = FILENAME; sub(/.*\//, "", name); sub(/\.[ch]$/, "", name)
-	if (!(name in layer)) { if (!told[name]++) { print FILENAME ": not in libcore/LAYERS"; bad = 1 } next }
+	if (FILENAME !~ "^libcore/" home[name] name "[.][ch]$") {
+		if (!told[name]++) { print FILENAME ": not in libcore/LAYERS"; bad = 1 }
+		next
+	}
 	if ($0 ~ /^#include "/) {
-		split($0, part, "\""); used = part[2]; sub(/\.h$/, "", used)
+		split($0, part, "\""); used = part[2]; gsub(/.*\/|\.h$/, "", used)
 		if (used != name && !(layer[used] + 0 < layer[name] + 0)) {
 			print FILENAME ":" FNR ": layer " layer[name] " includes " used " of layer " layer[used]; bad = 1
+		}
+		if (place[home[used]] > place[home[name]]) {
+			print FILENAME ":" FNR ": of " home[name] ", includes " used " of the later " home[used]; bad = 1
 		}
 		if (name !~ /_avx(2|512)$/ && used != owner(name))
 			includes[owner(name), used] = FILENAME ":" FNR
@@ -57,14 +67,14 @@ END {
 		}
 	}
 	exit bad
-}' libcore/LAYERS libcore/*.h libcore/*.c
+}' libcore/LAYERS libcore/*/*.h libcore/*/*.c
 
 banned='(^|[^_[:alnum:]])(exit|_exit|abort|printf|puts|putchar|perror|fprintf|strcpy|strcat|sprintf|strtok|atoi|atof|gets|rand|srand|time)[(]'
-if grep -nE "$banned" libcore/*.c libcore/*.h | grep -vE '^[^:]*:[0-9]*:[[:space:]]*(/?\*|//)'; then
+if grep -nE "$banned" libcore/*/*.c libcore/*/*.h | grep -vE '^[^:]*:[0-9]*:[[:space:]]*(/?\*|//)'; then
 	echo "libcore: a banned call"
 	exit 1
 fi
-if grep -nE '^[[:space:]]*static [^(]*(=|;)' libcore/*.c libcore/*.h | grep -vE 'static (inline )?(const|_Thread_local const)|const [^=]*=|static const'; then
+if grep -nE '^[[:space:]]*static [^(]*(=|;)' libcore/*/*.c libcore/*/*.h | grep -vE 'static (inline )?(const|_Thread_local const)|const [^=]*=|static const'; then
 	echo "libcore: modifiable static data"
 	exit 1
 fi

@@ -20,18 +20,18 @@
  * differs from the fastest form: kernels cut the inner index where it is fastest, attention's items are heads and a sum of a
  * bias is a thread's own. Each figure is the least of ROUNDS; a part that is faster as it is counts as no cost.
  */
-#include "bf16.h"
-#include "exponential.h"
-#include "gemm.h"
-#include "head.h"
-#include "linear.h"
+#include "base/parallel.h"
+#include "base/size.h"
+#include "decoder/head.h"
+#include "decoder/linear.h"
+#include "decoder/norm.h"
+#include "kernel/bf16.h"
+#include "kernel/exponential.h"
+#include "kernel/gemm.h"
+#include "kernel/vector.h"
 #include "machine.h"
-#include "norm.h"
-#include "optim.h"
-#include "parallel.h"
-#include "size.h"
 #include "subject.h"
-#include "vector.h"
+#include "train/optim.h"
 
 #include <cblas.h>
 #include <float.h>

@@ -9,10 +9,10 @@
  * The yardstick of a step is what it takes to read once all weights that it reads whole, as fast as this machine reads memory
  * (machine.h); what fits in caches is read faster. A busy machine spoils wall time: CPU seconds are shown beside it.
  */
-#include "gemm.h"
-#include "generate.h"
+#include "base/parallel.h"
+#include "decoder/generate.h"
+#include "kernel/gemm.h"
 #include "machine.h"
-#include "parallel.h"
 #include "subject.h"
 
 #include <stdio.h>

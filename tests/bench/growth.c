@@ -8,10 +8,10 @@
  * step), with what it computed: operations of the linear maps and of attention, rows x width numbers that other parts walk
  * over, layers, parameters. tests/bench/growth.py fits a model of cost to it and draws it. Random weights.
  */
-#include "gemm.h"
-#include "optim.h"
-#include "parallel.h"
+#include "base/parallel.h"
+#include "kernel/gemm.h"
 #include "subject.h"
+#include "train/optim.h"
 
 #include <stdio.h>
 #include <stdlib.h>

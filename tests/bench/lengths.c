@@ -7,9 +7,9 @@
  * reference's pass, and how many times as long as at the length where it is least; each the best of ROUNDS. AdamW, whose time
  * is a step's whatever the pairs, is not among them.
  */
-#include "bf16.h"
-#include "gemm.h"
-#include "parallel.h"
+#include "base/parallel.h"
+#include "kernel/bf16.h"
+#include "kernel/gemm.h"
 #include "subject.h"
 
 #include <stdio.h>

@@ -1,10 +1,10 @@
 #include "machine.h"
 
-#include "amx.h"
-#include "bf16.h"
-#include "parallel.h"
-#include "size.h"
-#include "vector.h"
+#include "base/parallel.h"
+#include "base/size.h"
+#include "kernel/amx.h"
+#include "kernel/bf16.h"
+#include "kernel/vector.h"
 
 #include <string.h>
 #include <time.h>

@@ -5,8 +5,8 @@
  *
  * Wall seconds, the least of five: opening it to read and to train, and hashing all its weights once more, which is the id.
  */
+#include "base/parallel.h"
 #include "machine.h"
-#include "parallel.h"
 #include "subject.h"
 
 #include <stdio.h>

@@ -14,15 +14,15 @@
  * The roofline is the least time that the step could take: its useful products, attention's among them, at the rate of
  * fused multiply-adds, and AdamW's 28 bytes a parameter at the rate of changing memory in place.
  */
-#include "activation.h"
-#include "attention.h"
-#include "gemm.h"
-#include "head.h"
+#include "base/parallel.h"
+#include "decoder/activation.h"
+#include "decoder/attention.h"
+#include "decoder/head.h"
+#include "decoder/norm.h"
+#include "kernel/gemm.h"
 #include "machine.h"
-#include "norm.h"
-#include "optim.h"
-#include "parallel.h"
 #include "subject.h"
+#include "train/optim.h"
 
 #include <stdio.h>
 #include <stdlib.h>

@@ -6,8 +6,8 @@
  * Each figure the least of ROUNDS. To nowhere (/dev/null) it is checking, hashing and compressing; to a file in DIRECTORY
  * (TMPDIR, or /tmp) also what the system does with the bytes, and apart from it until the disk has them.
  */
+#include "base/parallel.h"
 #include "machine.h"
-#include "parallel.h"
 #include "subject.h"
 
 #include <stdio.h>

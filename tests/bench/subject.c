@@ -1,10 +1,10 @@
 #include "subject.h"
 
-#include "adapter.h"
 #include "cli_private.h"
-#include "loraconfig.h"
+#include "decoder/loraconfig.h"
+#include "export/adapter.h"
+#include "kernel/mixed.h"
 #include "machine.h"
-#include "mixed.h"
 
 #include <sodium.h>
 #include <stdio.h>

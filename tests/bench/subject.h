@@ -5,10 +5,10 @@
 #ifndef SUBJECT_H
 #define SUBJECT_H
 
-#include "linear.h"
-#include "model.h"
-#include "optim.h"
-#include "score.h"
+#include "decoder/linear.h"
+#include "decoder/model.h"
+#include "decoder/score.h"
+#include "train/optim.h"
 
 enum { SUBJECT_TOKENS = 1024 };		/* positions; a pair has no more tokens */
 

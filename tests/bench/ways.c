@@ -9,11 +9,11 @@
  * has its share of what else the machine does. A step is the update, a first pair, which packs weights where they are
  * packed, and seven times a pair after it; each figure the best of ROUNDS.
  */
-#include "bf16.h"
-#include "gemm.h"
-#include "optim.h"
-#include "parallel.h"
+#include "base/parallel.h"
+#include "kernel/bf16.h"
+#include "kernel/gemm.h"
 #include "subject.h"
+#include "train/optim.h"
 
 #include <stdio.h>
 #include <stdlib.h>

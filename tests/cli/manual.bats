@@ -17,7 +17,7 @@ setup() {
 }
 
 @test "manual pages pass mandoc and groff without a word" {
-	for page in "$root"/cmd/*.1 "$root"/libcore/*.5; do
+	for page in "$root"/cmd/*.1 "$root"/libcore/*/*.5; do
 		run mandoc -T lint -W warning "$page"
 		echo "$output"
 		[ -z "$output" ]

@@ -1,5 +1,5 @@
 /* Any bytes as a PyTorch file: refused or read, and what is read lies within the file. For libFuzzer; `make fuzz`. */
-#include "torchfile.h"
+#include "model/torchfile.h"
 
 #include <assert.h>
 #include <stdint.h>

@@ -4,12 +4,12 @@
  * PAIR.jsonl holds one object {"prompt":[...],"chosen":[...],"rejected":[...],"chosen_weights":[...],"rejected_weights":[...]}.
  * OUT gets, under every parameter's name, the gradient of sum_t g_t logp_t over the tokens of both answers. Prints the sum.
  */
-#include "buffer.h"
-#include "export.h"
-#include "file.h"
-#include "json.h"
-#include "model.h"
-#include "score.h"
+#include "base/buffer.h"
+#include "base/file.h"
+#include "base/json.h"
+#include "decoder/model.h"
+#include "decoder/score.h"
+#include "export/export.h"
 
 #include <sodium.h>
 #include <stdio.h>

@@ -4,8 +4,8 @@
  *	token_ids MODEL [KIB] < TEXT	# the ids of standard input as one text, as with add_special_tokens; then, on a second
  *					# line, their text. With no more memory than the process has at its start, and KIB.
  */
-#include "modelfiles.h"
-#include "tokenizer.h"
+#include "model/modelfiles.h"
+#include "tokenizer/tokenizer.h"
 
 #include <stdio.h>
 #include <stdlib.h>

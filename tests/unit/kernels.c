@@ -1,6 +1,6 @@
 #include "kernels.h"
 
-#include "gemm.h"
+#include "kernel/gemm.h"
 #include "naive.h"
 
 #include <math.h>

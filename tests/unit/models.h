@@ -5,8 +5,8 @@
 #ifndef MODELS_H
 #define MODELS_H
 
-#include "model.h"
-#include "safewrite.h"
+#include "decoder/model.h"
+#include "export/safewrite.h"
 
 #define MODELS_GPT2 "{\"model_type\":\"gpt2\",\"vocab_size\":11,\"n_embd\":8,\"n_layer\":2,\"n_head\":2,\"n_positions\":16}"
 /* The embedding is larger than a leaf and than a record. */

@@ -1,6 +1,6 @@
 #include "naive.h"
 
-#include "config.h"
+#include "model/config.h"
 
 #include <math.h>
 #include <setjmp.h>

@@ -6,8 +6,8 @@
 #ifndef NAIVE_H
 #define NAIVE_H
 
-#include "pack.h"
-#include "params.h"
+#include "decoder/pack.h"
+#include "model/params.h"
 
 /* A small model with random weights. */
 struct naive_model {

@@ -1,6 +1,6 @@
 #include "streams.h"
 
-#include "record.h"
+#include "stream/record.h"
 
 #include <assert.h>
 #include <fcntl.h>

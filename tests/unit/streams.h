@@ -2,8 +2,8 @@
 #ifndef STREAMS_H
 #define STREAMS_H
 
-#include "buffer.h"
-#include "stream.h"
+#include "base/buffer.h"
+#include "stream/stream.h"
 
 /* A header of kind "pairs" with one column of each type, named a ... i in the order of enum dpo_type. */
 void streams_header(struct dpo_header *header, const char *kind);

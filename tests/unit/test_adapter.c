@@ -2,12 +2,12 @@
  * adapter, merge: a model with an adapter through a stream and through peft's layout keeps its bits; of another base, cut or
  * of another kind it is refused and the model stays as it was; folded in, it is the same function.
  */
-#include "adapter.h"
-#include "export.h"
+#include "export/adapter.h"
+#include "export/export.h"
+#include "export/merge.h"
 #include "fixture.h"
-#include "merge.h"
+#include "model/safetensors.h"
 #include "naive.h"
-#include "safetensors.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

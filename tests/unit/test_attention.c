@@ -1,9 +1,9 @@
 /* Strips of products, and attention, its gradients and its bits on other threads. */
-#include "attention.h"
-#include "bf16.h"
+#include "base/size.h"
+#include "decoder/attention.h"
+#include "kernel/bf16.h"
+#include "kernel/strip.h"
 #include "kernels.h"
-#include "size.h"
-#include "strip.h"
 
 #include <math.h>
 #include <setjmp.h>

@@ -1,13 +1,13 @@
 /* The lowest layers: sizes, buffers, tables, bytes, random numbers, hashes, UTF-8, files, the parallel loop. */
-#include "buffer.h"
-#include "bytes.h"
-#include "error.h"
-#include "file.h"
-#include "hashes.h"
-#include "parallel.h"
-#include "random.h"
-#include "table.h"
-#include "utf8.h"
+#include "base/buffer.h"
+#include "base/bytes.h"
+#include "base/error.h"
+#include "base/file.h"
+#include "base/parallel.h"
+#include "base/random.h"
+#include "base/table.h"
+#include "base/utf8.h"
+#include "hash/hashes.h"
 
 #include <fcntl.h>
 #include <math.h>

@@ -2,10 +2,10 @@
  * The best evaluation and early stopping against transformers' callback: testdata/golden/transformers/early_stopping.tsv,
  * made by tests/peers/early_stopping.py. The weights kept, and the state in a checkpoint.
  */
-#include "best.h"
+#include "train/best.h"
 
+#include "base/json.h"
 #include "fixture.h"
-#include "json.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

@@ -1,8 +1,8 @@
 /* Checkpoints: what goes in comes out, another run is refused by name, damage and left-over files. */
-#include "checkpoint.h"
+#include "train/checkpoint.h"
 
+#include "base/json.h"
 #include "fixture.h"
-#include "json.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

@@ -1,6 +1,6 @@
 /* config and params: what config.json may say, and the table of tensors it gives. */
-#include "config.h"
-#include "params.h"
+#include "model/config.h"
+#include "model/params.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

@@ -2,8 +2,8 @@
  * The gradient of every parameter against central differences of the naive double-precision
  * decoder.
  */
+#include "decoder/score.h"
 #include "naive.h"
-#include "score.h"
 
 #include <math.h>
 #include <setjmp.h>

@@ -1,7 +1,7 @@
 /*
  * Diversity of generated sets against NLTK's numbers (tests/peers/diversity.py, NLTK 3.10.4), and edges.
  */
-#include "diversity.h"
+#include "measure/diversity.h"
 
 #include <math.h>
 #include <setjmp.h>

@@ -2,11 +2,11 @@
  * KL from a policy to a reference, on a model small enough to list all answers: sum_y p(y) log(p(y) / q(y)) by the naive
  * decoder against the sums of per-token divergences, exactly in expectation, and estimated from samples.
  */
-#include "drift.h"
-#include "generate.h"
-#include "moments.h"
+#include "base/size.h"
+#include "decoder/generate.h"
+#include "measure/drift.h"
+#include "measure/moments.h"
 #include "naive.h"
-#include "size.h"
 
 #include <math.h>
 #include <setjmp.h>

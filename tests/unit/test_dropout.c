@@ -1,9 +1,9 @@
 /* Dropout: masks and what they are keyed by, and in a low-rank map; the decoder with it is in test_lora.c. */
-#include "dropout.h"
-#include "gemm.h"
-#include "lowrank.h"
+#include "base/size.h"
+#include "decoder/dropout.h"
+#include "decoder/lowrank.h"
+#include "kernel/gemm.h"
 #include "naive.h"
-#include "size.h"
 
 #include <math.h>
 #include <setjmp.h>

@@ -2,8 +2,8 @@
  * What the timing of a run hands to the products it times. Those in bfloat16 are replaced when this test is linked, so that it
  * runs where the processor has no such instructions.
  */
-#include "estimate.h"
-#include "mixed.h"
+#include "kernel/mixed.h"
+#include "train/estimate.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

@@ -1,8 +1,8 @@
 /* stream, block and record: frames and pieces as they come; what is hashed and yet false. */
 #include "streams.h"
 
-#include "block.h"
-#include "bytes.h"
+#include "base/bytes.h"
+#include "stream/block.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

@@ -1,10 +1,10 @@
 /* Products of matrices in float, and linear maps. */
-#include "bytes.h"
-#include "gemm.h"
-#include "kernel.h"
+#include "base/bytes.h"
+#include "base/size.h"
+#include "decoder/linear.h"
+#include "kernel/gemm.h"
+#include "kernel/kernel.h"
 #include "kernels.h"
-#include "linear.h"
-#include "size.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

@@ -2,9 +2,9 @@
  * Completions of random models: the same whatever is at work beside them and on how many threads, of a model whose sequences
  * are shared out to threads whole, and of one whose products are.
  */
-#include "generate.h"
+#include "base/size.h"
+#include "decoder/generate.h"
 #include "naive.h"
-#include "size.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

@@ -1,8 +1,8 @@
 /* The head: log-probs, what is measured of the logits, and gradients, by the definition. */
-#include "exponential.h"
-#include "head.h"
+#include "base/size.h"
+#include "decoder/head.h"
+#include "kernel/exponential.h"
 #include "kernels.h"
-#include "size.h"
 
 #include <math.h>
 #include <setjmp.h>

@@ -1,7 +1,7 @@
 /* header: written and read back the same, and refused where it must be. */
-#include "header.h"
+#include "stream/header.h"
 
-#include "json.h"
+#include "base/json.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

@@ -1,5 +1,5 @@
 /* json: the gate lets RFC 8259 through and nothing else. */
-#include "json.h"
+#include "base/json.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

@@ -2,12 +2,12 @@
  * Adapters: what the configuration means, gradients of every tensor against central differences of the naive
  * double-precision decoder with the adapter folded into its weights, dropout, the start, the id.
  */
-#include "decoder.h"
-#include "dropout.h"
-#include "lora.h"
-#include "lowrank.h"
+#include "decoder/decoder.h"
+#include "decoder/dropout.h"
+#include "decoder/lora.h"
+#include "decoder/lowrank.h"
+#include "decoder/score.h"
 #include "naive.h"
-#include "score.h"
 
 #include <math.h>
 #include <setjmp.h>

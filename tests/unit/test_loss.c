@@ -1,6 +1,6 @@
 /* Losses: values, derivatives against central differences, extremes, and ln 2 where policy and reference agree. */
-#include "logistic.h"
-#include "objective.h"
+#include "loss/logistic.h"
+#include "loss/objective.h"
 
 #include <math.h>
 #include <setjmp.h>

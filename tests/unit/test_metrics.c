@@ -1,6 +1,6 @@
 /* Metrics of a batch, windows of steps, the line of the log; the evaluation's interval. */
-#include "eval.h"
-#include "metrics.h"
+#include "measure/eval.h"
+#include "measure/metrics.h"
 
 #include <math.h>
 #include <setjmp.h>

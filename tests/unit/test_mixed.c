@@ -1,10 +1,10 @@
 /* Products in bfloat16 against the plainest loops over rounded operands in double precision, by both kernels. */
 #define _POSIX_C_SOURCE 200809L	/* setenv */
-#include "bytes.h"
-#include "linear.h"
-#include "mixed.h"
-#include "narrow.h"
-#include "size.h"
+#include "base/bytes.h"
+#include "base/size.h"
+#include "decoder/linear.h"
+#include "kernel/mixed.h"
+#include "kernel/narrow.h"
 
 #include <math.h>
 #include <setjmp.h>

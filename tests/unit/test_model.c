@@ -1,9 +1,9 @@
 /* model, identity, export: directory, shards and stream are one model with one id; floats survive bit for bit. */
-#include "adapter.h"
-#include "bytes.h"
-#include "export.h"
+#include "base/bytes.h"
+#include "base/json.h"
+#include "export/adapter.h"
+#include "export/export.h"
 #include "fixture.h"
-#include "json.h"
 #include "models.h"
 
 #include <math.h>

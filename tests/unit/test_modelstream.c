@@ -1,8 +1,8 @@
 /* model, content, tensors: streams of models that are wrong or cut are refused, by record. */
 #include "fixture.h"
+#include "model/tensors.h"
 #include "models.h"
-#include "stream.h"
-#include "tensors.h"
+#include "stream/stream.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

@@ -1,7 +1,7 @@
 /* narrow: every half number comes back, and every float goes to the nearest one, ties to even. */
-#include "bytes.h"
-#include "narrow.h"
-#include "random.h"
+#include "base/bytes.h"
+#include "base/random.h"
+#include "kernel/narrow.h"
 
 #include <math.h>
 #include <setjmp.h>

@@ -2,10 +2,10 @@
  * Steps of every optimizer and clipping against the numbers of torch and transformers; spans, threads and padding. The
  * numbers are in testdata/golden/transformers/optimizers.tsv, made by tests/peers/optimizers.py.
  */
-#include "optim.h"
+#include "train/optim.h"
 
+#include "base/size.h"
 #include "fixture.h"
-#include "size.h"
 
 #include <math.h>
 #include <setjmp.h>

@@ -1,6 +1,6 @@
 /* pairs: boundary, EOS, dropping and cutting, on a tokenizer whose ids can be told by hand. */
-#include "buffer.h"
-#include "pairs.h"
+#include "base/buffer.h"
+#include "rows/pairs.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

@@ -1,6 +1,6 @@
 /* regex: what patterns mean to Oniguruma, what is refused, and the bounds of a search. */
-#include "buffer.h"
-#include "regex.h"
+#include "base/buffer.h"
+#include "tokenizer/regex.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

@@ -1,6 +1,6 @@
 /* Rotary positions by the definition, and the stretched kinds of them. */
+#include "decoder/rope.h"
 #include "kernels.h"
-#include "rope.h"
 
 #include <math.h>
 #include <setjmp.h>

@@ -1,8 +1,8 @@
 /* rows and lines: what a line of JSON is taken for, and what each bad line is told. */
 #include "fixture.h"
-#include "file.h"
-#include "lines.h"
-#include "rows.h"
+#include "base/file.h"
+#include "rows/lines.h"
+#include "rows/rows.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

@@ -1,9 +1,9 @@
 /* safetensors and shards: what is refused and why, what is accepted, and the writer. */
-#include "bytes.h"
+#include "base/bytes.h"
+#include "export/safewrite.h"
 #include "fixture.h"
-#include "safetensors.h"
-#include "safewrite.h"
-#include "shards.h"
+#include "model/safetensors.h"
+#include "model/shards.h"
 
 #include <math.h>
 #include <setjmp.h>

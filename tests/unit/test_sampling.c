@@ -1,7 +1,7 @@
 /*
  * The steps from logits to a token against plain definitions in double precision, ties and edges included.
  */
-#include "sampling.h"
+#include "decoder/sampling.h"
 #include "naive.h"
 
 #include <math.h>

@@ -2,7 +2,7 @@
  * Learning rate schedules against the numbers of transformers' get_scheduler: testdata/golden/transformers/schedules.tsv,
  * made by tests/peers/schedules.py.
  */
-#include "schedule.h"
+#include "train/schedule.h"
 
 #include "fixture.h"
 

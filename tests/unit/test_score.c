@@ -1,8 +1,8 @@
 /*
  * The scorer: right numbers, and the same bits whatever the threads, the company and the purpose.
  */
+#include "decoder/score.h"
 #include "naive.h"
-#include "score.h"
 
 #include <math.h>
 #include <setjmp.h>

@@ -1,6 +1,6 @@
 /* sentencepiece: tokenizer.model files written here; what is read of them, and what a bad one is told. */
-#include "buffer.h"
-#include "tokenizer.h"
+#include "base/buffer.h"
+#include "tokenizer/tokenizer.h"
 #include "tokens.h"
 
 #include <setjmp.h>

@@ -1,10 +1,10 @@
 /* Products of floats split in three parts (split.h): the parts, and how near the sums are to the exact ones. */
-#include "amx.h"
-#include "bytes.h"
+#include "base/bytes.h"
+#include "base/size.h"
+#include "kernel/amx.h"
+#include "kernel/split.h"
+#include "kernel/splitpack.h"
 #include "kernels.h"
-#include "size.h"
-#include "split.h"
-#include "splitpack.h"
 
 #include <float.h>
 #include <math.h>

@@ -1,8 +1,8 @@
 /* spool: records by number are the records of the stream, in any order. */
 #include "streams.h"
 
-#include "record.h"
-#include "spool.h"
+#include "stream/record.h"
+#include "stream/spool.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

@@ -2,11 +2,11 @@
  * The statistics of evaluation: bootstrap intervals cover as stated, divergences and calibration are their definitions,
  * the data check counts what was put in.
  */
-#include "bootstrap.h"
-#include "calibration.h"
-#include "datacheck.h"
-#include "kl.h"
-#include "random.h"
+#include "base/random.h"
+#include "measure/bootstrap.h"
+#include "measure/calibration.h"
+#include "measure/datacheck.h"
+#include "measure/kl.h"
 
 #include <math.h>
 #include <setjmp.h>

@@ -2,10 +2,10 @@
  * A step of generation: skinny products against a plain loop, and prefill with steps against the naive
  * decoder; the same bits alone and among others.
  */
-#include "decoder.h"
+#include "decoder/decoder.h"
+#include "decoder/skinny.h"
+#include "kernel/vector.h"
 #include "naive.h"
-#include "skinny.h"
-#include "vector.h"
 
 #include <math.h>
 #include <setjmp.h>

@@ -1,5 +1,5 @@
 /* stops: where a stop string is seen is where the text ends, whatever the decoder does to the first token of all. */
-#include "stops.h"
+#include "rows/stops.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

@@ -1,7 +1,7 @@
 /* stream and block: whole streams are read, damaged ones refused. */
 #include "streams.h"
 
-#include "bytes.h"
+#include "base/bytes.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

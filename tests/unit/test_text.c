@@ -1,10 +1,10 @@
 /* text and source: JSON Lines give the same bits back, and say which key is wrong. */
 #include "streams.h"
 
-#include "bytes.h"
-#include "record.h"
-#include "source.h"
-#include "text.h"
+#include "base/bytes.h"
+#include "stream/record.h"
+#include "stream/source.h"
+#include "stream/text.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

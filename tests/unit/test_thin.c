@@ -2,14 +2,14 @@
  * Thin products against the plainest loops in double precision, at odd sizes, with masks and turned results, of floats and in
  * bf16; their bits, whatever the company.
  */
-#include "thin.h"
+#include "kernel/thin.h"
 
-#include "bytes.h"
-#include "kernel.h"
+#include "base/bytes.h"
+#include "base/size.h"
+#include "kernel/kernel.h"
+#include "kernel/narrow.h"
 #include "kernels.h"
 #include "naive.h"
-#include "narrow.h"
-#include "size.h"
 
 #include <math.h>
 #include <setjmp.h>

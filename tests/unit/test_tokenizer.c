@@ -1,8 +1,8 @@
 /* tokenizer: ids and texts of small tokenizers written here, every component, and what a bad tokenizer is told. */
-#include "buffer.h"
-#include "json.h"
-#include "normalform.h"
-#include "tokenizer.h"
+#include "base/buffer.h"
+#include "base/json.h"
+#include "tokenizer/normalform.h"
+#include "tokenizer/tokenizer.h"
 #include "tokens.h"
 
 #include <setjmp.h>

@@ -1,9 +1,9 @@
 /* pickle, zip and torchfile: hostile files are refused in one line, whatever was done to them, and cost little memory. */
-#include "bytes.h"
+#include "base/bytes.h"
+#include "base/random.h"
 #include "fixture.h"
-#include "pickle.h"
-#include "random.h"
-#include "torchfile.h"
+#include "model/pickle.h"
+#include "model/torchfile.h"
 
 #include <fcntl.h>
 #include <setjmp.h>

@@ -1,10 +1,10 @@
 /* Vectors, norms and activations. */
-#include "activation.h"
-#include "bytes.h"
+#include "base/bytes.h"
+#include "base/size.h"
+#include "decoder/activation.h"
+#include "decoder/norm.h"
+#include "kernel/vector.h"
 #include "kernels.h"
-#include "norm.h"
-#include "size.h"
-#include "vector.h"
 
 #include <math.h>
 #include <setjmp.h>

@@ -1,7 +1,7 @@
 /* What a run is warned of: each criterion on either side of its line, too few pairs, blocks, the state in a checkpoint. */
-#include "watch.h"
+#include "train/watch.h"
 
-#include "json.h"
+#include "base/json.h"
 
 #include <math.h>
 #include <setjmp.h>

@@ -1,9 +1,9 @@
 /* weights: what a directory may hold, of models that are trained and that are only read; the rest is refused. */
-#include "bytes.h"
+#include "base/bytes.h"
+#include "base/maps.h"
 #include "fixture.h"
-#include "maps.h"
+#include "model/safetensors.h"
 #include "models.h"
-#include "safetensors.h"
 
 #include <fcntl.h>
 #include <math.h>

@@ -1,7 +1,7 @@
 /* Writing streams: which blocks, when, the same bytes, one by one or held back and read ahead; what is refused. */
 #include "streams.h"
 
-#include "block.h"
+#include "stream/block.h"
 
 #include <math.h>
 #include <setjmp.h>

@@ -1,0 +1,42 @@
+/*
+ * buffer - a growing run of bytes. Layer 1; uses size, bytes.
+ *
+ * {0} is a valid empty buffer. Appending never fails half-way: if memory runs out, `failed` is set, later
+ * appends do nothing, and the owner checks once at the end (as with ferror). data is not NUL-terminated unless
+ * dpo_buffer_text() made it so.
+ */
+#ifndef DPO_BUFFER_H
+#define DPO_BUFFER_H
+
+#include "base/size.h"
+
+#include <stdint.h>
+
+struct dpo_buffer {
+	uint8_t *data;		/* owned; capacity bytes, the first len in use */
+	size_t len;
+	size_t capacity;
+	bool failed;
+};
+
+void dpo_buffer_append(struct dpo_buffer *buffer, const void *bytes, size_t n);
+void dpo_buffer_byte(struct dpo_buffer *buffer, uint8_t byte);
+/* Little-endian. */
+void dpo_buffer_put32(struct dpo_buffer *buffer, uint32_t value);
+void dpo_buffer_put64(struct dpo_buffer *buffer, uint64_t value);
+void dpo_buffer_string(struct dpo_buffer *buffer, const char *string);
+void dpo_buffer_printf(struct dpo_buffer *buffer, const char *format, ...) __attribute__((format(__printf__, 2, 3)));
+
+/* Room for n more bytes, uninitialised, counted in len; NULL (and failed) if out of memory. Good until the next append. */
+uint8_t *dpo_buffer_room(struct dpo_buffer *buffer, size_t n);
+
+/* The bytes with a NUL behind them (not counted in len); "" if failed. Good until the next append. */
+const char *dpo_buffer_text(struct dpo_buffer *buffer);
+
+/* Empty it, keeping the memory. */
+void dpo_buffer_clear(struct dpo_buffer *buffer);
+
+/* Release; the buffer is {0} again. */
+void dpo_buffer_free(struct dpo_buffer *buffer);
+
+#endif

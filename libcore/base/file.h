@@ -1,0 +1,57 @@
+/*
+ * file - reading whole files, and output that is complete or absent. Layer 3; uses error, size, buffer, bytes, random.
+ *
+ * Messages name the path as it was given. Every descriptor is opened close-on-exec.
+ */
+#ifndef DPO_FILE_H
+#define DPO_FILE_H
+
+#include "base/buffer.h"
+#include "base/error.h"
+
+/* Open path for reading; "-" is standard input (a duplicate of descriptor 0). A directory is DPO_IO. Caller closes *fd. */
+enum dpo_status dpo_file_open(int *fd, const char *path, struct dpo_error *err) DPO_MUST_CHECK;
+
+/* Up to n bytes into bytes; *got 0 is end of file. Retries after EINTR. `name` is for the message. */
+enum dpo_status dpo_file_read_some(int fd, void *bytes, size_t n, size_t *got, const char *name,
+	struct dpo_error *err) DPO_MUST_CHECK;
+
+/*
+ * n bytes at `position` of a regular file; one that ends before is DPO_TRUNCATED. May be called from several threads at once.
+ * Messages do not name the file.
+ */
+enum dpo_status dpo_file_read_at(int fd, size_t position, void *bytes, size_t n, struct dpo_error *err) DPO_MUST_CHECK;
+
+/* Append the whole file to buffer; more than `limit` bytes is DPO_LIMIT. */
+enum dpo_status dpo_file_read(struct dpo_buffer *buffer, const char *path, size_t limit, struct dpo_error *err)
+	DPO_MUST_CHECK;
+
+/* directory/name, allocated; NULL if out of memory. Caller frees. */
+char *dpo_file_join(const char *directory, const char *name);
+
+/*
+ * An output. To a regular file (or a path that does not exist) it is atomic: the bytes go to `temp` beside it, and
+ * dpo_out_commit() does fsync, rename, fsync of the directory; a symbolic link at path is replaced, not followed.
+ * To anything else (a FIFO, a device, anything under /dev or /proc) it writes through. path NULL or "-" is
+ * standard output. {0} with fd -1 is closed. After an error only dpo_out_abort() is of use.
+ */
+struct dpo_out {
+	int fd;
+	char *path;		/* owned; "standard output" for that */
+	char *temp;		/* owned; NULL when writing through */
+	char *directory;	/* owned; the directory of path, when temp is set */
+	size_t resting;		/* bytes written that the system was not yet asked to bring to the disk */
+};
+
+enum dpo_status dpo_out_open(struct dpo_out *out, const char *path, struct dpo_error *err) DPO_MUST_CHECK;
+enum dpo_status dpo_out_write(struct dpo_out *out, const void *bytes, size_t n, struct dpo_error *err)
+	DPO_MUST_CHECK;
+/* Make the output durable and visible under its name, and close it. After an error the temporary file is gone. */
+enum dpo_status dpo_out_commit(struct dpo_out *out, struct dpo_error *err) DPO_MUST_CHECK;
+/* Close; remove the temporary file. May be called twice, and after commit. */
+void dpo_out_abort(struct dpo_out *out);
+
+/* All of it at once: open, write, commit. */
+enum dpo_status dpo_file_write(const char *path, const void *bytes, size_t n, struct dpo_error *err) DPO_MUST_CHECK;
+
+#endif

@@ -1,0 +1,43 @@
+/*
+ * maps - files that lie in memory as they are, read-only. Layer 1; uses error, size.
+ *
+ * Programs that map one file share its pages, and none of them takes long to open it. The price: what is written to the file
+ * afterwards is read by whoever mapped it, and one that becomes shorter ends whoever reads beyond its end by SIGBUS, which is for
+ * the program to make a message of. So results are to be trusted only if dpo_maps_same says so after the last reading. A file
+ * that is replaced by another of its name stays as it was for those who have it mapped.
+ */
+#ifndef DPO_MAPS_H
+#define DPO_MAPS_H
+
+#include "base/error.h"
+
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/stat.h>
+
+struct dpo_map {
+	const uint8_t *data;	/* the whole file */
+	size_t bytes;
+	char *path;		/* owned */
+	int fd;			/* owned */
+	struct stat then;	/* when it was mapped */
+};
+
+/* {0} is empty. */
+struct dpo_maps {
+	struct dpo_map *list;	/* owned */
+	size_t count, capacity;
+};
+
+/* Map the regular file fd is open on, which may be closed then: its bytes, or NULL where that cannot be or memory is out. */
+const uint8_t *dpo_maps_add(struct dpo_maps *maps, int fd, const char *path);
+/*
+ * DPO_OK if no file was written to since it was mapped: its size and the times of its last writing and last change are the same.
+ * Reading changes neither; links, owner and mode may change. Else DPO_IO, which names the first that was. Writing within a tick
+ * of the file system's clock after the mapping, some milliseconds, is not seen.
+ */
+enum dpo_status dpo_maps_same(const struct dpo_maps *maps, struct dpo_error *err) DPO_MUST_CHECK;
+/* Unmap all. */
+void dpo_maps_free(struct dpo_maps *maps);
+
+#endif

@@ -1,0 +1,73 @@
+/*
+ * export - a model as a Hugging Face directory or a bare safetensors file, an adapter as a directory of peft. Layer 11;
+ * uses error, size, bytes, dtype, json, jsonedit, file, files, safewrite, adapter, model.
+ *
+ * The directory is built beside its place under a name of its own, every file and the directory
+ * synced, and then renamed: it is there whole or not at all.
+ *
+ *	if ((status = dpo_export_begin(&export, model, form, path, false, err)) == DPO_OK &&
+ *	    (status = dpo_export_write(&export, err)) == DPO_OK)
+ *		status = dpo_export_commit(&export, err);
+ *	dpo_export_free(&export);
+ */
+#ifndef DPO_EXPORT_H
+#define DPO_EXPORT_H
+
+#include "base/error.h"
+#include "base/file.h"
+#include "decoder/model.h"
+
+/* How a directory's weights are stored. */
+struct dpo_export_form {
+	enum dpo_dtype dtype;		/* F32, F16 or BF16 (narrow.h) */
+	bool told;			/* config.json, where it says what type the weights are, says this one */
+	bool adapter;			/* the model's adapter instead, in peft's layout; in one file */
+	size_t shard_bytes;		/* the most of one file's data, unless one tensor alone has more; 0: no limit */
+};
+
+struct dpo_export {
+	struct dpo_export_form form;
+	const struct dpo_params *params;	/* borrowed; what is written, and its block */
+	const float *block;
+	const struct dpo_files *files;	/* borrowed; the model's, or: */
+	struct dpo_files own;		/* owned; an adapter's */
+	size_t *shards;			/* owned; the first tensor of each file, and behind the last the number of tensors */
+	size_t n_shards;
+	char *path;			/* owned; the directory to be */
+	char *parent;			/* owned; the directory it lies in */
+	char *temp;			/* owned; where it is built */
+	char **paths;			/* owned; every file that may lie in temp */
+	size_t n_paths, paths_capacity;
+	bool replace;			/* path exists and will be swapped */
+};
+
+/* Write all tensors as one safetensors file, in table order. */
+enum dpo_status dpo_export_safetensors(const struct dpo_model *model, enum dpo_dtype dtype, struct dpo_out *out,
+	struct dpo_error *err)
+	DPO_MUST_CHECK;
+
+/*
+ * Check the place and make the names; nothing is created yet. path must not exist; with `force` it
+ * may be a directory that holds nothing but files an export writes: anything else is never deleted.
+ * Both are DPO_USAGE.
+ */
+enum dpo_status dpo_export_begin(struct dpo_export *export, const struct dpo_model *model,
+	struct dpo_export_form form, const char *path, bool force, struct dpo_error *err) DPO_MUST_CHECK;
+/*
+ * Write the weights (model.safetensors, or where that is too large model-00001-of-0000N.safetensors
+ * and so on with their index) and the model's files, byte for byte but for what form.told says,
+ * or the adapter's two, into the temporary directory;
+ * synced.
+ */
+enum dpo_status dpo_export_write(struct dpo_export *export, struct dpo_error *err) DPO_MUST_CHECK;
+/* Rename it into its place and sync the parent; what was there before is removed. */
+enum dpo_status dpo_export_commit(struct dpo_export *export, struct dpo_error *err) DPO_MUST_CHECK;
+/*
+ * Remove the temporary directory and what may be in it. Only unlink() and rmdir(): may be called by
+ * a signal handler.
+ */
+void dpo_export_remove(const struct dpo_export *export);
+/* dpo_export_remove and release; the export is {0} again. */
+void dpo_export_free(struct dpo_export *export);
+
+#endif

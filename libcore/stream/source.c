@@ -1,0 +1,327 @@
+#include "stream/source.h"
+
+#include "base/buffer.h"
+#include "base/file.h"
+#include "base/size.h"
+#include "stream/stream.h"
+#include "stream/text.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+enum { CHUNK = 1 << 16 };
+
+struct dpo_source {
+	struct dpo_header header;	/* of the first file */
+	struct dpo_buffer header_text;
+	bool waive;
+	uint64_t files, records, blocks, members;
+	uint8_t tip[DPO_HASH_BYTES], parent[DPO_HASH_BYTES];
+
+	/* The file at hand: a stream ... */
+	struct dpo_reader *reader;
+	/* ... or lines: fd, with input.data[at .. input.len) not yet used. */
+	int fd;				/* -1 when there is no such file */
+	char *name;			/* owned */
+	struct dpo_buffer input;
+	size_t at, line;
+	struct dpo_text_record record;
+};
+
+struct dpo_source *
+dpo_source_new(bool waive)
+{
+	struct dpo_source *source = dpo_alloc(1, sizeof *source);
+
+	if (source) {
+		source->waive = waive;
+		source->fd = -1;
+	}
+	return source;
+}
+
+static void
+close_file(struct dpo_source *source)
+{
+	dpo_reader_close(source->reader);
+	source->reader = NULL;
+	if (source->fd >= 0)
+		close(source->fd);
+	source->fd = -1;
+	free(source->name);
+	source->name = NULL;
+	source->at = source->line = 0;
+	dpo_buffer_clear(&source->input);
+}
+
+void
+dpo_source_free(struct dpo_source *source)
+{
+	if (!source)
+		return;
+	close_file(source);
+	dpo_header_free(&source->header);
+	dpo_buffer_free(&source->header_text);
+	dpo_buffer_free(&source->input);
+	dpo_text_free(&source->record);
+	free(source);
+}
+
+/* ------------------------------------------------------------------ lines */
+
+static enum dpo_status
+at_line(const struct dpo_source *source, struct dpo_error *err)
+{
+	return dpo_error_prefix(err, "%.200s:%zu", source->name, source->line);
+}
+
+/* Read more behind what is there; *got 0 at the end of the file. */
+static enum dpo_status
+more(struct dpo_source *source, size_t *got, struct dpo_error *err)
+{
+	size_t kept = source->input.len - source->at;
+	enum dpo_status status;
+	uint8_t *room;
+
+	if (source->at > 0) {
+		memmove(source->input.data, source->input.data + source->at, kept);
+		source->input.len = kept;
+		source->at = 0;
+	}
+	if (!(room = dpo_buffer_room(&source->input, CHUNK)))
+		return dpo_fail_memory(err);
+	status = dpo_file_read_some(source->fd, room, CHUNK, got, source->name, err);
+	source->input.len = kept + *got;
+	return status;
+}
+
+/* The next line that is not blank, without its newline; DPO_END when there is none. */
+static enum dpo_status
+next_line(struct dpo_source *source, const char **line, size_t *len, struct dpo_error *err)
+{
+	size_t searched = 0, got = 1, end;
+	enum dpo_status status;
+	const uint8_t *start, *newline;
+
+	for (;;) {
+		start = source->input.data + source->at;
+		newline = source->input.len > source->at + searched ?
+		    memchr(start + searched, '\n', source->input.len - source->at - searched) : NULL;
+		searched = source->input.len - source->at;
+		if (!newline && got > 0) {
+			if (searched > DPO_SOURCE_LINE_MAX)
+				return dpo_fail(err, DPO_LIMIT, "%s:%zu: line of more than %zu bytes", source->name,
+				    source->line + 1, DPO_SOURCE_LINE_MAX);
+			if ((status = more(source, &got, err)) != DPO_OK)
+				return status;
+			continue;
+		}
+		if (!newline && searched == 0)
+			return DPO_END;
+		end = newline ? (size_t)(newline - start) : searched;
+		source->line++;
+		source->at += end + (newline ? 1 : 0);
+		searched = 0;
+		*line = (const char *)start;
+		*len = end;
+		for (size_t i = 0; i < end; i++)
+			if (start[i] != ' ' && start[i] != '\t' && start[i] != '\r')
+				return DPO_OK;
+	}
+}
+
+/* ------------------------------------------------------------------ beginning a file */
+
+/* Read until a byte that is not white space is there, or the file ends. */
+static enum dpo_status
+peek(struct dpo_source *source, bool *lines, struct dpo_error *err)
+{
+	enum dpo_status status;
+	size_t at = 0, got = 1;
+
+	while (got > 0) {
+		for (; at < source->input.len; at++) {
+			uint8_t byte = source->input.data[at];
+
+			if (byte != ' ' && byte != '\t' && byte != '\r' && byte != '\n') {
+				*lines = byte == '{';
+				return DPO_OK;
+			}
+		}
+		if (at > CHUNK)		/* neither kind of file begins like that */
+			break;
+		if ((status = more(source, &got, err)) != DPO_OK)
+			return status;
+	}
+	*lines = false;
+	return DPO_OK;
+}
+
+static enum dpo_status
+open_lines(struct dpo_source *source, struct dpo_header *header, struct dpo_error *err)
+{
+	enum dpo_status status;
+	const char *line;
+	size_t len;
+
+	if ((status = next_line(source, &line, &len, err)) != DPO_OK)
+		return status;
+	if ((status = dpo_text_get_header(header, line, len, err)) != DPO_OK)
+		at_line(source, err);
+	return status;
+}
+
+static enum dpo_status
+open_stream(struct dpo_source *source, struct dpo_header *header, struct dpo_error *err)
+{
+	enum dpo_status status = dpo_reader_open_after(&source->reader, source->fd, source->input.data, source->input.len,
+	    source->name, err);
+
+	source->fd = -1;
+	return status == DPO_OK ? dpo_header_copy(header, dpo_reader_header(source->reader), err) : status;
+}
+
+/* Take the header of the first file; later ones must have the same text. */
+static enum dpo_status
+agree(struct dpo_source *source, struct dpo_header *header, struct dpo_error *err)
+{
+	struct dpo_buffer text = { 0 };
+	enum dpo_status status = dpo_header_write(header, &text, err);
+
+	if (status == DPO_OK && source->files == 0) {
+		source->header = *header;
+		source->header_text = text;
+		source->files = 1;
+		return DPO_OK;
+	}
+	if (status == DPO_OK && (text.len != source->header_text.len ||
+	    memcmp(text.data, source->header_text.data, text.len) != 0))
+		status = dpo_fail(err, DPO_FORMAT, "%s: its header differs from the first file's", source->name);
+	dpo_buffer_free(&text);
+	dpo_header_free(header);
+	return status;
+}
+
+enum dpo_status
+dpo_source_open(struct dpo_source *source, int fd, const char *name, struct dpo_error *err)
+{
+	struct dpo_header header = { 0 };
+	enum dpo_status status;
+	bool lines;
+
+	close_file(source);
+	source->fd = fd;
+	if (!(source->name = dpo_size_copy(name, strlen(name))))
+		return dpo_fail_memory(err);
+	if ((status = peek(source, &lines, err)) == DPO_OK)
+		status = lines ? open_lines(source, &header, err) : open_stream(source, &header, err);
+	return status == DPO_OK ? agree(source, &header, err) : status;
+}
+
+/* ------------------------------------------------------------------ reading */
+
+const struct dpo_header *
+dpo_source_header(const struct dpo_source *source)
+{
+	return &source->header;
+}
+
+static void
+fold(struct dpo_source *source, const uint8_t *tip, const uint8_t *parent, uint64_t members)
+{
+	if (source->members == 0)
+		memcpy(source->tip, tip, DPO_HASH_BYTES);
+	else
+		dpo_hash_two(source->tip, source->tip, DPO_HASH_BYTES, tip, DPO_HASH_BYTES);
+	source->members += members;
+	memcpy(source->parent, source->members == 1 ? parent : source->tip, DPO_HASH_BYTES);
+}
+
+static enum dpo_status
+next_of_stream(struct dpo_source *source, struct dpo_value *values, struct dpo_error *err)
+{
+	uint64_t before = dpo_reader_blocks(source->reader);
+	enum dpo_status status = dpo_reader_next(source->reader, values, err);
+
+	source->blocks += dpo_reader_blocks(source->reader) - before;
+	if (status == DPO_END)
+		fold(source, dpo_reader_tip(source->reader), dpo_reader_parent(source->reader),
+		    dpo_reader_members(source->reader));
+	return status;
+}
+
+/* After {"end":true}, or the end of the file without it. */
+static enum dpo_status
+end_of_lines(struct dpo_source *source, bool told, const uint8_t *parent, const uint8_t *tip, struct dpo_error *err)
+{
+	enum dpo_status status;
+	const char *line;
+	size_t len;
+
+	if (!told && !source->waive)
+		return dpo_fail(err, DPO_TRUNCATED, "%s: ends without {\"end\":true} after line %zu: the program that wrote it "
+		    "may have failed", source->name, source->line);
+	status = next_line(source, &line, &len, err);
+	if (status == DPO_OK)
+		return dpo_fail(err, DPO_FORMAT, "%s:%zu: a line after {\"end\":true}", source->name, source->line);
+	if (status == DPO_END)
+		fold(source, tip, parent, 1);
+	return status;
+}
+
+static enum dpo_status
+next_of_lines(struct dpo_source *source, struct dpo_value *values, struct dpo_error *err)
+{
+	uint8_t parent[DPO_HASH_BYTES] = { 0 }, tip[DPO_HASH_BYTES] = { 0 };
+	enum dpo_status status;
+	const char *line;
+	bool is_end;
+	size_t len;
+
+	if ((status = next_line(source, &line, &len, err)) == DPO_END)
+		return end_of_lines(source, false, parent, tip, err);
+	if (status != DPO_OK)
+		return status;
+	if ((status = dpo_text_get_end(&is_end, line, len, parent, tip, err)) == DPO_OK && is_end)
+		return end_of_lines(source, true, parent, tip, err);
+	if (status == DPO_OK)
+		status = dpo_text_get_record(&source->record, &source->header, line, len, values, err);
+	if (status != DPO_OK)
+		at_line(source, err);
+	return status;
+}
+
+enum dpo_status
+dpo_source_next(struct dpo_source *source, struct dpo_value *values, struct dpo_error *err)
+{
+	enum dpo_status status = source->reader ? next_of_stream(source, values, err) : next_of_lines(source, values, err);
+
+	if (status == DPO_OK)
+		source->records++;
+	return status;
+}
+
+uint64_t
+dpo_source_records(const struct dpo_source *source)
+{
+	return source->records;
+}
+
+uint64_t
+dpo_source_blocks(const struct dpo_source *source)
+{
+	return source->blocks;
+}
+
+const uint8_t *
+dpo_source_tip(const struct dpo_source *source)
+{
+	return source->tip;
+}
+
+const uint8_t *
+dpo_source_parent(const struct dpo_source *source)
+{
+	return source->parent;
+}

@@ -1,0 +1,49 @@
+/*
+ * source - streams and JSON Lines read one after the other as one table. Layer 7; uses error, size, buffer, file, header,
+ * random, stream, text.
+ *
+ * What a file is is told by its first byte that is not white space: `{` begins JSON Lines, anything else a stream. All
+ * files have equal headers. A file of JSON Lines without its last line {"end":true} is DPO_TRUNCATED unless that is waived.
+ */
+#ifndef DPO_SOURCE_H
+#define DPO_SOURCE_H
+
+#include "base/error.h"
+#include "base/random.h"
+#include "stream/header.h"
+
+struct dpo_source;
+
+#define DPO_SOURCE_LINE_MAX ((size_t)512 << 20)	/* bytes of one line */
+
+/* An empty source. `waive`: the end of a JSON Lines file counts as its {"end":true}. NULL if out of memory. */
+struct dpo_source *dpo_source_new(bool waive);
+
+/*
+ * Begin a file: fd is owned by the source from now on, also on error. Only at the start and after DPO_END. A header that
+ * differs from the first file's is DPO_FORMAT.
+ */
+enum dpo_status dpo_source_open(struct dpo_source *source, int fd, const char *name, struct dpo_error *err)
+	DPO_MUST_CHECK;
+
+/* Of the first file. Valid until dpo_source_free. */
+const struct dpo_header *dpo_source_header(const struct dpo_source *source);
+
+/* The next record of the file at hand, as dpo_reader_next; JSON Lines errors begin with "NAME:LINE: ". */
+enum dpo_status dpo_source_next(struct dpo_source *source, struct dpo_value *values, struct dpo_error *err)
+	DPO_MUST_CHECK;
+
+/* Records and blocks (of streams) read in all files. */
+uint64_t dpo_source_records(const struct dpo_source *source);
+uint64_t dpo_source_blocks(const struct dpo_source *source);
+
+/*
+ * After the last DPO_END: the tip of everything (that of the one stream; of several, folded as dpo_reader_tip says), and
+ * the parent of the one stream (of several, their tip: sealing them as one makes a child of them all).
+ */
+const uint8_t *dpo_source_tip(const struct dpo_source *source);
+const uint8_t *dpo_source_parent(const struct dpo_source *source);
+
+void dpo_source_free(struct dpo_source *source);
+
+#endif
