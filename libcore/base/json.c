@@ -520,14 +520,36 @@ dpo_json_put_number(struct dpo_buffer *out, double value)
 	dpo_buffer_string(out, text);
 }
 
+static void
+put_members(struct dpo_buffer *out, const cJSON *tree, bool object)
+{
+	const cJSON *item;
+
+	cJSON_ArrayForEach(item, tree) {
+		if (item != tree->child)
+			dpo_buffer_byte(out, ',');
+		if (object) {
+			dpo_json_put_string(out, item->string, strlen(item->string));
+			dpo_buffer_byte(out, ':');
+		}
+		dpo_json_put_tree(out, item);
+	}
+}
+
 void
 dpo_json_put_tree(struct dpo_buffer *out, const cJSON *tree)
 {
-	char *text = cJSON_PrintUnformatted(tree);
+	bool object = cJSON_IsObject(tree);
 
-	if (text)
-		dpo_buffer_string(out, text);
-	else
-		out->failed = true;
-	cJSON_free(text);
+	if (object || cJSON_IsArray(tree)) {
+		dpo_buffer_byte(out, object ? '{' : '[');
+		put_members(out, tree, object);
+		dpo_buffer_byte(out, object ? '}' : ']');
+	} else if (cJSON_IsString(tree)) {
+		dpo_json_put_string(out, tree->valuestring, strlen(tree->valuestring));
+	} else if (cJSON_IsNumber(tree)) {
+		dpo_json_put_number(out, tree->valuedouble);	/* cJSON's own takes 0.30000000000000004 for 0.3 */
+	} else {
+		dpo_buffer_string(out, cJSON_IsTrue(tree) ? "true" : cJSON_IsFalse(tree) ? "false" : "null");
+	}
 }

@@ -57,7 +57,7 @@ void dpo_json_put_string(struct dpo_buffer *out, const char *bytes, size_t n);
 /* Append a finite double in the fewest digits (up to 17) that read back as the same double. */
 void dpo_json_put_number(struct dpo_buffer *out, double value);
 
-/* Append the tree without white space; sets out->failed if memory runs out. */
+/* Append the tree, of finite numbers, without white space; it reads back as the same tree. */
 void dpo_json_put_tree(struct dpo_buffer *out, const cJSON *tree);
 
 /* ------------------------------------------------------------------ lexer */

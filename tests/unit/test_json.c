@@ -232,6 +232,22 @@ numbers_come_back(void **state)
 	dpo_buffer_free(&text);
 }
 
+static void
+trees_come_back(void **state)
+{
+	static const char json[] = "{\"n\":[0.30000000000000004,-0.5,1e-06,200],\"s\":\"a\\\"\\u0001\",\"l\":[true,false,null,{},[]]}";
+	struct dpo_buffer text = { 0 };
+	struct dpo_error err;
+	cJSON *tree;
+
+	(void)state;
+	assert_int_equal(dpo_json_parse(&tree, json, strlen(json), &err), DPO_OK);
+	dpo_json_put_tree(&text, tree);
+	assert_string_equal(dpo_buffer_text(&text), json);
+	cJSON_Delete(tree);
+	dpo_buffer_free(&text);
+}
+
 int
 main(void)
 {
@@ -239,7 +255,7 @@ main(void)
 		cmocka_unit_test(refuses), cmocka_unit_test(accepts), cmocka_unit_test(refuses_every_part),
 		cmocka_unit_test(survives_every_byte), cmocka_unit_test(limits_depth), cmocka_unit_test(getters_check_types),
 		cmocka_unit_test(messages_name_the_byte), cmocka_unit_test(strings_come_back),
-		cmocka_unit_test(numbers_come_back),
+		cmocka_unit_test(numbers_come_back), cmocka_unit_test(trees_come_back),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
