@@ -50,7 +50,7 @@ enum { BATCH_ROWS = 1024, BATCH_BYTES = 4 << 20, KEPT_BYTES = 1 << 16 };
 
 /* A row on its way from line to record. */
 struct job {
-	struct dpo_row row;
+	struct dpo_text_row row;
 	struct dpo_pair pair;
 	uint64_t line;
 	enum dpo_status status;
@@ -130,7 +130,7 @@ static void
 write_pair(struct run *run, const struct job *job)
 {
 	struct dpo_value values[7 + DPO_ROW_KEPT_MAX] = { 0 };
-	const struct dpo_row *row = &job->row;
+	const struct dpo_text_row *row = &job->row;
 	const struct dpo_pair *pair = &job->pair;
 	struct dpo_error err;
 	char number[24];

@@ -78,6 +78,11 @@ if grep -nE '^[[:space:]]*static [^(]*(=|;)' libcore/*/*.c libcore/*/*.h | grep 
 	echo "libcore: modifiable static data"
 	exit 1
 fi
+twice=$(grep -hoE '^(struct|enum) dpo_[a-z0-9_]+ \{' libcore/*/*.h | sort | uniq -d)
+if [ -n "$twice" ]; then
+	echo "libcore: two types of one name: $twice"
+	exit 1
+fi
 if grep -nE '^[[:space:]]+\[.*\]\]? && \[' tests/*/*.bats | grep -v '||'; then
 	echo "tests: of conditions joined by && bash lets the first fail: a line for each"
 	exit 1

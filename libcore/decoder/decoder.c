@@ -23,12 +23,12 @@ struct dpo_decoder {
 	struct dpo_places places;
 	struct dpo_packs packs;		/* in bf16 only */
 	bool train;
-	bool recompute;			/* of all layers' kept only x is their own */
+	bool recompute;			/* of what layers save only x is their own */
 	struct dpo_layers layers;	/* its memory is in the arena */
 	struct dpo_arena arena;
 	float *rope;			/* owned; table of rope_positions positions, for rope_choice */
 	size_t rope_positions, rope_choice;
-	struct dpo_kept *kept;		/* owned; [layers], all the same unless training */
+	struct dpo_saved *saved;	/* owned; [layers], all the same unless training */
 	float *last;			/* [hidden], the last layer's output */
 	float *h, *h_stats;		/* head rows only */
 	size_t scratch_floats;		/* 0 if all matrices are float */
@@ -69,8 +69,8 @@ dpo_decoder_new(struct dpo_decoder **decoder, const struct dpo_config *config,
 		return dpo_fail_memory(err);
 	d->config = config;
 	d->train = train;
-	d->kept = dpo_alloc(config->layers, sizeof *d->kept);
-	status = d->kept ? dpo_places_init(&d->places, config, params, err) : dpo_fail_memory(err);
+	d->saved = dpo_alloc(config->layers, sizeof *d->saved);
+	status = d->saved ? dpo_places_init(&d->places, config, params, err) : dpo_fail_memory(err);
 	if (status != DPO_OK) {
 		dpo_decoder_free(d);
 		return status;
@@ -91,7 +91,7 @@ dpo_decoder_free(struct dpo_decoder *decoder)
 	dpo_arena_free(&decoder->arena);
 	dpo_sequence_free(&decoder->rows);
 	free(decoder->rope);
-	free(decoder->kept);
+	free(decoder->saved);
 	free(decoder);
 }
 
@@ -192,13 +192,13 @@ carve(struct dpo_decoder *d, const struct dpo_sequence *s)
 	dpo_arena_begin(&d->arena);
 	for (size_t layer = 0; layer < d->config->layers; layer++)
 		if (layer == 0 || (d->train && !d->recompute)) {
-			dpo_kept_carve(&d->kept[layer], &d->layers, rows, &d->arena);
+			dpo_saved_carve(&d->saved[layer], &d->layers, rows, &d->arena);
 		} else {
-			d->kept[layer] = d->kept[0];
+			d->saved[layer] = d->saved[0];
 			if (d->train)
-				d->kept[layer].x = dpo_arena_take(&d->arena, rows, hidden);
+				d->saved[layer].x = dpo_arena_take(&d->arena, rows, hidden);
 		}
-	d->last = d->train ? dpo_arena_take(&d->arena, rows, hidden) : d->kept[0].x;
+	d->last = d->train ? dpo_arena_take(&d->arena, rows, hidden) : d->saved[0].x;
 	d->h = dpo_arena_take(&d->arena, s->head_rows, hidden);
 	d->h_stats = dpo_arena_take(&d->arena, s->head_rows, 2);
 	d->layers.scratch = dpo_arena_take(&d->arena, scratch(d, rows), 1);
@@ -315,7 +315,7 @@ embed_row(void *context, size_t row)
 	const struct embedding *e = context;
 	const struct dpo_decoder *d = e->decoder;
 	size_t hidden = d->layers.hidden;
-	float *x = d->kept[0].x + row * hidden, position[EMBED_COLUMNS];
+	float *x = d->saved[0].x + row * hidden, position[EMBED_COLUMNS];
 
 	take(x, e->tokens, (size_t)e->sequence->tokens[row] * hidden, hidden);
 	if (d->config->family->scaled_embedding)
@@ -375,9 +375,9 @@ forward(struct dpo_decoder *d, const float *weights, const struct dpo_sequence *
 		return DPO_OK;
 	dpo_parallel_for(useful_threads(d, sequence->rows), sequence->rows, embed_row, &embedding);
 	for (size_t layer = 0; layer < layers; layer++) {
-		float *out = layer + 1 < layers ? d->kept[layer + 1].x : d->last;
+		float *out = layer + 1 < layers ? d->saved[layer + 1].x : d->last;
 
-		dpo_layer_forward(&d->layers, layer, &d->kept[layer], sequence, weights, out);
+		dpo_layer_forward(&d->layers, layer, &d->saved[layer], sequence, weights, out);
 	}
 	dpo_norm_forward(d->layers.threads, &norm, sequence->head_rows,
 	    d->last + sequence->head_first * d->layers.hidden, d->h, d->h_stats);
@@ -471,8 +471,8 @@ dpo_decoder_backward(struct dpo_decoder *decoder, const float *weights,
 	    d->layers.dx + first, d->layers.partial);
 	for (size_t layer = d->config->layers; layer-- > 0 && dpo_places_trained(&d->places, layer);) {
 		if (d->recompute && layer + 1 < d->config->layers)	/* the last one's is still there */
-			dpo_layer_again(&d->layers, layer, &d->kept[layer], sequence, weights);
-		dpo_layer_backward(&d->layers, layer, &d->kept[layer], sequence, weights, gradients);
+			dpo_layer_again(&d->layers, layer, &d->saved[layer], sequence, weights);
+		dpo_layer_backward(&d->layers, layer, &d->saved[layer], sequence, weights, gradients);
 	}
 	if (!embedding.tokens.gradients && !embedding.positions.gradients)
 		return;

@@ -70,10 +70,10 @@ as_linear(const struct dpo_head *head, const float *weight, float *d_weight)
 	    .bf16 = head->bf16, .pack = head->pack, .scratch = head->scratch };
 }
 
-static struct dpo_rows
+static struct dpo_matrix
 at(const float *data, size_t ld)
 {
-	struct dpo_rows rows = { .ld = ld };
+	struct dpo_matrix rows = { .ld = ld };
 
 	memcpy(&rows.data, &data, sizeof data);
 	return rows;
@@ -98,7 +98,7 @@ compute_chunk(int threads, struct work *w, const float *weight, const float *h)
 
 	w->logits = chunk_logits(head, w->first);
 	dpo_linear_forward(threads, &linear, n, at(h + w->first * head->hidden, head->hidden),
-	    (struct dpo_rows){ 0 }, at(w->logits, head->vocab));
+	    (struct dpo_matrix){ 0 }, at(w->logits, head->vocab));
 	if (head->cap > 0.0f)
 		dpo_parallel_for(useful_threads(threads, head), n, cap_row, w);
 }

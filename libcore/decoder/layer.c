@@ -14,10 +14,10 @@
 #include <math.h>
 #include <string.h>
 
-static struct dpo_rows
-rows_of(float *data, size_t ld)
+static struct dpo_matrix
+matrix(float *data, size_t ld)
 {
-	return (struct dpo_rows){ data, ld };
+	return (struct dpo_matrix){ data, ld };
 }
 
 /* ------------------------------------------------------------------ memory */
@@ -77,7 +77,7 @@ carve_backward(struct dpo_layers *l, size_t rows, struct dpo_arena *arena)
 }
 
 void
-dpo_kept_carve(struct dpo_kept *k, const struct dpo_layers *l, size_t rows, struct dpo_arena *arena)
+dpo_saved_carve(struct dpo_saved *k, const struct dpo_layers *l, size_t rows, struct dpo_arena *arena)
 {
 	k->x = dpo_arena_take(arena, rows, l->hidden);
 	if (has_qk_norm(l)) {
@@ -136,11 +136,11 @@ first_wanted(const struct dpo_layers *l, size_t layer, const struct dpo_sequence
 	return layer + 1 < l->config->layers ? 0 : s->head_first;
 }
 
-/* What was kept, from row `first` on; queries, keys and values stay where they are. */
-static struct dpo_kept
-kept_from(const struct dpo_layers *l, const struct dpo_kept *k, size_t first)
+/* What was saved, from row `first` on; queries, keys and values stay where they are. */
+static struct dpo_saved
+kept_from(const struct dpo_layers *l, const struct dpo_saved *k, size_t first)
 {
-	struct dpo_kept from = *k;
+	struct dpo_saved from = *k;
 
 	from.x += first * l->hidden;
 	from.attended += first * l->query;
@@ -196,7 +196,7 @@ rotate(const struct dpo_layers *l, const struct dpo_attention *a, float *qkv, fl
 }
 
 static void
-copy_columns(size_t rows, size_t columns, struct dpo_rows from, struct dpo_rows to)
+copy_columns(size_t rows, size_t columns, struct dpo_matrix from, struct dpo_matrix to)
 {
 	for (size_t row = 0; row < rows; row++)
 		memcpy(to.data + row * to.ld, from.data + row * from.ld, columns * sizeof *to.data);
@@ -219,8 +219,8 @@ normed(const struct dpo_layers *l, const struct dpo_place *place, size_t rows, f
 
 /* The products of a step are skinny ones. */
 static void
-multiply(const struct dpo_layers *l, const struct dpo_linear *map, size_t rows, struct dpo_rows x,
-    struct dpo_rows residual, struct dpo_rows y)
+multiply(const struct dpo_layers *l, const struct dpo_linear *map, size_t rows, struct dpo_matrix x,
+    struct dpo_matrix residual, struct dpo_matrix y)
 {
 	if (l->step)
 		dpo_skinny_forward(dpo_skinny_best(), l->threads, map, rows, x, residual, y);
@@ -230,15 +230,15 @@ multiply(const struct dpo_layers *l, const struct dpo_linear *map, size_t rows, 
 
 /* The adapter's share in a step, by skinny products. */
 static void
-step_lowrank(const struct dpo_layers *l, const struct dpo_lowrank *low, size_t rows, struct dpo_rows x, struct dpo_rows y)
+step_lowrank(const struct dpo_layers *l, const struct dpo_lowrank *low, size_t rows, struct dpo_matrix x, struct dpo_matrix y)
 {
 	struct dpo_linear a = { .in = low->in, .out = low->rank, .layout = DPO_LAYOUT_OUT_IN, .weight = low->a };
 	struct dpo_linear b = { .in = low->rank, .out = low->out, .layout = DPO_LAYOUT_OUT_IN, .weight = low->b };
-	struct dpo_rows u = rows_of(low->u, low->rank), share = rows_of(low->scratch, low->out);
+	struct dpo_matrix u = matrix(low->u, low->rank), share = matrix(low->scratch, low->out);
 
-	multiply(l, &a, rows, x, (struct dpo_rows){ 0 }, u);
+	multiply(l, &a, rows, x, (struct dpo_matrix){ 0 }, u);
 	dpo_vector_scale(u.data, low->scale, rows * low->rank);
-	multiply(l, &b, rows, u, (struct dpo_rows){ 0 }, share);
+	multiply(l, &b, rows, u, (struct dpo_matrix){ 0 }, share);
 	for (size_t row = 0; row < rows; row++)
 		dpo_vector_add(y.data + row * y.ld, share.data + row * share.ld, low->out);
 }
@@ -246,7 +246,7 @@ step_lowrank(const struct dpo_layers *l, const struct dpo_lowrank *low, size_t r
 /* A map with its adapter, if there is one; arguments as of dpo_linear. */
 static void
 forward_map(const struct dpo_layers *l, const struct dpo_place *place, const float *weights, size_t rows,
-    struct dpo_rows x, struct dpo_rows residual, struct dpo_rows y)
+    struct dpo_matrix x, struct dpo_matrix residual, struct dpo_matrix y)
 {
 	struct dpo_linear map = linear_at(l, place, weights, NULL);
 	struct dpo_lowrank low;
@@ -272,7 +272,7 @@ remember(const struct dpo_layers *l, size_t layer, const struct dpo_attention *a
 }
 
 static void
-attend(const struct dpo_layers *l, size_t layer, const struct dpo_kept *k,
+attend(const struct dpo_layers *l, size_t layer, const struct dpo_saved *k,
     const struct dpo_sequence *s)
 {
 	struct dpo_attention attention = attention_of(l, layer, s);
@@ -295,12 +295,12 @@ norm_heads(const struct dpo_layers *l, const struct dpo_place *place, size_t row
 
 	dpo_norm_forward(l->threads, &norm, rows * (width / norm.n), raw, l->heads,
 	    l->head_stats);
-	copy_columns(rows, width, rows_of(l->heads, width), rows_of(to, l->qkv));
+	copy_columns(rows, width, matrix(l->heads, width), matrix(to, l->qkv));
 }
 
 static void
 forward_qkv(const struct dpo_layers *l, const struct dpo_layer_places *at, size_t rows,
-    float *in, const float *weights, const struct dpo_kept *k)
+    float *in, const float *weights, const struct dpo_saved *k)
 {
 	size_t column = 0;
 
@@ -308,9 +308,9 @@ forward_qkv(const struct dpo_layers *l, const struct dpo_layer_places *at, size_
 		bool norm = i < 2 && is_there(&at->qk_norm[i]);
 		size_t out = at->qkv[i].out;
 
-		forward_map(l, &at->qkv[i], weights, rows, rows_of(in, l->hidden),
-		    (struct dpo_rows){ 0 }, norm ? rows_of(k->raw[i], out) :
-		    rows_of(k->qkv + column, l->qkv));
+		forward_map(l, &at->qkv[i], weights, rows, matrix(in, l->hidden),
+		    (struct dpo_matrix){ 0 }, norm ? matrix(k->raw[i], out) :
+		    matrix(k->qkv + column, l->qkv));
 		if (norm)
 			norm_heads(l, &at->qk_norm[i], rows, out, weights, k->raw[i],
 			    k->qkv + column);
@@ -321,71 +321,71 @@ forward_qkv(const struct dpo_layers *l, const struct dpo_layer_places *at, size_
 /* y = x + map(in), or x + norm(map(in)) by way of `added`. */
 static void
 add_branch(const struct dpo_layers *l, const struct dpo_place *map, const struct dpo_place *post,
-    size_t rows, struct dpo_rows in, const float *weights, float *added, float *x, float *y)
+    size_t rows, struct dpo_matrix in, const float *weights, float *added, float *x, float *y)
 {
 	struct dpo_norm norm = dpo_places_norm(l->places, post, weights, NULL);
 
 	if (!is_there(post)) {
-		forward_map(l, map, weights, rows, in, rows_of(x, l->hidden),
-		    rows_of(y, l->hidden));
+		forward_map(l, map, weights, rows, in, matrix(x, l->hidden),
+		    matrix(y, l->hidden));
 		return;
 	}
-	forward_map(l, map, weights, rows, in, (struct dpo_rows){ 0 },
-	    rows_of(added, l->hidden));
+	forward_map(l, map, weights, rows, in, (struct dpo_matrix){ 0 },
+	    matrix(added, l->hidden));
 	dpo_norm_forward(l->threads, &norm, rows, added, y, l->stats);
 	dpo_vector_add(y, x, rows * l->hidden);
 }
 
 static void
-forward_attention(const struct dpo_layers *l, size_t layer, const struct dpo_kept *k, const struct dpo_sequence *s,
+forward_attention(const struct dpo_layers *l, size_t layer, const struct dpo_saved *k, const struct dpo_sequence *s,
     const float *weights)
 {
 	const struct dpo_layer_places *at = &l->places->layers[layer];
 	size_t first = first_wanted(l, layer, s);
-	struct dpo_kept wanted = kept_from(l, k, first);
+	struct dpo_saved wanted = kept_from(l, k, first);
 
 	forward_qkv(l, at, s->rows, normed(l, &at->norm1, s->rows, k->x, weights), weights, k);
 	attend(l, layer, k, s);
-	add_branch(l, &at->o, &at->post1, s->rows - first, rows_of(wanted.attended, l->query), weights,
+	add_branch(l, &at->o, &at->post1, s->rows - first, matrix(wanted.attended, l->query), weights,
 	    wanted.added[0], wanted.x, wanted.middle);
 }
 
 /* What the MLP reads before its norm. */
 static float *
-mlp_input(const struct dpo_layers *l, const struct dpo_kept *k)
+mlp_input(const struct dpo_layers *l, const struct dpo_saved *k)
 {
 	return l->config->parallel_residual ? k->x : k->middle;
 }
 
 static void
-forward_up(const struct dpo_layers *l, size_t layer, const struct dpo_kept *k, size_t rows, const float *weights)
+forward_up(const struct dpo_layers *l, size_t layer, const struct dpo_saved *k, size_t rows, const float *weights)
 {
 	const struct dpo_layer_places *at = &l->places->layers[layer];
 	float *in = normed(l, &at->norm2, rows, mlp_input(l, k), weights);
 
 	for (size_t i = 0; i < l->places->n_up; i++)
-		forward_map(l, &at->up[i], weights, rows, rows_of(in, l->hidden),
-		    (struct dpo_rows){ 0 }, rows_of(k->up + i * l->inner, l->up));
+		forward_map(l, &at->up[i], weights, rows, matrix(in, l->hidden),
+		    (struct dpo_matrix){ 0 }, matrix(k->up + i * l->inner, l->up));
 }
 
 static void
-forward_down(const struct dpo_layers *l, size_t layer, const struct dpo_kept *k, size_t rows, const float *weights,
+forward_down(const struct dpo_layers *l, size_t layer, const struct dpo_saved *k, size_t rows, const float *weights,
     float *out)
 {
 	const struct dpo_layer_places *at = &l->places->layers[layer];
 
 	dpo_activation_forward(l->threads, l->config->activation, l->config->family->mlp, rows,
 	    l->inner, k->up, l->activated);
-	add_branch(l, &at->down, &at->post2, rows, rows_of(l->activated, l->inner), weights,
+	add_branch(l, &at->down, &at->post2, rows, matrix(l->activated, l->inner), weights,
 	    k->added[1], k->middle, out);
 }
 
 void
-dpo_layer_forward(const struct dpo_layers *l, size_t layer, const struct dpo_kept *k,
+dpo_layer_forward(const struct dpo_layers *l, size_t layer, const struct dpo_saved *k,
     const struct dpo_sequence *s, const float *weights, float *out)
 {
 	size_t first = first_wanted(l, layer, s);
-	struct dpo_kept wanted = kept_from(l, k, first);
+	struct dpo_saved wanted = kept_from(l, k, first);
 
 	forward_attention(l, layer, k, s, weights);
 	forward_up(l, layer, &wanted, s->rows - first, weights);
@@ -393,11 +393,11 @@ dpo_layer_forward(const struct dpo_layers *l, size_t layer, const struct dpo_kep
 }
 
 void
-dpo_layer_again(const struct dpo_layers *l, size_t layer, const struct dpo_kept *k, const struct dpo_sequence *s,
+dpo_layer_again(const struct dpo_layers *l, size_t layer, const struct dpo_saved *k, const struct dpo_sequence *s,
     const float *weights)
 {
 	size_t first = first_wanted(l, layer, s);
-	struct dpo_kept wanted = kept_from(l, k, first);
+	struct dpo_saved wanted = kept_from(l, k, first);
 	struct dpo_lowrank low;
 
 	forward_attention(l, layer, k, s, weights);
@@ -413,7 +413,7 @@ dpo_layer_again(const struct dpo_layers *l, size_t layer, const struct dpo_kept 
 /* dx.data may be NULL: it is not wanted. */
 static void
 backward_map_input(const struct dpo_layers *l, const struct dpo_place *place, const float *weights, size_t rows,
-    struct dpo_rows dy, float keep, struct dpo_rows dx)
+    struct dpo_matrix dy, float keep, struct dpo_matrix dx)
 {
 	struct dpo_linear map = linear_at(l, place, weights, NULL);
 	struct dpo_lowrank low;
@@ -426,7 +426,7 @@ backward_map_input(const struct dpo_layers *l, const struct dpo_place *place, co
 
 static void
 backward_map_weight(const struct dpo_layers *l, const struct dpo_place *place, const float *weights, float *gradients,
-    size_t rows, struct dpo_rows x, struct dpo_rows dy)
+    size_t rows, struct dpo_matrix x, struct dpo_matrix dy)
 {
 	struct dpo_linear map = linear_at(l, place, weights, gradients);
 	struct dpo_lowrank low;
@@ -454,12 +454,12 @@ branch_gradient(const struct dpo_layers *l, const struct dpo_place *post, size_t
 /* The gradient of a map's input: added to dx at once, or kept for the norm before it. dx NULL: it is not wanted. */
 static void
 input_gradient(const struct dpo_layers *l, const struct dpo_place *place,
-    const struct dpo_place *map, const float *weights, size_t rows, struct dpo_rows dy, bool first, float *dx)
+    const struct dpo_place *map, const float *weights, size_t rows, struct dpo_matrix dy, bool first, float *dx)
 {
 	bool norm = dx && is_there(place);
 
 	backward_map_input(l, map, weights, rows, dy, norm && first ? 0.0f : 1.0f,
-	    rows_of(norm ? l->d_normed : dx, l->hidden));
+	    matrix(norm ? l->d_normed : dx, l->hidden));
 }
 
 /* What input_gradient kept goes back through the norm, which read x, to dx. */
@@ -475,55 +475,55 @@ norm_gradient(const struct dpo_layers *l, const struct dpo_place *place, size_t 
 
 /* Add to dx, the gradient of what the MLP's sum passes on, what comes through the MLP from dy. */
 static void
-backward_mlp(const struct dpo_layers *l, size_t layer, const struct dpo_kept *k, size_t rows, const float *weights,
+backward_mlp(const struct dpo_layers *l, size_t layer, const struct dpo_saved *k, size_t rows, const float *weights,
     float *gradients, float *dy, float *dx)
 {
 	const struct dpo_layer_places *at = &l->places->layers[layer];
 	float *in;
 
 	dy = branch_gradient(l, &at->post2, rows, weights, gradients, k->added[1], dy);
-	backward_map_input(l, &at->down, weights, rows, rows_of(dy, l->hidden), 0.0f,
-	    rows_of(l->d_activated, l->inner));
+	backward_map_input(l, &at->down, weights, rows, matrix(dy, l->hidden), 0.0f,
+	    matrix(l->d_activated, l->inner));
 	dpo_activation_backward(l->threads, l->config->activation, l->config->family->mlp, rows,
 	    l->inner, k->up, l->d_activated, l->d_up, l->activated);
-	backward_map_weight(l, &at->down, weights, gradients, rows, rows_of(l->activated, l->inner),
-	    rows_of(dy, l->hidden));
+	backward_map_weight(l, &at->down, weights, gradients, rows, matrix(l->activated, l->inner),
+	    matrix(dy, l->hidden));
 	in = normed(l, &at->norm2, rows, mlp_input(l, k), weights);
 	for (size_t i = 0; i < l->places->n_up; i++) {
-		struct dpo_rows d_up = rows_of(l->d_up + i * l->inner, l->up);
+		struct dpo_matrix d_up = matrix(l->d_up + i * l->inner, l->up);
 
 		input_gradient(l, &at->norm2, &at->up[i], weights, rows, d_up, i == 0, dx);
-		backward_map_weight(l, &at->up[i], weights, gradients, rows, rows_of(in, l->hidden), d_up);
+		backward_map_weight(l, &at->up[i], weights, gradients, rows, matrix(in, l->hidden), d_up);
 	}
 	norm_gradient(l, &at->norm2, rows, weights, gradients, mlp_input(l, k), dx);
 }
 
 /* The gradient of raw queries or keys from that of the normed ones, columns of d_qkv. */
-static struct dpo_rows
+static struct dpo_matrix
 heads_gradient(const struct dpo_layers *l, const struct dpo_place *place, size_t rows,
-    size_t width, const float *weights, float *gradients, const float *raw, struct dpo_rows dy)
+    size_t width, const float *weights, float *gradients, const float *raw, struct dpo_matrix dy)
 {
 	struct dpo_norm norm = dpo_places_norm(l->places, place, weights, gradients);
 	size_t n = rows * (width / norm.n);
 
 	dpo_norm_forward(l->threads, &norm, n, raw, l->heads, l->head_stats);
-	copy_columns(rows, width, dy, rows_of(l->heads, width));
+	copy_columns(rows, width, dy, matrix(l->heads, width));
 	memset(l->d_raw, 0, rows * width * sizeof *l->d_raw);
 	dpo_norm_backward(l->threads, &norm, n, raw, l->head_stats, l->heads, l->d_raw, l->partial);
-	return rows_of(l->d_raw, width);
+	return matrix(l->d_raw, width);
 }
 
 static void
-backward_qkv(const struct dpo_layers *l, size_t layer, const struct dpo_kept *k, size_t rows, const float *weights,
+backward_qkv(const struct dpo_layers *l, size_t layer, const struct dpo_saved *k, size_t rows, const float *weights,
     float *gradients)
 {
 	const struct dpo_layer_places *at = &l->places->layers[layer];
 	float *in, *dx = dpo_places_below(l->places, layer) ? l->dx : NULL;
-	struct dpo_rows dy[3];
+	struct dpo_matrix dy[3];
 	size_t column = 0;
 
 	for (size_t i = 0; i < l->places->n_qkv; i++) {
-		dy[i] = rows_of(l->d_qkv + column, l->qkv);
+		dy[i] = matrix(l->d_qkv + column, l->qkv);
 		column += at->qkv[i].out;
 	}
 	in = normed(l, &at->norm1, rows, k->x, weights);
@@ -532,7 +532,7 @@ backward_qkv(const struct dpo_layers *l, size_t layer, const struct dpo_kept *k,
 			dy[i] = heads_gradient(l, &at->qk_norm[i], rows, at->qkv[i].out, weights,
 			    gradients, k->raw[i], dy[i]);
 		input_gradient(l, &at->norm1, &at->qkv[i], weights, rows, dy[i], i == 0, dx);
-		backward_map_weight(l, &at->qkv[i], weights, gradients, rows, rows_of(in, l->hidden), dy[i]);
+		backward_map_weight(l, &at->qkv[i], weights, gradients, rows, matrix(in, l->hidden), dy[i]);
 	}
 	if (dx)
 		norm_gradient(l, &at->norm1, rows, weights, gradients, k->x, dx);
@@ -540,19 +540,19 @@ backward_qkv(const struct dpo_layers *l, size_t layer, const struct dpo_kept *k,
 
 /* The same for attention; dy begins at the first row that is wanted. */
 static void
-backward_attention(const struct dpo_layers *l, size_t layer, const struct dpo_kept *k, const struct dpo_sequence *s,
+backward_attention(const struct dpo_layers *l, size_t layer, const struct dpo_saved *k, const struct dpo_sequence *s,
     const float *weights, float *gradients, float *dy)
 {
 	const struct dpo_layer_places *at = &l->places->layers[layer];
 	struct dpo_attention attention = attention_of(l, layer, s);
-	struct dpo_kept wanted = kept_from(l, k, attention.first);
+	struct dpo_saved wanted = kept_from(l, k, attention.first);
 	size_t rows = s->rows - attention.first;
 
 	dy = branch_gradient(l, &at->post1, rows, weights, gradients, wanted.added[0], dy);
-	backward_map_input(l, &at->o, weights, rows, rows_of(dy, l->hidden), 0.0f,
-	    rows_of(l->d_attended + attention.first * l->query, l->query));
-	backward_map_weight(l, &at->o, weights, gradients, rows, rows_of(wanted.attended, l->query),
-	    rows_of(dy, l->hidden));
+	backward_map_input(l, &at->o, weights, rows, matrix(dy, l->hidden), 0.0f,
+	    matrix(l->d_attended + attention.first * l->query, l->query));
+	backward_map_weight(l, &at->o, weights, gradients, rows, matrix(wanted.attended, l->query),
+	    matrix(dy, l->hidden));
 	dpo_attention_backward(l->threads, &attention, k->qkv, k->attended, k->log_sums,
 	    l->d_attended, l->d_qkv, l->d_scores);
 	rotate(l, &attention, l->d_qkv, -1.0f);
@@ -561,11 +561,11 @@ backward_attention(const struct dpo_layers *l, size_t layer, const struct dpo_ke
 
 /* l->dx: from the gradient of the layer's output to that of its input. */
 void
-dpo_layer_backward(const struct dpo_layers *l, size_t layer, const struct dpo_kept *k, const struct dpo_sequence *s,
+dpo_layer_backward(const struct dpo_layers *l, size_t layer, const struct dpo_saved *k, const struct dpo_sequence *s,
     const float *weights, float *gradients)
 {
 	size_t first = first_wanted(l, layer, s), rows = s->rows - first;
-	struct dpo_kept wanted = kept_from(l, k, first);
+	struct dpo_saved wanted = kept_from(l, k, first);
 	float *dx = l->dx + first * l->hidden, *dy = dx;
 
 	if (l->config->parallel_residual) {

@@ -16,7 +16,7 @@
 #include "decoder/places.h"
 
 /* What the forward pass leaves of a layer. Rows are those of the sequence. */
-struct dpo_kept {
+struct dpo_saved {
 	float *x;		/* [hidden], the layer's input */
 	float *raw[2];		/* [query], [kv], before their norms; NULL if there are none */
 	float *qkv;		/* [qkv], after rope */
@@ -39,7 +39,7 @@ struct dpo_layers {
 	float *lowrank, *lowrank_v;	/* for adapters: scratch, and v of the map at work (lowrank.h) */
 	bool dropping;			/* they drop, by this key: */
 	struct dpo_dropout_key dropout;
-	/* generation only: of the pass at hand */
+	/* generation only: of the current pass */
 	struct dpo_cache *const *caches;	/* of each row, if `step`, or the one of all; NULL: none */
 	bool step;			/* rows are of different sequences, one token each */
 	float *normed, *stats;		/* [hidden], [2] */
@@ -56,23 +56,23 @@ struct dpo_layers dpo_layers_of(const struct dpo_config *config, const struct dp
 	int threads);
 
 /* Take the memory of one layer, and what layers share, for so many rows. */
-void dpo_kept_carve(struct dpo_kept *kept, const struct dpo_layers *layers, size_t rows,
+void dpo_saved_carve(struct dpo_saved *saved, const struct dpo_layers *layers, size_t rows,
 	struct dpo_arena *arena);
 void dpo_layers_carve(struct dpo_layers *layers, size_t rows, bool train, struct dpo_arena *arena);
 
-/* out[rows][hidden] from kept->x, leaving the rest of kept. out may be kept->x. */
-void dpo_layer_forward(const struct dpo_layers *layers, size_t layer, const struct dpo_kept *kept,
+/* out[rows][hidden] from saved->x, leaving the rest of saved. out may be saved->x. */
+void dpo_layer_forward(const struct dpo_layers *layers, size_t layer, const struct dpo_saved *saved,
 	const struct dpo_sequence *sequence, const float *weights, float *out);
 
 /*
- * What dpo_layer_forward left in kept, from kept->x anew, the same bits; before dpo_layer_backward where layers share the
+ * What dpo_layer_forward left in saved, computed again from saved->x, the same bits; before dpo_layer_backward where layers share the
  * memory of all but x.
  */
-void dpo_layer_again(const struct dpo_layers *layers, size_t layer, const struct dpo_kept *kept,
+void dpo_layer_again(const struct dpo_layers *layers, size_t layer, const struct dpo_saved *saved,
 	const struct dpo_sequence *sequence, const float *weights);
 
 /* layers->dx: from the gradient of the layer's output to that of its input; gradients are added to. */
-void dpo_layer_backward(const struct dpo_layers *layers, size_t layer, const struct dpo_kept *kept,
+void dpo_layer_backward(const struct dpo_layers *layers, size_t layer, const struct dpo_saved *saved,
 	const struct dpo_sequence *sequence, const float *weights, float *gradients);
 
 #endif

@@ -29,8 +29,8 @@ multiply(int threads, const struct dpo_linear *linear, struct dpo_linear_pack *p
 }
 
 void
-dpo_linear_forward(int threads, const struct dpo_linear *linear, size_t rows, struct dpo_rows x,
-    struct dpo_rows residual, struct dpo_rows y)
+dpo_linear_forward(int threads, const struct dpo_linear *linear, size_t rows, struct dpo_matrix x,
+    struct dpo_matrix residual, struct dpo_matrix y)
 {
 	bool out_in = linear->layout == DPO_LAYOUT_OUT_IN;
 
@@ -45,7 +45,7 @@ dpo_linear_forward(int threads, const struct dpo_linear *linear, size_t rows, st
 
 void
 dpo_linear_backward_input(int threads, const struct dpo_linear *linear, size_t rows,
-    struct dpo_rows dy, float keep, struct dpo_rows dx)
+    struct dpo_matrix dy, float keep, struct dpo_matrix dx)
 {
 	bool out_in = linear->layout == DPO_LAYOUT_OUT_IN;
 
@@ -62,7 +62,7 @@ enum { COLUMNS = 256, ROWS = 64 };
 
 struct column_sums {
 	size_t rows, columns;
-	struct dpo_rows dy;
+	struct dpo_matrix dy;
 	float *sums;
 };
 
@@ -80,7 +80,7 @@ sum_columns(void *context, size_t item)
 
 void
 dpo_linear_backward_weight(int threads, const struct dpo_linear *linear, size_t rows,
-    struct dpo_rows x, struct dpo_rows dy)
+    struct dpo_matrix x, struct dpo_matrix dy)
 {
 	bool out_in = linear->layout == DPO_LAYOUT_OUT_IN;
 	struct dpo_operand left = { out_in ? dy.data : x.data, out_in ? dy.ld : x.ld, true };

@@ -41,7 +41,7 @@ struct dpo_linear {
 };
 
 /* rows x columns floats, ld apart. */
-struct dpo_rows {
+struct dpo_matrix {
 	float *data;
 	size_t ld;
 };
@@ -51,14 +51,14 @@ struct dpo_rows {
  * overlap y.
  */
 void dpo_linear_forward(int threads, const struct dpo_linear *linear, size_t rows,
-	struct dpo_rows x, struct dpo_rows residual, struct dpo_rows y);
+	struct dpo_matrix x, struct dpo_matrix residual, struct dpo_matrix y);
 
 /* dx[rows][in] = dy[rows][out] W^T + keep dx, keep 0 or 1. */
 void dpo_linear_backward_input(int threads, const struct dpo_linear *linear, size_t rows,
-	struct dpo_rows dy, float keep, struct dpo_rows dx);
+	struct dpo_matrix dy, float keep, struct dpo_matrix dx);
 
 /* d_weight += x^T dy (in the weight's layout), d_bias += the sum of dy's rows, where they are not NULL. */
 void dpo_linear_backward_weight(int threads, const struct dpo_linear *linear, size_t rows,
-	struct dpo_rows x, struct dpo_rows dy);
+	struct dpo_matrix x, struct dpo_matrix dy);
 
 #endif

@@ -54,7 +54,7 @@ struct pass {
 	size_t rows;
 	bool back;
 	struct dpo_thin_right down, up;
-	struct dpo_rows from, to;	/* to.data may be NULL */
+	struct dpo_matrix from, to;	/* to.data may be NULL */
 	float *middle;			/* [rows][rank] */
 };
 
@@ -77,7 +77,7 @@ pass_some(void *context, size_t item)
 }
 
 void
-dpo_lowrank_forward(int threads, const struct dpo_lowrank *low, size_t rows, struct dpo_rows x, struct dpo_rows y)
+dpo_lowrank_forward(int threads, const struct dpo_lowrank *low, size_t rows, struct dpo_matrix x, struct dpo_matrix y)
 {
 	struct pass pass = { .low = low, .rows = rows, .from = x, .to = y, .middle = low->u };
 
@@ -89,8 +89,8 @@ dpo_lowrank_forward(int threads, const struct dpo_lowrank *low, size_t rows, str
 }
 
 void
-dpo_lowrank_backward_input(int threads, const struct dpo_lowrank *low, size_t rows, struct dpo_rows dy,
-    struct dpo_rows dx, float *v)
+dpo_lowrank_backward_input(int threads, const struct dpo_lowrank *low, size_t rows, struct dpo_matrix dy,
+    struct dpo_matrix dx, float *v)
 {
 	struct pass pass = { .low = low, .rows = rows, .back = true, .from = dy, .to = dx, .middle = v };
 
@@ -106,7 +106,7 @@ dpo_lowrank_backward_input(int threads, const struct dpo_lowrank *low, size_t ro
 struct gathering {
 	const struct dpo_lowrank *low;
 	struct dpo_thin_right u, v;
-	struct dpo_rows x, dy;
+	struct dpo_matrix x, dy;
 	size_t columns;			/* of an item */
 };
 
@@ -145,8 +145,8 @@ gather_some(void *context, size_t item)
 }
 
 void
-dpo_lowrank_backward_weight(int threads, const struct dpo_lowrank *low, size_t rows, struct dpo_rows x,
-    struct dpo_rows dy, const float *v)
+dpo_lowrank_backward_weight(int threads, const struct dpo_lowrank *low, size_t rows, struct dpo_matrix x,
+    struct dpo_matrix dy, const float *v)
 {
 	struct gathering g = { .low = low, .x = x, .dy = dy, .columns = low->bf16 ? COLUMNS_BF16 : COLUMNS };
 

@@ -32,12 +32,12 @@ size_t dpo_lowrank_scratch(size_t rows, size_t longest, size_t rank);
 /* Draw the mask, if there is dropout, as the forward pass does; for a way back without one. */
 void dpo_lowrank_draw(int threads, const struct dpo_lowrank *low, size_t rows);
 /* y[rows][out] += the adapter's share for x[rows][in]. */
-void dpo_lowrank_forward(int threads, const struct dpo_lowrank *low, size_t rows, struct dpo_rows x, struct dpo_rows y);
+void dpo_lowrank_forward(int threads, const struct dpo_lowrank *low, size_t rows, struct dpo_matrix x, struct dpo_matrix y);
 /* dx[rows][in] += the adapter's share for dy[rows][out]; dx.data may be NULL: it is not wanted. v[rows][rank] is written. */
-void dpo_lowrank_backward_input(int threads, const struct dpo_lowrank *low, size_t rows, struct dpo_rows dy,
-	struct dpo_rows dx, float *v);
+void dpo_lowrank_backward_input(int threads, const struct dpo_lowrank *low, size_t rows, struct dpo_matrix dy,
+	struct dpo_matrix dx, float *v);
 /* d_a and d_b += their gradients; v as dpo_lowrank_backward_input wrote it for the same dy. */
-void dpo_lowrank_backward_weight(int threads, const struct dpo_lowrank *low, size_t rows, struct dpo_rows x,
-	struct dpo_rows dy, const float *v);
+void dpo_lowrank_backward_weight(int threads, const struct dpo_lowrank *low, size_t rows, struct dpo_matrix x,
+	struct dpo_matrix dy, const float *v);
 
 #endif

@@ -150,7 +150,7 @@ struct work {
 	const struct kernel *kernel;
 	const struct dpo_linear *linear;
 	size_t rows, parts, pieces, columns;	/* columns of an item: of the outputs, cut into pieces */
-	struct dpo_rows x, residual, y;
+	struct dpo_matrix x, residual, y;
 };
 
 /* A number of columns that is a multiple of 16, of which at most `pieces` make all outputs. */
@@ -218,26 +218,26 @@ apart(size_t out)
 }
 
 /* Where the sums of a part go: alone, it is all there is to sum. */
-static struct dpo_rows
+static struct dpo_matrix
 sums_of(const struct work *w, size_t part)
 {
 	size_t ld = apart(w->linear->out);
 
 	if (w->parts == 1)
 		return w->y;
-	return (struct dpo_rows){ w->linear->scratch + part * w->rows * ld, ld };
+	return (struct dpo_matrix){ w->linear->scratch + part * w->rows * ld, ld };
 }
 
 /* n columns, from `first` on, of rows k, k + distance, ... of w are added to the sums: `steps` of them. */
 static void
-add_rows(const struct work *w, size_t k, size_t distance, size_t steps, size_t first, size_t n, struct dpo_rows sums)
+add_rows(const struct work *w, size_t k, size_t distance, size_t steps, size_t first, size_t n, struct dpo_matrix sums)
 {
 	const struct dpo_linear *linear = w->linear;
-	struct dpo_rows x = { w->x.data + k, w->x.ld };
+	struct dpo_matrix x = { w->x.data + k, w->x.ld };
 	float together[GROUP * STEPS];
 
 	if (distance > 1) {
-		x = (struct dpo_rows){ together, steps };
+		x = (struct dpo_matrix){ together, steps };
 		for (size_t r = 0; r < w->rows; r++)
 			for (size_t i = 0; i < steps; i++)
 				together[r * steps + i] = w->x.data[r * w->x.ld + k + i * distance];
@@ -255,7 +255,7 @@ some_inputs(void *context, size_t item)
 	size_t n = dpo_size_least(w->linear->out - first, w->columns), band = dpo_size_parts(w->linear->in, w->parts);
 	size_t k = part * band, end = dpo_size_least(w->linear->in, k + band), runs = w->parts > 1 ? w->kernel->runs : 0;
 	size_t length = runs ? (end - k) / runs : 0;
-	struct dpo_rows sums = sums_of(w, part);
+	struct dpo_matrix sums = sums_of(w, part);
 
 	for (size_t r = 0; r < w->rows; r++)
 		memset(sums.data + r * sums.ld + first, 0, n * sizeof *sums.data);
@@ -275,7 +275,7 @@ add_parts(void *context, size_t item)
 	float *y = w->y.data + row * w->y.ld + first;
 
 	for (size_t part = 0; w->parts > 1 && part < w->parts; part++) {
-		struct dpo_rows sums = sums_of(w, part);
+		struct dpo_matrix sums = sums_of(w, part);
 
 		if (part == 0)
 			memcpy(y, sums.data + row * sums.ld + first, n * sizeof *y);
@@ -313,7 +313,7 @@ dpo_skinny_scratch(size_t rows, size_t out)
 
 void
 dpo_skinny_forward(enum dpo_skinny_set set, int threads, const struct dpo_linear *linear, size_t rows,
-    struct dpo_rows x, struct dpo_rows residual, struct dpo_rows y)
+    struct dpo_matrix x, struct dpo_matrix residual, struct dpo_matrix y)
 {
 	struct work work = { .kernel = kernels[set], .linear = linear, .rows = rows, .x = x, .residual = residual, .y = y };
 

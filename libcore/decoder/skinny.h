@@ -28,6 +28,6 @@ size_t dpo_skinny_scratch(size_t rows, size_t out);
  * on threads.
  */
 void dpo_skinny_forward(enum dpo_skinny_set set, int threads, const struct dpo_linear *linear, size_t rows,
-	struct dpo_rows x, struct dpo_rows residual, struct dpo_rows y);
+	struct dpo_matrix x, struct dpo_matrix residual, struct dpo_matrix y);
 
 #endif

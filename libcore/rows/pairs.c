@@ -41,7 +41,7 @@ encode_whole(struct dpo_pair *pair, const struct dpo_tokenizer *tokenizer, const
 
 /* Texts of a chat template say all there is to say. */
 static enum dpo_status
-encode_rendered(struct dpo_pair *pair, const struct dpo_tokenizer *tokenizer, const struct dpo_row *row,
+encode_rendered(struct dpo_pair *pair, const struct dpo_tokenizer *tokenizer, const struct dpo_text_row *row,
     struct dpo_error *err)
 {
 	const struct dpo_row_text *const texts[3] = { &row->prompt, &row->chosen, &row->rejected };
@@ -54,7 +54,7 @@ encode_rendered(struct dpo_pair *pair, const struct dpo_tokenizer *tokenizer, co
 }
 
 static enum dpo_status
-encode_all(struct dpo_pair *pair, const struct dpo_tokenizer *tokenizer, const struct dpo_row *row,
+encode_all(struct dpo_pair *pair, const struct dpo_tokenizer *tokenizer, const struct dpo_text_row *row,
     struct dpo_error *err)
 {
 	const struct dpo_row_text *const texts[2] = { &row->chosen, &row->rejected };
@@ -126,7 +126,7 @@ cut(struct dpo_pair *pair, size_t max_length, int32_t eos)
 }
 
 enum dpo_status
-dpo_pair_make(struct dpo_pair *pair, const struct dpo_tokenizer *tokenizer, const struct dpo_row *row,
+dpo_pair_make(struct dpo_pair *pair, const struct dpo_tokenizer *tokenizer, const struct dpo_text_row *row,
     size_t max_length, struct dpo_error *err)
 {
 	enum dpo_status status;

@@ -39,7 +39,7 @@ struct dpo_pair {
 /*
  * Tokenize a row; max_length 0 is no limit. DPO_FORMAT if the tokenizer has no EOS and the row is not rendered.
  */
-enum dpo_status dpo_pair_make(struct dpo_pair *pair, const struct dpo_tokenizer *tokenizer, const struct dpo_row *row,
+enum dpo_status dpo_pair_make(struct dpo_pair *pair, const struct dpo_tokenizer *tokenizer, const struct dpo_text_row *row,
 	size_t max_length, struct dpo_error *err) DPO_MUST_CHECK;
 void dpo_pair_free(struct dpo_pair *pair);
 

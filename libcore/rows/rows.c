@@ -338,7 +338,7 @@ get_kept(struct dpo_rows *rows, const struct members *members, size_t i, struct 
 
 /* The prompt that both texts share; see rows.h. */
 static void
-extract_prompt(struct dpo_row *row)
+extract_prompt(struct dpo_text_row *row)
 {
 	const char *a = row->chosen.bytes, *b = row->rejected.bytes;
 	size_t n = row->chosen.n < row->rejected.n ? row->chosen.n : row->rejected.n, at = 0;
@@ -361,7 +361,7 @@ extract_prompt(struct dpo_row *row)
 }
 
 static enum dpo_status
-get_id(struct dpo_rows *rows, struct dpo_row *row, const struct members *members, struct dpo_error *err)
+get_id(struct dpo_rows *rows, struct dpo_text_row *row, const struct members *members, struct dpo_error *err)
 {
 	const struct member *member = &members->known[ID];
 	enum dpo_status status;
@@ -382,7 +382,7 @@ get_id(struct dpo_rows *rows, struct dpo_row *row, const struct members *members
 }
 
 static enum dpo_status
-get_rendered(struct dpo_row *row, const struct members *members, struct dpo_error *err)
+get_rendered(struct dpo_text_row *row, const struct members *members, struct dpo_error *err)
 {
 	enum dpo_json_token token = members->known[RENDERED].token;
 
@@ -396,7 +396,7 @@ get_rendered(struct dpo_row *row, const struct members *members, struct dpo_erro
 
 /* All texts go to one buffer; `n` holds their offsets until place_texts, when it moves no more. */
 static enum dpo_status
-get_texts(struct dpo_rows *rows, struct dpo_row *row, const struct members *members, struct dpo_error *err)
+get_texts(struct dpo_rows *rows, struct dpo_text_row *row, const struct members *members, struct dpo_error *err)
 {
 	static const enum key pair[] = { PROMPT, CHOSEN, REJECTED }, supervised[] = { PROMPT, COMPLETION };
 	struct dpo_row_text *const texts[] = { &row->prompt, &row->chosen, &row->rejected };
@@ -414,7 +414,7 @@ get_texts(struct dpo_rows *rows, struct dpo_row *row, const struct members *memb
 }
 
 static void
-place_texts(struct dpo_rows *rows, struct dpo_row *row)
+place_texts(struct dpo_rows *rows, struct dpo_text_row *row)
 {
 	struct dpo_row_text *const texts[] = { &row->id, &row->prompt, &row->chosen, &row->rejected };
 	const char *base = dpo_buffer_text(&rows->text);
@@ -444,7 +444,7 @@ place_texts(struct dpo_rows *rows, struct dpo_row *row)
 }
 
 static enum dpo_status
-take_row(struct dpo_rows *rows, struct dpo_row *row, const struct members *members, struct dpo_error *err)
+take_row(struct dpo_rows *rows, struct dpo_text_row *row, const struct members *members, struct dpo_error *err)
 {
 	enum dpo_status status;
 
@@ -471,7 +471,7 @@ take_row(struct dpo_rows *rows, struct dpo_row *row, const struct members *membe
 }
 
 enum dpo_status
-dpo_rows_read(struct dpo_rows *rows, struct dpo_row *row, const char *line, size_t n, struct dpo_error *err)
+dpo_rows_read(struct dpo_rows *rows, struct dpo_text_row *row, const char *line, size_t n, struct dpo_error *err)
 {
 	struct dpo_json_lexer lexer = { .text = line, .len = n };
 	struct members members = { .line = line };
@@ -479,7 +479,7 @@ dpo_rows_read(struct dpo_rows *rows, struct dpo_row *row, const char *line, size
 	struct dpo_table seen = { 0 };
 	enum dpo_status status;
 
-	*row = (struct dpo_row){ 0 };
+	*row = (struct dpo_text_row){ 0 };
 	for (size_t i = 0; i < KEYS; i++)
 		members.known[i].token = DPO_JSON_END;
 	for (size_t i = 0; i < DPO_ROW_KEPT_MAX; i++)
@@ -496,9 +496,9 @@ dpo_rows_read(struct dpo_rows *rows, struct dpo_row *row, const char *line, size
 }
 
 void
-dpo_row_free(struct dpo_row *row)
+dpo_row_free(struct dpo_text_row *row)
 {
 	dpo_buffer_free(&row->text);
 	dpo_buffer_free(&row->values);
-	*row = (struct dpo_row){ 0 };
+	*row = (struct dpo_text_row){ 0 };
 }

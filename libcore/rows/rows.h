@@ -45,7 +45,7 @@ struct dpo_row_text {
 	size_t n;
 };
 
-struct dpo_row {
+struct dpo_text_row {
 	bool supervised;
 	bool has_id;
 	bool implicit;			/* the prompt was not given but found */
@@ -75,10 +75,10 @@ enum dpo_status dpo_rows_keep(struct dpo_rows *rows, const char *asked, struct d
  * Read a line into *row, which is {0} or holds another row, whose memory is used again. Anything that is not such a row is
  * DPO_FORMAT naming the key.
  */
-enum dpo_status dpo_rows_read(struct dpo_rows *rows, struct dpo_row *row, const char *line, size_t n,
+enum dpo_status dpo_rows_read(struct dpo_rows *rows, struct dpo_text_row *row, const char *line, size_t n,
 	struct dpo_error *err) DPO_MUST_CHECK;
 
-void dpo_row_free(struct dpo_row *row);
+void dpo_row_free(struct dpo_text_row *row);
 void dpo_rows_free(struct dpo_rows *rows);
 
 #endif

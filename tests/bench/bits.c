@@ -53,10 +53,10 @@ struct cost {
 	double ours, other;
 };
 
-static struct dpo_rows
+static struct dpo_matrix
 rows_of(float *data, size_t ld)
 {
-	return (struct dpo_rows){ data, ld };
+	return (struct dpo_matrix){ data, ld };
 }
 
 /* ------------------------------------------------------------------ products */
@@ -161,7 +161,7 @@ softmax(const struct setting *s)
 		dpo_head_forward(s->threads, &l.head, l.weight, l.h, l.targets, l.results, l.logps);
 		subject_least(&ours, machine_wall() - start);
 		start = machine_wall();
-		dpo_linear_forward(s->threads, &linear, s->head_rows, rows_of(l.h, 1), (struct dpo_rows){ 0 },
+		dpo_linear_forward(s->threads, &linear, s->head_rows, rows_of(l.h, 1), (struct dpo_matrix){ 0 },
 		    rows_of(l.head.logits, VOCAB));
 		subject_least(&product, machine_wall() - start);
 		start = machine_wall();

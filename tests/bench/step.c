@@ -193,7 +193,7 @@ bias_gradients(void *data)
 	const struct layer *l = data;
 
 	dpo_linear_backward_weight(l->trial->bench->threads, &l->bias, l->trial->sequence.rows,
-	    (struct dpo_rows){ l->narrow, l->norm.n }, (struct dpo_rows){ l->wide, l->bias.out });
+	    (struct dpo_matrix){ l->narrow, l->norm.n }, (struct dpo_matrix){ l->wide, l->bias.out });
 }
 
 /* Products of a row with the keys that it sees: two forward, five backward (one of them the scores again). */

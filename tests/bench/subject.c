@@ -197,10 +197,10 @@ subject_map_multiply(const struct subject_map *map, int threads, size_t rows, si
 	double start = machine_wall();
 
 	for (size_t row = 0; row < map->rows; row += rows) {
-		struct dpo_rows x = { map->x + row * in, in }, dx = { map->dx + row * in, in }, y = { map->y + row * out, out };
+		struct dpo_matrix x = { map->x + row * in, in }, dx = { map->dx + row * in, in }, y = { map->y + row * out, out };
 
 		if (way == 0)
-			dpo_linear_forward(threads, &map->linear, rows, x, (struct dpo_rows){ 0 }, y);
+			dpo_linear_forward(threads, &map->linear, rows, x, (struct dpo_matrix){ 0 }, y);
 		else if (way == 1)
 			dpo_linear_backward_input(threads, &map->linear, rows, y, 0.0f, dx);
 		else

@@ -163,7 +163,7 @@ fill(float *x, size_t n, uint64_t *seed)
 static void
 run(struct subject *s, int threads, bool bf16)
 {
-	struct dpo_rows x = { s->x, IN }, y = { s->y, OUT }, dy = { s->dy, OUT }, dx = { s->dx, IN };
+	struct dpo_matrix x = { s->x, IN }, y = { s->y, OUT }, dy = { s->dy, OUT }, dx = { s->dx, IN };
 	float *scratch = dpo_alloc_aligned(dpo_lowrank_scratch(ROWS, IN, RANK), sizeof *scratch);
 	uint64_t seed = 3;
 

@@ -203,14 +203,14 @@ check_linear(enum dpo_layout layout, size_t rows, size_t in, size_t out)
 	size_t si = layout == DPO_LAYOUT_OUT_IN ? 1 : out,
 	    so = layout == DPO_LAYOUT_OUT_IN ? in : 1;
 
-	dpo_linear_forward(threads, &linear, rows, (struct dpo_rows){ x, in },
-	    (struct dpo_rows){ 0 }, (struct dpo_rows){ y, out });
-	dpo_linear_backward_input(threads, &linear, rows, (struct dpo_rows){ dy, out }, 0.0f,
-	    (struct dpo_rows){ dx, in });
+	dpo_linear_forward(threads, &linear, rows, (struct dpo_matrix){ x, in },
+	    (struct dpo_matrix){ 0 }, (struct dpo_matrix){ y, out });
+	dpo_linear_backward_input(threads, &linear, rows, (struct dpo_matrix){ dy, out }, 0.0f,
+	    (struct dpo_matrix){ dx, in });
 	db[0] = 1.0f;
 	memset(db + 1, 0, (out - 1) * sizeof *db);
-	dpo_linear_backward_weight(threads, &linear, rows, (struct dpo_rows){ x, in },
-	    (struct dpo_rows){ dy, out });
+	dpo_linear_backward_weight(threads, &linear, rows, (struct dpo_matrix){ x, in },
+	    (struct dpo_matrix){ dy, out });
 	for (size_t o = 0; o < out; o++) {
 		double sum = o == 0 ? 1.0 : 0.0;
 

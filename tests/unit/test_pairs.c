@@ -98,7 +98,7 @@ follows_the_rules(void **state)
 	struct dpo_error err;
 
 	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
-		struct dpo_row row = { .supervised = !cases[i].rejected, .prompt = text(cases[i].prompt),
+		struct dpo_text_row row = { .supervised = !cases[i].rejected, .prompt = text(cases[i].prompt),
 			.chosen = text(cases[i].chosen), .rejected = text(cases[i].rejected ? cases[i].rejected : "") };
 
 		assert_int_equal(dpo_pair_make(&pair, *state, &row, cases[i].max_length, &err), DPO_OK);
@@ -121,7 +121,7 @@ counts_by_reason(void **state)
 	struct dpo_pair_counts counts = { 0 };
 	struct dpo_pair pair = { 0 };
 	struct dpo_error err;
-	struct dpo_row row = { .prompt = text("a"), .chosen = text("bc"), .rejected = text("bc") };
+	struct dpo_text_row row = { .prompt = text("a"), .chosen = text("bc"), .rejected = text("bc") };
 
 	assert_int_equal(dpo_pair_make(&pair, *state, &row, 2, &err), DPO_OK);
 	dpo_pair_count(&counts, &pair);
@@ -136,7 +136,7 @@ static void
 needs_an_eos(void **state)
 {
 	struct dpo_tokenizer *tokenizer = make_tokenizer("{}");
-	struct dpo_row row = { .prompt = text("a"), .chosen = text("b"), .rejected = text("c") };
+	struct dpo_text_row row = { .prompt = text("a"), .chosen = text("b"), .rejected = text("c") };
 	struct dpo_pair pair = { 0 };
 	struct dpo_error err;
 

@@ -25,7 +25,7 @@ __wrap_dpo_size_grow(void **array, size_t *capacity, size_t need, size_t each)
 }
 
 static enum dpo_status
-read_row(struct dpo_rows *rows, struct dpo_row *row, const char *line, struct dpo_error *err)
+read_row(struct dpo_rows *rows, struct dpo_text_row *row, const char *line, struct dpo_error *err)
 {
 	return dpo_rows_read(rows, row, line, strlen(line), err);
 }
@@ -41,7 +41,7 @@ static void
 reads_a_pair(void **state)
 {
 	struct dpo_rows rows = { 0 };
-	struct dpo_row row = { 0 };
+	struct dpo_text_row row = { 0 };
 	struct dpo_error err;
 
 	(void)state;
@@ -67,7 +67,7 @@ static void
 reads_a_supervised_row(void **state)
 {
 	struct dpo_rows rows = { 0 };
-	struct dpo_row row = { 0 };
+	struct dpo_text_row row = { 0 };
 	struct dpo_error err;
 
 	(void)state;
@@ -102,7 +102,7 @@ finds_the_shared_prompt(void **state)
 		{ "\\ud83d\\ude00", "\\ud83d\\ude01", "", "\xf0\x9f\x98\x80", "\xf0\x9f\x98\x81" },
 	};
 	struct dpo_rows rows = { 0 };
-	struct dpo_row row = { 0 };
+	struct dpo_text_row row = { 0 };
 	struct dpo_error err;
 	char line[256];
 
@@ -154,7 +154,7 @@ names_what_is_wrong(void **state)
 		{ "{\"chosen\":\"a\",\"rejected\":\"b\",\"id\":true}", "\"id\" is neither a string nor an integer" },
 	};
 	struct dpo_rows rows = { 0 };
-	struct dpo_row row = { 0 };
+	struct dpo_text_row row = { 0 };
 	struct dpo_error err;
 
 	(void)state;
@@ -172,7 +172,7 @@ static void
 keeps_columns(void **state)
 {
 	struct dpo_rows rows = { 0 };
-	struct dpo_row row = { 0 };
+	struct dpo_text_row row = { 0 };
 	struct dpo_error err;
 	const int64_t *wide;
 
@@ -212,7 +212,7 @@ refuses_wrong_columns(void **state)
 {
 	static const char *const bad[] = { "x", "x:", ":str", "x:string", "x:bytes", "x:bf16[]", "id:str", "chosen:str", "x:STR" };
 	struct dpo_rows rows = { 0 };
-	struct dpo_row row = { 0 };
+	struct dpo_text_row row = { 0 };
 	struct dpo_error err;
 
 	(void)state;
@@ -390,7 +390,7 @@ runs_out_of_memory(void **state)
 	enum { EACH = 3 << 20 };
 	static const size_t limits[] = { 1 << 20, 4 << 20, 2 * EACH };
 	struct dpo_rows rows = { 0 };
-	struct dpo_row row = { 0 };
+	struct dpo_text_row row = { 0 };
 	struct dpo_buffer line = { 0 };
 	struct dpo_error err;
 

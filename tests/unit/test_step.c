@@ -31,9 +31,9 @@ check_skinny(enum dpo_skinny_set set, enum dpo_layout layout, size_t in, size_t 
 	float *residual = numbers(ROWS * out, 4), *y = numbers(ROWS * out, 5), *again = numbers(ROWS * out, 6);
 	struct dpo_linear map = { .in = in, .out = out, .layout = layout, .weight = w, .bias = full ? bias : NULL,
 	    .scratch = numbers(dpo_skinny_scratch(ROWS, out), 7) };
-	struct dpo_rows from = { x, in }, rest = { full ? residual : NULL, out };
+	struct dpo_matrix from = { x, in }, rest = { full ? residual : NULL, out };
 
-	dpo_skinny_forward(set, 1, &map, ROWS, from, rest, (struct dpo_rows){ y, out });
+	dpo_skinny_forward(set, 1, &map, ROWS, from, rest, (struct dpo_matrix){ y, out });
 	for (size_t r = 0; r < ROWS; r++)
 		for (size_t o = 0; o < out; o++) {
 			double sum = full ? (double)bias[o] + (double)residual[r * out + o] : 0.0;
@@ -48,7 +48,7 @@ check_skinny(enum dpo_skinny_set set, enum dpo_layout layout, size_t in, size_t 
 	for (size_t rows = 1; rows <= ROWS; rows++)
 		for (int threads = 1; threads <= 3; threads++) {
 			memset(again, 0, ROWS * out * sizeof *again);
-			dpo_skinny_forward(set, threads, &map, rows, from, rest, (struct dpo_rows){ again, out });
+			dpo_skinny_forward(set, threads, &map, rows, from, rest, (struct dpo_matrix){ again, out });
 			assert_memory_equal(again, y, rows * out * sizeof *again);
 		}
 	free(w);
@@ -84,16 +84,16 @@ check_stored(enum dpo_skinny_set set, enum dpo_layout layout, enum dpo_dtype dty
 	uint16_t *stored = dpo_alloc_aligned(in * out, sizeof *stored);
 	struct dpo_linear map = { .in = in, .out = out, .layout = layout, .weight = w,
 	    .scratch = numbers(dpo_skinny_scratch(ROWS, out), 5) };
-	struct dpo_rows from = { x, in };
+	struct dpo_matrix from = { x, in };
 
 	assert_non_null(stored);
 	for (size_t i = 0; i < in * out; i++)	/* every exponent that keeps sums finite, subnormal numbers too */
 		stored[i] = (uint16_t)(i * 40503u % (dtype == DPO_DTYPE_F16 ? 0x7c00u : 0x4400u) | (i & 1) << 15);
 	dpo_vector_widen(w, stored, dtype, in * out);
-	dpo_skinny_forward(set, 1, &map, ROWS, from, (struct dpo_rows){ 0 }, (struct dpo_rows){ y, out });
+	dpo_skinny_forward(set, 1, &map, ROWS, from, (struct dpo_matrix){ 0 }, (struct dpo_matrix){ y, out });
 	map.dtype = dtype;
 	memcpy(&map.weight, &(const void *){ stored }, sizeof map.weight);
-	dpo_skinny_forward(set, 1, &map, ROWS, from, (struct dpo_rows){ 0 }, (struct dpo_rows){ again, out });
+	dpo_skinny_forward(set, 1, &map, ROWS, from, (struct dpo_matrix){ 0 }, (struct dpo_matrix){ again, out });
 	assert_memory_equal(again, y, ROWS * out * sizeof *y);
 	free(w);
 	free(x);
