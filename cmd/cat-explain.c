@@ -47,16 +47,7 @@ put_token(const struct dpo_tokenizer *tokenizer, int32_t id, struct dpo_buffer *
 	cli_check(dpo_tokenizer_decode(tokenizer, both, 2, &twice, &err), &err);
 	text = dpo_buffer_text(&twice);
 	from = twice.len >= once.len && once.len && memcmp(twice.data, once.data, once.len) == 0 ? once.len : 0;
-	for (size_t i = from; i < twice.len; i++) {
-		if (text[i] == '\n')
-			dpo_buffer_string(out, "\\n");
-		else if ((unsigned char)text[i] < 0x20 || text[i] == 0x7f)
-			dpo_buffer_printf(out, "\\x%02x", (unsigned)text[i]);
-		else if (text[i] == '|' || text[i] == '\\')
-			dpo_buffer_printf(out, "\\%c", text[i]);
-		else
-			dpo_buffer_byte(out, (uint8_t)text[i]);
-	}
+	dpo_buffer_visible(out, text + from, twice.len - from, "|\\");
 	dpo_buffer_free(&once);
 	dpo_buffer_free(&twice);
 }
@@ -119,7 +110,7 @@ explain_row(const struct dpo_tokenizer *tokenizer, const struct input *input, st
 	dpo_buffer_printf(out, "record %llu", (unsigned long long)dpo_source_records(input->source));
 	if (id) {
 		dpo_buffer_string(out, ", id ");
-		dpo_buffer_append(out, id->data, id->count);
+		dpo_buffer_visible(out, id->data, id->count, "\\");
 	}
 	dpo_buffer_printf(out, "\nprompt: %zu tokens, not scored\n", prompt->count);
 	put_tokens(tokenizer, prompt, out);

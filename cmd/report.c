@@ -68,6 +68,23 @@ judge(struct report *report, const char *name, double value, bool exact)
 	}
 }
 
+/* Part of a name may be the rows' text (--slice), which must break neither string nor line. */
+static void
+put_name(struct dpo_buffer *text, const char *format, const char *name)
+{
+	struct dpo_buffer whole = { 0 };
+
+	if (strcmp(format, "json") == 0) {
+		dpo_buffer_printf(&whole, "eval_%s", name);
+		dpo_json_put_string(text, dpo_buffer_text(&whole), whole.len);
+	} else {
+		dpo_buffer_visible(&whole, name, strlen(name), "\\");
+		dpo_buffer_printf(text, strcmp(format, "tsv") == 0 ? "eval_%s" : "%-32s", dpo_buffer_text(&whole));
+	}
+	text->failed |= whole.failed;
+	dpo_buffer_free(&whole);
+}
+
 void
 report_put(struct report *report, const char *name, double value, bool exact)
 {
@@ -79,15 +96,17 @@ report_put(struct report *report, const char *name, double value, bool exact)
 	judge(report, name, value, exact);
 	if (!isfinite(value))
 		return;
+	if (json)
+		dpo_buffer_byte(text, report->lines++ ? ',' : '{');
+	put_name(text, report->format, name);
 	if (strcmp(report->format, "text") == 0) {
-		dpo_buffer_printf(text, exact ? "%-32s %.0f\n" : "%-32s %.6g\n", name, value);
+		dpo_buffer_printf(text, exact ? " %.0f\n" : " %.6g\n", value);
 		return;
 	}
-	dpo_buffer_printf(text, json ? "%s\"eval_%s\":" : "%seval_%s\t", json ? report->lines ? "," : "{" : "", name);
+	dpo_buffer_byte(text, json ? ':' : '\t');
 	dpo_json_put_number(text, value);
 	if (!json)
 		dpo_buffer_byte(text, '\n');
-	report->lines++;
 }
 
 /* A name that nothing here has is a mistake in the call; by then the report is there. */

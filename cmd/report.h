@@ -23,7 +23,8 @@ void report_begin(struct report *report, const char *format, const struct cli_li
 
 /*
  * Append a number; one that is not finite is left out, and meets no requirement. `exact`: a count. Others, and the bounds that are
- * required of them, are taken with float's precision.
+ * required of them, are taken with float's precision. The name is UTF-8; JSON escapes what a string may not hold, the other
+ * formats what would break a line, and a requirement names it unescaped.
  */
 void report_put(struct report *report, const char *name, double value, bool exact);
 

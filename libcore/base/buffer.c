@@ -82,6 +82,21 @@ dpo_buffer_printf(struct dpo_buffer *buffer, const char *format, ...)
 	buffer->len--;
 }
 
+void
+dpo_buffer_visible(struct dpo_buffer *buffer, const char *text, size_t n, const char *marked)
+{
+	for (size_t i = 0; i < n; i++) {
+		unsigned byte = (unsigned char)text[i];
+
+		if (byte == '\n')
+			dpo_buffer_string(buffer, "\\n");
+		else if (byte < 0x20 || byte == 0x7f)
+			dpo_buffer_printf(buffer, "\\x%02x", byte);
+		else
+			dpo_buffer_printf(buffer, strchr(marked, text[i]) ? "\\%c" : "%c", (int)byte);
+	}
+}
+
 const char *
 dpo_buffer_text(struct dpo_buffer *buffer)
 {

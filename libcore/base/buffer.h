@@ -27,6 +27,12 @@ void dpo_buffer_put64(struct dpo_buffer *buffer, uint64_t value);
 void dpo_buffer_string(struct dpo_buffer *buffer, const char *string);
 void dpo_buffer_printf(struct dpo_buffer *buffer, const char *format, ...) __attribute__((format(__printf__, 2, 3)));
 
+/*
+ * Text for a reader's eyes, within a line: control bytes are escaped (\n, else \xNN), and a character of `marked`, which has the
+ * backslash among them, gets one before it.
+ */
+void dpo_buffer_visible(struct dpo_buffer *buffer, const char *text, size_t n, const char *marked);
+
 /* Room for n more bytes, uninitialised, counted in len; NULL (and failed) if out of memory. Good until the next append. */
 uint8_t *dpo_buffer_room(struct dpo_buffer *buffer, size_t n);
 

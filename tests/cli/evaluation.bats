@@ -93,6 +93,20 @@ assert ranks["eval_slice/0/rows"] == ranks["eval_slice/1/rows"] == 20'
 	[[ "$output" == *'no column "nothing" of type str or i64'* ]]
 }
 
+@test "a slice's value is the rows' text: it breaks no format" {
+	head -2 heldout.jsonl | python3 -c 'import json, sys
+for line in sys.stdin:
+	print(json.dumps(json.loads(line) | {"source": "a\"b\tc\nd\\"}))' | "$bin/dpo-tok" -q -m "$story" --keep source:str |
+		"$bin/dpo-reflogp" -q -m "$story" -o odd.ref
+	"$bin/dpo-eval" -q -m policy.dpo --slice source --format json odd.ref | python3 -c 'import json, sys
+assert json.load(sys.stdin)["eval_slice/a\"b\tc\nd\\/rows"] == 2'
+	"$bin/dpo-eval" -q -m policy.dpo --slice source --format tsv odd.ref > report
+	grep -qxF 'eval_slice/a"b\x09c\nd\\/rows	2' report
+	[ "$(awk -F '\t' 'NF != 2' report | wc -l)" -eq 0 ]
+	"$bin/dpo-eval" -q -m policy.dpo --slice source --require $'slice/a"b\tc\nd\\/rows>=2' odd.ref > report
+	[ "$(grep -c '^slice/a"b\\x09c\\nd\\\\/' report)" -eq 4 ]
+}
+
 @test "against a baseline: paired differences with an interval; against itself exactly 0" {
 	"$bin/dpo-eval" -q -m policy.dpo --format json heldout.ref > ours.json
 	"$bin/dpo-eval" -q -m "$story" --format json heldout.ref > theirs.json 2> /dev/null

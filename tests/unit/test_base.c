@@ -73,6 +73,21 @@ buffers_keep_what_was_appended(void **unused)
 }
 
 static void
+visible_text_keeps_its_line(void **unused)
+{
+	static const char text[] = "a|b\\c\n\t\x7f\xc3\xa9";
+	struct dpo_buffer buffer = { 0 };
+
+	(void)unused;
+	dpo_buffer_visible(&buffer, text, sizeof text - 1, "|\\");
+	assert_string_equal(dpo_buffer_text(&buffer), "a\\|b\\\\c\\n\\x09\\x7f\xc3\xa9");
+	dpo_buffer_clear(&buffer);
+	dpo_buffer_visible(&buffer, text, 3, "\\");
+	assert_string_equal(dpo_buffer_text(&buffer), "a|b");
+	dpo_buffer_free(&buffer);
+}
+
+static void
 tables_find_every_key_and_no_other(void **unused)
 {
 	struct dpo_table table = { 0 };
@@ -381,6 +396,7 @@ main(void)
 		cmocka_unit_test(sizes_refuse_overflow),
 		cmocka_unit_test(aligned_blocks_are_zero),
 		cmocka_unit_test(buffers_keep_what_was_appended),
+		cmocka_unit_test(visible_text_keeps_its_line),
 		cmocka_unit_test(tables_find_every_key_and_no_other),
 		cmocka_unit_test(halves_convert_exactly),
 		cmocka_unit_test(numbers_are_little_endian),
