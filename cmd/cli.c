@@ -6,6 +6,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdatomic.h>
@@ -28,6 +29,11 @@ static const char clear_line[] = "\r\033[K";
 /* Names of unfinished files, for the handler: fixed memory, set before the pointer's flag. */
 static char guarded[2][4200];
 static volatile sig_atomic_t is_guarded[2];
+/* The descriptor of rows that have no END, or -1, and the line that tells that they stopped. */
+static volatile sig_atomic_t marked = -1;
+static char mark[64];
+/* How long a signal waits for a reader that is slow to take that line; an error waits as long as it takes. */
+enum { PATIENCE = 1000 };	/* milliseconds */
 static volatile sig_atomic_t deferred, noted;
 static atomic_flag told = ATOMIC_FLAG_INIT;
 
@@ -74,6 +80,19 @@ remove_unfinished(void)
 			unlink(guarded[i]);
 }
 
+static void
+mark_end(int patience)
+{
+	struct pollfd reader = { .fd = marked, .events = POLLOUT };
+
+	if (marked < 0)
+		return;
+	marked = -1;
+	signal(SIGPIPE, SIG_IGN);	/* no reader, nobody to tell */
+	if (poll(&reader, 1, patience) > 0)
+		(void)!write(reader.fd, mark, strlen(mark));
+}
+
 /* Progress is drawn anew after a message, which has a line of its own. */
 static void
 clear_progress(void)
@@ -98,6 +117,7 @@ cli_fail(const struct dpo_error *err)
 	clear_progress();
 	fprintf(stderr, "%s: %s\n", state.program->name, err->text);
 	remove_unfinished();
+	mark_end(-1);
 	exit(exit_code(err->status));
 }
 
@@ -240,10 +260,20 @@ cli_output(struct dpo_out *out, const char *path, bool binary)
 }
 
 void
+cli_mark(const struct dpo_out *out)
+{
+	if (out->temp)
+		return;
+	snprintf(mark, sizeof mark, "%s stopped here\n", state.program->name);
+	marked = out->fd;
+}
+
+void
 cli_commit(struct dpo_out *out)
 {
 	struct dpo_error err;
 
+	marked = -1;
 	cli_check(dpo_out_commit(out, &err), &err);
 	guard(0, NULL);
 }
@@ -322,6 +352,7 @@ on_signal(int number)
 		return;
 	}
 	remove_unfinished();
+	mark_end(PATIENCE);
 	signal(number, SIG_DFL);
 	raise(number);
 }
@@ -341,6 +372,7 @@ on_bus_error(int number, siginfo_t *info, void *context)
 			if (state.drawn)
 				(void)!write(STDERR_FILENO, clear_line, sizeof clear_line - 1);
 			(void)!write(STDERR_FILENO, state.maps[i].line, state.maps[i].length);
+			mark_end(-1);
 			_exit(1);
 		}
 	signal(number, SIG_DFL);	/* and the same again, to die of it */

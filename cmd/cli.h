@@ -148,6 +148,12 @@ bool cli_same_output(const char *a, const char *b);
  * (SIGXFSZ) is a failed write. Exits on failure.
  */
 void cli_output(struct dpo_out *out, const char *path, bool binary);
+/*
+ * JSON Lines, which have no END: if the program ends before cli_commit, by an error or by a signal that can be caught, and the
+ * output is not a file that then disappears, its last line is "PROGRAM stopped here". That is no JSON, so that the rows before it
+ * cannot pass for all of them.
+ */
+void cli_mark(const struct dpo_out *out);
 /* Commit, exit on failure. */
 void cli_commit(struct dpo_out *out);
 /* Watch a further output's temporary file (a checkpoint being written); NULL: no longer. */

@@ -352,6 +352,7 @@ main(int argc, char **argv)
 	open_prompts(&job, path);
 	open_generator(&job, &options);
 	cli_output(&job.out, options.common.output, false);
+	cli_mark(&job.out);
 	generate_all(&job);
 	policy_same(&job.model);
 	policy_same(&job.reference);

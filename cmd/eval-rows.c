@@ -149,6 +149,7 @@ score_rows(const struct options *options, const char *path)
 
 	job_open(&job, options, path);
 	cli_output(&out, options->common.output, false);
+	cli_mark(&out);
 	while ((status = dpo_reader_next(job.reader, job.values, &err)) == DPO_OK) {
 		if (score_row(&job, &row, &outcome, &err) != DPO_OK)
 			cli_fail_at(&err, dpo_reader_name(job.reader));

@@ -241,11 +241,11 @@ assert shown == {"\ufffd"}, shown'
 	python3 -c 'print("{\"prompt\":%s}" % ([5] * 256))' > long.jsonl
 	run "$bin/dpo-gen" -q -m "$story" long.jsonl
 	[ "$status" -eq 3 ]
-	[[ "$output" == *"the prompt has 256 tokens, the model's positions are 256" ]]
+	[[ "${lines[0]}" == *"the prompt has 256 tokens, the model's positions are 256" ]]
 	echo '{"prompt":"x"}' > text.jsonl
 	run "$bin/dpo-gen" -q -m "$models/llama" text.jsonl
 	[ "$status" -eq 3 ]
-	[[ "$output" == *"the model has no tokenizer" ]]
+	[[ "${lines[0]}" == *"the model has no tokenizer" ]]
 	run "$bin/dpo-gen" -q -m "$models/llama" --stop x text.jsonl
 	[ "$status" -eq 2 ]
 }
@@ -278,7 +278,7 @@ assert shown == {"\ufffd"}, shown'
 	echo '{"prompt":[5,6,7],"id":"seven"}' > ids.jsonl
 	run "$bin/dpo-gen" -q -m loud ids.jsonl
 	[ "$status" -eq 1 ]
-	[ "$output" = 'dpo-gen: ids.jsonl: row "seven", sample 0: the logits of token 0 are not finite' ]
+	[ "${lines[0]}" = 'dpo-gen: ids.jsonl: row "seven", sample 0: the logits of token 0 are not finite' ]
 	run "$bin/dpo-gen" -q -m "$models/llama" -r loud --max-new-tokens 3 -o out ids.jsonl
 	[ "$status" -eq 1 ]
 	[[ "$output" == 'dpo-gen: ids.jsonl: row "seven", sample 0: the reference: '*"not finite" ]]
@@ -287,7 +287,7 @@ assert shown == {"\ufffd"}, shown'
 	sed -i 's/"max_position_embeddings": *32/"max_position_embeddings": 8/' short/config.json
 	run "$bin/dpo-gen" -q -m "$models/llama" -r short --max-new-tokens 6 ids.jsonl
 	[ "$status" -eq 3 ]
-	[ "$output" = 'dpo-gen: ids.jsonl:1: prompt and completion may have 9 tokens, the reference'"'"'s positions are 8' ]
+	[ "${lines[0]}" = 'dpo-gen: ids.jsonl:1: prompt and completion may have 9 tokens, the reference'"'"'s positions are 8' ]
 	"$bin/dpo-gen" -q -m "$models/llama" -r short --max-new-tokens 5 ids.jsonl > out
 	"$bin/dpo-gen" -q -m short -r "$models/llama" --max-new-tokens 200 ids.jsonl > out
 	python3 -c 'import sys
@@ -311,6 +311,39 @@ make_random.make("small", "small")' "$BATS_TEST_DIRNAME/../peers"
 	[[ "$line" == *'"completion"'* ]]
 	exec 7>&-
 	wait $!
+}
+
+@test "rows of a run that failed or was stopped cannot pass for all of them" {
+	{ head -3 "$prompts"; echo '{"text":"x"}'; } > bad.jsonl
+	generate() { "$bin/dpo-gen" -q -m "$story" --batch-size 1 --max-new-tokens 2 "$@"; }
+	status=0
+	generate bad.jsonl > out || status=$?
+	[ "$status" -eq 3 ]
+	[ "$(wc -l < out)" -eq 4 ]
+	[ "$(tail -n 1 out)" = "dpo-gen stopped here" ]
+	run "$bin/dpo-eval" -q --samples out
+	[ "$status" -eq 3 ]
+	[[ "$output" == "dpo-eval: out:4: JSON, "* ]]
+	run generate -o file bad.jsonl
+	[ "$status" -eq 3 ]
+	[[ "$output" != *"stopped here"* ]]
+	[ ! -e file ]
+
+	mkfifo to
+	"$bin/dpo-gen" -q -m "$story" --batch-size 1 --max-new-tokens 2 - < to > out 3>&- & pid=$!
+	exec 7> to
+	head -1 "$prompts" >&7
+	for _ in $(seq 400); do
+		[ -s out ] && break
+		sleep 0.05
+	done
+	kill -TERM $pid
+	status=0
+	wait $pid || status=$?
+	exec 7>&-
+	[ "$status" -eq 143 ]
+	[ "$(wc -l < out)" -eq 2 ]
+	[ "$(tail -n 1 out)" = "dpo-gen stopped here" ]
 }
 
 @test "gen: a prompt that a chat template rendered gets no special tokens" {
