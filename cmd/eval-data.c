@@ -9,18 +9,44 @@
 #include <stdlib.h>
 #include <string.h>
 
-static void
-read_all(struct dpo_datacheck *check, const struct dpo_datacheck *earlier, const char *path)
+static struct dpo_reader *
+open_rows(const char *path)
 {
-	const char *name = cli_input_name(path);
-	struct dpo_columns columns;
 	struct dpo_reader *reader;
+	struct dpo_error err;
+
+	cli_check(dpo_reader_open(&reader, cli_input(path), cli_input_name(path), &err), &err);
+	return reader;
+}
+
+/* Rows of two tokenizers have nothing in common, whatever their texts are. */
+static void
+same_tokenizer(const struct dpo_reader *ours, const struct dpo_reader *theirs)
+{
+	const char *our = dpo_header_last(dpo_reader_header(ours), NULL, "tokenizer");
+	const char *their = dpo_header_last(dpo_reader_header(theirs), NULL, "tokenizer");
+	struct dpo_error err;
+
+	if (!our || !their || !*our || !*their) {
+		cli_warn("%s: cannot tell whether its tokens are those of %s: no tokenizer id", dpo_reader_name(ours),
+		    dpo_reader_name(theirs));
+	} else if (strcmp(our, their) != 0) {
+		(void)dpo_fail(&err, DPO_MISMATCH, "made with tokenizer %.16s..., %.200s with %.16s...", our, dpo_reader_name(theirs),
+		    their);
+		cli_fail_at(&err, dpo_reader_name(ours));
+	}
+}
+
+static void
+read_all(struct dpo_datacheck *check, const struct dpo_datacheck *earlier, struct dpo_reader *reader)
+{
+	const char *name = dpo_reader_name(reader);
+	struct dpo_columns columns;
 	struct dpo_value *values;
 	struct dpo_row row;
 	struct dpo_error err;
 	enum dpo_status status;
 
-	cli_check(dpo_reader_open(&reader, cli_input(path), name, &err), &err);
 	if (dpo_columns_find(&columns, dpo_reader_header(reader), &err) != DPO_OK)
 		cli_fail_at(&err, name);
 	if (!(values = dpo_alloc(columns.n_columns, sizeof *values)))
@@ -61,11 +87,16 @@ evaluate_data(const struct options *options, const char *path)
 {
 	struct report report = { 0 };
 	struct dpo_datacheck check = { 0 }, earlier = { 0 };
+	struct dpo_reader *rows, *against;
 
 	report_begin(&report, options->format, &options->require);
-	if (options->against)
-		read_all(&earlier, NULL, options->against);
-	read_all(&check, options->against ? &earlier : NULL, path);
+	rows = open_rows(path);
+	if (options->against) {
+		against = open_rows(options->against);
+		same_tokenizer(rows, against);
+		read_all(&earlier, NULL, against);
+	}
+	read_all(&check, options->against ? &earlier : NULL, rows);
 	report_put(&report, "rows", (double)check.count, true);
 	report_put(&report, "prompts", (double)check.prompts.count, true);
 	report_put(&report, "dominant_prompt", (double)dpo_datacheck_dominant(&check) / (double)check.count, false);

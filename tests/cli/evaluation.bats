@@ -234,6 +234,15 @@ assert abs(r["eval_longer_chosen"] - 2 / 3) < 1e-6'
 	grep -qx 'eval_against/shared_prompts	7' report
 	run "$bin/dpo-eval" --data --require 'against/shared_rows<=0' --against seen.tok heldout.tok
 	[ "$status" -eq 5 ]
+	"$bin/dpo-cat" seen.tok | sed '1s/"tokenizer":"[0-9a-f]\{8\}/"tokenizer":"00000000/' | "$bin/dpo-cat" -z -o other.tok
+	run "$bin/dpo-eval" --data --against other.tok heldout.tok
+	[ "$status" -eq 4 ]
+	[[ "$output" == "dpo-eval: heldout.tok: made with tokenizer "*", other.tok with 00000000"* ]]
+	"$bin/dpo-cat" seen.tok | sed '1s/,"tokenizer":"[0-9a-f]*"//' | "$bin/dpo-cat" -z -o unknown.tok
+	run "$bin/dpo-eval" --data --against unknown.tok heldout.tok
+	[ "$status" -eq 0 ]
+	[[ "$output" == *"warning: heldout.tok: cannot tell whether its tokens are those of unknown.tok"* ]]
+	[[ "$output" == *"against/shared_rows "*" 7"* ]]
 }
 
 @test "modes that do not go together are usage errors; bad completions are named" {
