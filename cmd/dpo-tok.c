@@ -69,7 +69,7 @@ struct run {
 	struct dpo_out out;
 	struct dpo_writer *writer;	/* NULL before the first row */
 	bool supervised;		/* what the stream holds */
-	uint64_t blank;
+	uint64_t blank, promptless;
 	struct cli_progress progress;
 };
 
@@ -219,6 +219,7 @@ take_line(struct run *run, const struct dpo_lines *lines, const char *line, size
 		finish_batch(run, lines);	/* a row before it may have an error of its own */
 		fail_at_line(lines, job->line, &err);
 	}
+	run->promptless += job->row.implicit && job->row.prompt.n == 0;
 	run->n_batch++;
 	run->batch_bytes += n;
 	if (run->n_batch == run->batch_limit || run->batch_bytes >= BATCH_BYTES || !dpo_lines_ready(lines))
@@ -269,6 +270,9 @@ summarize(const struct run *run)
 	for (size_t i = 0; i < run->rows.n_dropped; i++)
 		cli_note("key \"%.100s\" not kept (%" PRIu64 " rows)", run->rows.dropped[i].name, run->rows.dropped[i].rows);
 	tell(run->rows.dropped_more, "further keys not kept");
+	/* More often a prompt under another key than none at all. */
+	if (run->promptless)
+		cli_warn("%" PRIu64 " rows without a prompt: no \"prompt\", and the answers share no beginning", run->promptless);
 	if (counts->written == 0)
 		cli_warn("no row was written");
 }

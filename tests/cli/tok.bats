@@ -76,6 +76,14 @@ refuses() {
 	[ "$("$cat" out.dpo | wc -l)" -eq 2 ]
 }
 
+@test "tok: a prompt under another key is a warning, with -q too" {
+	printf '%s\n' '{"question":"c","chosen":"a","rejected":"b"}' "$pair" '{"chosen":"ca","rejected":"cb"}' \
+		'{"chosen":"b","rejected":"c"}' '{"prompt":"","chosen":"a","rejected":"b"}' > rows.jsonl
+	run "$tok" -q -m model -o out.dpo rows.jsonl
+	[ "$status" -eq 0 ]
+	[ "$output" = 'dpo-tok: warning: 2 rows without a prompt: no "prompt", and the answers share no beginning' ]
+}
+
 @test "tok: kept columns come back, other keys are dropped and told" {
 	printf '%s\n' '{"src":"x\n","chosen":"a","n":9007199254740993,"rejected":"c","v":[-1,2],"zz":{"q":[]},"yy":1}' > rows.jsonl
 	"$tok" -m model --keep n:i64 --keep src:str --keep 'v:i32[]' rows.jsonl 2> notes | "$cat" > got
