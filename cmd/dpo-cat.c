@@ -175,16 +175,16 @@ shard(char **paths, size_t n, const struct options *options)
 static void
 put_summary(const struct input *input, struct dpo_buffer *text)
 {
-	uint64_t blocks = dpo_source_blocks(input->source);
 	char hex[DPO_HEX_BYTES];
 
 	dpo_buffer_printf(text, "%s: ok, kind %s, %llu records", cli_input_name(input->paths[0]),
 	    dpo_source_header(input->source)->kind, (unsigned long long)dpo_source_records(input->source));
-	dpo_bytes_hex(hex, dpo_source_tip(input->source), DPO_HASH_BYTES);
-	if (strspn(hex, "0") == strlen(hex))
+	if (dpo_source_lines(input->source)) {
 		dpo_buffer_string(text, " as JSON Lines\n");
-	else
-		dpo_buffer_printf(text, " in %llu blocks, tip %s\n", (unsigned long long)blocks, hex);
+		return;
+	}
+	dpo_bytes_hex(hex, dpo_source_tip(input->source), DPO_HASH_BYTES);
+	dpo_buffer_printf(text, " in %llu blocks, tip %s\n", (unsigned long long)dpo_source_blocks(input->source), hex);
 }
 
 /* One file to its end. */

@@ -227,6 +227,12 @@ dpo_source_header(const struct dpo_source *source)
 	return &source->header;
 }
 
+bool
+dpo_source_lines(const struct dpo_source *source)
+{
+	return !source->reader;
+}
+
 static void
 fold(struct dpo_source *source, const uint8_t *tip, const uint8_t *parent, uint64_t members)
 {

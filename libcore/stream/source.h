@@ -29,6 +29,9 @@ enum dpo_status dpo_source_open(struct dpo_source *source, int fd, const char *n
 /* Of the first file. Valid until dpo_source_free. */
 const struct dpo_header *dpo_source_header(const struct dpo_source *source);
 
+/* Whether the file at hand is JSON Lines, also after its DPO_END. Their tip and parent are what they say, and prove nothing. */
+bool dpo_source_lines(const struct dpo_source *source);
+
 /* The next record of the file at hand, as dpo_reader_next; JSON Lines errors begin with "NAME:LINE: ". */
 enum dpo_status dpo_source_next(struct dpo_source *source, struct dpo_value *values, struct dpo_error *err)
 	DPO_MUST_CHECK;

@@ -87,6 +87,12 @@ LINES
 	run "$cat" --check rows.dpo
 	[ "$status" -eq 0 ]
 	[[ "$output" == "rows.dpo: ok, kind pairs, 23 records in 5 blocks, tip "* ]]
+	# JSON Lines prove no tip, whatever they say.
+	"$cat" rows.dpo > shown.jsonl
+	tail -n 1 shown.jsonl | grep -q '"tip":'
+	run "$cat" --check shown.jsonl
+	[ "$status" -eq 0 ]
+	[ "$output" = "shown.jsonl: ok, kind pairs, 23 records as JSON Lines" ]
 	# Block 4 holds records 8 to 15.
 	zstdcat rows.dpo > plain
 	at=$(LC_ALL=C grep -aboP '\x02\x00\x00\x0010' plain | cut -d: -f1)
