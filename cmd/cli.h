@@ -77,8 +77,8 @@ struct cli_program {
 
 /*
  * Parse argv into *options (its struct already holds the defaults). Returns the number of operands, at *operands (borrowed from argv).
- * --help and --version print and exit 0; a usage error prints one line and the usage and exits 2. Also sets up signals
- * and descriptors 0 to 2; call it first.
+ * --help and --version print and exit 0; a usage error, and a DPO_KERNEL that nobody knows, prints one line and the usage and exits
+ * 2. Also sets up signals and descriptors 0 to 2; call it first.
  */
 size_t cli_parse(const struct cli_program *program, void *options, int argc, char **argv, char ***operands);
 

@@ -6,6 +6,7 @@
 #include "stream/header.h"
 #include "base/parallel.h"
 #include "base/version.h"
+#include "base/wish.h"
 
 #include <cblas.h>
 #include <errno.h>
@@ -265,6 +266,8 @@ cli_parse(const struct cli_program *program, void *options, int argc, char **arg
 	parsed = program;
 	if (sodium_init() < 0)
 		cli_usage("libsodium does not start");
+	if (dpo_wish_said() == DPO_WISHES)
+		cli_usage("DPO_KERNEL: \"%s\" is none of %s", getenv("DPO_KERNEL"), DPO_WISH_NAMES);
 	make_tables(program, longs, shorts);
 	while ((code = getopt_long(argc, argv, shorts, longs, NULL)) != -1) {
 		const struct cli_option *option = by_code(program, code);

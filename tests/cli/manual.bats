@@ -57,6 +57,19 @@ setup() {
 	done
 }
 
+@test "a kernel is asked for by its name, in capitals or not; another is a usage error that lists them" {
+	for program in $programs; do
+		DPO_KERNEL=BLAS run "$bin/$program" --version
+		[ "$status" -eq 0 ]
+		[[ "$output" != *"kernel A"[VM]* ]]
+		DPO_KERNEL=avx-2 run "$bin/$program" --version
+		[ "$status" -eq 2 ]
+		[ "${lines[0]}" = "$program: DPO_KERNEL: \"avx-2\" is none of vectors, avx2, blas" ]
+		DPO_KERNEL= run "$bin/$program" --version
+		[ "$status" -eq 0 ]
+	done
+}
+
 @test "an unknown option and a number out of range are usage errors" {
 	for program in $programs; do
 		run "$bin/$program" --no-such-option
