@@ -31,11 +31,12 @@ def unigram(tokens=(), with_bytes=False, **parts):
     return {"tokenizer.json": spec | {"model": model}, "tokenizer_config.json": {"eos_token": "</s>"}}
 
 
-def bpe(tokens=(), unk=True, **parts):
+def bpe(tokens=(), unk=True, with_bytes=False, **parts):
     """The story model's merges, in a vocabulary of characters with an unknown token."""
     model = shapes.read_json(DATA / "story/tokenizer.json")["model"]
     vocab = model["vocab"]
     vocab["<unk>"], vocab["</s>"] = 640, 641
+    vocab |= {token: len(vocab) + i for i, token in enumerate(BYTES if with_bytes else ())}
     added = [shapes.added(640, "<unk>"), shapes.added(641, "</s>")] + numbered(tokens, len(vocab))
     options = {"unk_token": "<unk>", "fuse_unk": True} if unk else {}
     return {"tokenizer.json": shapes.tokenizer(vocab, model["merges"], added, **{**options, **parts}),
@@ -116,6 +117,9 @@ PARTS = {
     "unk-fused": lambda: bpe(),
     "bytes-gap": lambda: bpe([shapes.added(0, token) for token in BYTES[0x80:0xe3]], byte_fallback=True),
     "ignore-merges": lambda: bpe(unk=False, ignore_merges=True, pre_tokenizer=shapes.byte_level(True)),
+    "ignore-merges-added": lambda: bpe([shapes.added(0, "\u0120naive")], unk=False, ignore_merges=True,
+                                       pre_tokenizer=shapes.byte_level(True)),
+    "bytes-added": lambda: bpe([shapes.added(0, "\u597d", single_word=True)], with_bytes=True, byte_fallback=True),
     "template": lambda: bpe(post_processor=shapes.sequence("processors", shapes.template("<unk>", 640), shapes.byte_level())),
     "strip-first": lambda: unigram(RULES, normalizer={"type": "Strip", "strip_left": True, "strip_right": True},
                                    pre_tokenizer=metaspace("first")),

@@ -132,7 +132,7 @@ dpo_bpe_init(struct dpo_bpe *bpe, const struct dpo_vocab *vocab)
 	char text[8];
 	uint8_t utf8[4];
 
-	*bpe = (struct dpo_bpe){ .unk = -1 };
+	*bpe = (struct dpo_bpe){ .unk = -1, .n_own = vocab->count };
 	for (uint32_t code = 0; code < DPO_BPE_LOW; code++)
 		bpe->low[code] = dpo_vocab_id(vocab, (const char *)utf8, dpo_utf8_put(utf8, code));
 	for (unsigned byte = 0; byte < 256; byte++) {
@@ -366,7 +366,7 @@ add_symbol(struct word *word, int32_t id)
 static int32_t
 character_id(const struct dpo_bpe *bpe, const struct dpo_vocab *vocab, uint32_t code, const char *text, size_t n)
 {
-	return code < DPO_BPE_LOW ? bpe->low[code] : dpo_vocab_id(vocab, text, n);
+	return code < DPO_BPE_LOW ? bpe->low[code] : dpo_vocab_id_of_first(vocab, bpe->n_own, text, n);
 }
 
 /* The bytes' tokens of a character; false if one is missing. */
@@ -439,7 +439,7 @@ dpo_bpe_encode(const struct dpo_bpe *bpe, const struct dpo_vocab *vocab, struct 
 
 	if (n == 0)
 		return DPO_OK;
-	if (bpe->ignore_merges && (whole = dpo_vocab_id(vocab, text, n)) >= 0)
+	if (bpe->ignore_merges && (whole = dpo_vocab_id_of_first(vocab, bpe->n_own, text, n)) >= 0)
 		return dpo_ids_add(ids, whole) ? DPO_OK : dpo_fail_memory(err);
 	if (!make_room(scratch, n))
 		return dpo_fail_memory(err);

@@ -22,6 +22,7 @@ struct dpo_bpe {
 	struct dpo_merge *merges;	/* owned; hash table by (left id, right id); capacity is a power of two */
 	size_t capacity, used;		/* slots, and how many are taken */
 	size_t count;			/* merges read */
+	size_t n_own;			/* tokens of the model itself; added tokens come later and are no words of it */
 	int32_t low[DPO_BPE_LOW];	/* ids of the first characters, -1 where there is none */
 	int32_t bytes[256];		/* ids of <0xHH>, -1 where there is none */
 	int32_t unk;			/* -1: none */

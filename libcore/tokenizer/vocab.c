@@ -149,9 +149,15 @@ dpo_vocab_add(struct dpo_vocab *vocab, const char *text, size_t n, int64_t id, s
 int32_t
 dpo_vocab_id(const struct dpo_vocab *vocab, const char *text, size_t n)
 {
+	return dpo_vocab_id_of_first(vocab, vocab->count, text, n);
+}
+
+int32_t
+dpo_vocab_id_of_first(const struct dpo_vocab *vocab, size_t first, const char *text, size_t n)
+{
 	uint32_t index = vocab->count ? text_slot(vocab, text, n, hash_text(text, n))->index : 0;
 
-	return index ? vocab->tokens[index - 1].id : -1;
+	return index && index <= first ? vocab->tokens[index - 1].id : -1;
 }
 
 const char *

@@ -28,6 +28,8 @@ enum dpo_status dpo_vocab_add(struct dpo_vocab *vocab, const char *text, size_t 
 
 /* The id of text[0..n), or -1. */
 int32_t dpo_vocab_id(const struct dpo_vocab *vocab, const char *text, size_t n);
+/* The same among the `first` tokens that were added first. */
+int32_t dpo_vocab_id_of_first(const struct dpo_vocab *vocab, size_t first, const char *text, size_t n);
 
 /* The text of id, NUL-terminated, its length in *n; NULL if there is no such id. Good until the next add. */
 const char *dpo_vocab_text(const struct dpo_vocab *vocab, int64_t id, size_t *n);
