@@ -306,14 +306,13 @@ dpo_adapter_open(struct dpo_model *model, const char *path, int threads, struct 
 enum dpo_status
 dpo_adapter_files(struct dpo_files *files, const struct dpo_lora *lora, struct dpo_error *err)
 {
-	char *text = cJSON_Print(lora->settings);
+	struct dpo_buffer text = { 0 };
 	enum dpo_status status;
 
 	*files = (struct dpo_files){ 0 };
-	if (!text)
-		return dpo_fail_memory(err);
-	status = dpo_files_add(files, DPO_ADAPTER_CONFIG, text, strlen(text), err);
-	cJSON_free(text);
+	dpo_json_put_tree(&text, lora->settings);
+	status = text.failed ? dpo_fail_memory(err) : dpo_files_add(files, DPO_ADAPTER_CONFIG, text.data, text.len, err);
+	dpo_buffer_free(&text);
 	return status;
 }
 

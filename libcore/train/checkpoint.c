@@ -154,16 +154,32 @@ dpo_checkpoint_run(const struct dpo_checkpoint *checkpoint)
 	return checkpoint->run;
 }
 
-static enum dpo_status
-differs(const char *key, const cJSON *ours, const cJSON *theirs, struct dpo_error *err)
+static void
+put(struct dpo_buffer *text, const cJSON *value)
 {
-	char *a = ours ? cJSON_PrintUnformatted(ours) : NULL, *b = theirs ? cJSON_PrintUnformatted(theirs) : NULL;
+	if (value)
+		dpo_json_put_tree(text, value);
+	else
+		dpo_buffer_string(text, "absent");
+}
 
-	(void)dpo_fail(err, DPO_MISMATCH, "a checkpoint of another run: \"%s\" is %.80s here, %.80s there", key,
-	    a ? a : "absent", b ? b : "absent");
-	cJSON_free(a);
-	cJSON_free(b);
-	return DPO_MISMATCH;
+/* As texts: cJSON_Compare takes two numbers for the same that are not. */
+static enum dpo_status
+same(const char *key, const cJSON *ours, const cJSON *theirs, struct dpo_error *err)
+{
+	struct dpo_buffer a = { 0 }, b = { 0 };
+	enum dpo_status status = DPO_OK;
+
+	put(&a, ours);
+	put(&b, theirs);
+	if (strcmp(dpo_buffer_text(&a), dpo_buffer_text(&b)) != 0)
+		status = dpo_fail(err, DPO_MISMATCH, "a checkpoint of another run: \"%s\" is %.80s here, %.80s there", key,
+		    dpo_buffer_text(&a), dpo_buffer_text(&b));
+	if (a.failed || b.failed)
+		status = dpo_fail_memory(err);
+	dpo_buffer_free(&a);
+	dpo_buffer_free(&b);
+	return status;
 }
 
 static enum dpo_status
@@ -178,14 +194,14 @@ compare(const cJSON *ours, const cJSON *theirs, struct dpo_error *err)
 			continue;
 		if (cJSON_IsObject(item) && cJSON_IsObject(other))
 			status = compare(item, other, err);
-		else if (!cJSON_Compare(item, other, true))
-			status = differs(item->string, item, other, err);
+		else
+			status = same(item->string, item, other, err);
 		if (status != DPO_OK)
 			return status;
 	}
 	cJSON_ArrayForEach(item, theirs)
 		if (!dpo_json_get(ours, item->string))
-			return differs(item->string, NULL, item, err);
+			return same(item->string, NULL, item, err);
 	return DPO_OK;
 }
 

@@ -19,7 +19,7 @@
 
 #include <cmocka.h>
 
-static const char settings[] = "{\"r\":3,\"lora_alpha\":5,\"target_modules\":\"all-linear\",\"rank_pattern\":{\"up_proj\":2},"
+static const char settings[] = "{\"r\":3,\"lora_alpha\":5.000000000000001,\"target_modules\":\"all-linear\",\"rank_pattern\":{\"up_proj\":2},"
     "\"modules_to_save\":[\"model.norm\",\"lm_head\"]}";
 
 static void
@@ -98,6 +98,7 @@ same_adapter(const struct dpo_lora *a, const struct dpo_lora *b)
 	}
 	assert_memory_equal(a->block, b->block, a->params.total * sizeof *a->block);
 	assert_string_equal(a->base_id, b->base_id);
+	assert_true(a->config.alpha == b->config.alpha);
 }
 
 static void
