@@ -214,6 +214,36 @@ dpo_lora_part(const struct dpo_lora *lora, const struct dpo_tensor *tensor)
 
 /* ------------------------------------------------------------------ the start */
 
+static enum dpo_status
+check_patterns(const struct dpo_lora *lora, const cJSON *patterns, const char *key, struct dpo_error *err)
+{
+	enum dpo_status status;
+	const cJSON *item;
+
+	cJSON_ArrayForEach(item, patterns) {
+		bool found = false;
+
+		for (size_t i = 0; i < lora->base->count && !found; i++) {
+			char module[sizeof lora->base->list[i].name];
+
+			module_of(module, &lora->base->list[i]);
+			if (lora->parts[i].a && (status = dpo_loraconfig_fits(item->string, module, &found, err)) != DPO_OK)
+				return status;
+		}
+		if (!found)
+			return dpo_fail(err, DPO_FORMAT, "\"%s\": no module with an adapter is a \"%.100s\"", key, item->string);
+	}
+	return DPO_OK;
+}
+
+enum dpo_status
+dpo_lora_check_patterns(const struct dpo_lora *lora, struct dpo_error *err)
+{
+	enum dpo_status status = check_patterns(lora, lora->config.ranks, "rank_pattern", err);
+
+	return status == DPO_OK ? check_patterns(lora, lora->config.alphas, "alpha_pattern", err) : status;
+}
+
 bool
 dpo_lora_start(struct dpo_lora *lora, const float *weights, uint64_t seed)
 {

@@ -50,6 +50,9 @@ const char *dpo_lora_usual_targets(const struct dpo_params *base);
 enum dpo_status dpo_lora_init(struct dpo_lora *lora, cJSON *settings, const struct dpo_config *config,
 	const struct dpo_params *base, const char *base_id, struct dpo_error *err) DPO_MUST_CHECK;
 
+/* DPO_FORMAT if a key of the patterns fits no module that has an adapter: a misspelling, in settings that a person wrote. */
+enum dpo_status dpo_lora_check_patterns(const struct dpo_lora *lora, struct dpo_error *err) DPO_MUST_CHECK;
+
 /*
  * The state before the first step, as peft's: A uniform in +-1/sqrt(in) (kaiming_uniform_ with a = sqrt(5)), keyed by
  * (seed, tensor name), B zero, saved tensors as in the base, whose block is `weights`. false if out of memory.

@@ -291,6 +291,12 @@ dpo_loraconfig_targets(const struct dpo_loraconfig *config, const char *module, 
 	return DPO_OK;
 }
 
+enum dpo_status
+dpo_loraconfig_fits(const char *key, const char *module, bool *is, struct dpo_error *err)
+{
+	return matches(is, "^(?:.*\\.)?(?:", key, ")$", module, err);
+}
+
 /* The number of the first pattern that fits, or `general`. */
 static enum dpo_status
 pattern_value(double *value, const cJSON *patterns, const char *module, double general, struct dpo_error *err)
@@ -301,7 +307,7 @@ pattern_value(double *value, const cJSON *patterns, const char *module, double g
 
 	*value = general;
 	cJSON_ArrayForEach(item, patterns) {
-		if ((status = matches(&is, "^(?:.*\\.)?(?:", item->string, ")$", module, err)) != DPO_OK)
+		if ((status = dpo_loraconfig_fits(item->string, module, &is, err)) != DPO_OK)
 			return status;
 		if (is) {
 			*value = item->valuedouble;

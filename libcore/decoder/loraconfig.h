@@ -54,10 +54,10 @@ enum dpo_status dpo_loraconfig_read(struct dpo_loraconfig *config, const cJSON *
 enum dpo_status dpo_loraconfig_targets(const struct dpo_loraconfig *config, const char *module, bool *is,
 	struct dpo_error *err) DPO_MUST_CHECK;
 
-/*
- * The rank and scale of its adapter: from the first key K of a pattern, a regular expression, for which (.*\.)?(K) matches
- * the whole name, or the general ones.
- */
+/* Whether the key K of a pattern, a regular expression, speaks of the module: (.*\.)?(K) matches the whole name. */
+enum dpo_status dpo_loraconfig_fits(const char *key, const char *module, bool *is, struct dpo_error *err) DPO_MUST_CHECK;
+
+/* The rank and scale of its adapter: from the first key of a pattern that fits, or the general ones. */
 enum dpo_status dpo_loraconfig_rank(const struct dpo_loraconfig *config, const char *module, size_t *rank, double *scale,
 	struct dpo_error *err) DPO_MUST_CHECK;
 

@@ -52,6 +52,8 @@ dpo_adapter_start(struct dpo_model *model, cJSON *settings, uint64_t seed, struc
 {
 	enum dpo_status status = attach(model, settings, err);
 
+	if (status == DPO_OK && (status = dpo_lora_check_patterns(model->lora, err)) != DPO_OK)
+		detach(model);
 	if (status != DPO_OK || !model->weights)
 		return status;
 	return dpo_lora_start(model->lora, model->weights, seed) ? DPO_OK : dpo_fail_memory(err);

@@ -20,7 +20,8 @@
 
 /*
  * Give the model a new adapter in its first state (dpo_lora_start). settings is taken over, also on error. The model is
- * then the same function as before, and keeps its id. Errors as of dpo_lora_init. Of an outline (model.h) only the table is made.
+ * then the same function as before, and keeps its id. Errors as of dpo_lora_init and dpo_lora_check_patterns. Of an outline (model.h)
+ * only the table is made.
  */
 enum dpo_status dpo_adapter_start(struct dpo_model *model, cJSON *settings, uint64_t seed, struct dpo_error *err)
 	DPO_MUST_CHECK;

@@ -364,6 +364,11 @@ print(lines[0], *map(json.dumps, rows), lines[-1].split(',')[0].rstrip('}') + '}
 	run "$bin/dpo-train" -q -m base.dpo --lora-r 8 --lora-target-modules c_attn -o work/a pairs.ref
 	[ "$status" -eq 3 ]
 	[[ "$output" == *'the model has no module "c_attn"'* ]]
+	for key in rank alpha; do
+		run "$bin/dpo-train" -q -m base.dpo --lora-r 8 --lora-$key-pattern q_proj=4,up_proj=2 -o work/a pairs.ref
+		[ "$status" -eq 3 ]
+		[[ "$output" == *"\"${key}_pattern\": no module with an adapter is a \"up_proj\""* ]]
+	done
 	run "$bin/dpo-train" -q -m base.dpo --lora-r 8 --lora-modules-to-save embed_tokens -o work/a pairs.ref
 	[ "$status" -eq 3 ]
 	[[ "$output" == *'is tied to the head'* ]]
