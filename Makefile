@@ -56,8 +56,8 @@ $(BIN)/tests/%: $(BIN)/obj/tests/%.o $(helpers) $(BIN)/libdpo.a
 	@mkdir -p $(@D)
 	$(call say,LINK)$(CC) $(FLAGS) $(LDFLAGS) -o $@ $^ $(LIBS) -lcmocka
 
-# Products that not every processor has, seen from where they are called.
-$(BIN)/tests/test_estimate: LDFLAGS += -Wl,--wrap=dpo_mixed_product
+# Products that not every processor has, seen from where they are called; rows of no stream; and what is reserved for them.
+$(BIN)/tests/test_estimate: LDFLAGS += -Wl,--wrap=dpo_mixed_product,--wrap=dpo_spool_get,--wrap=dpo_arena_reserve
 # Memory that runs out where a test says.
 $(BIN)/tests/test_rows: LDFLAGS += -Wl,--wrap=dpo_size_grow
 

@@ -63,6 +63,8 @@ note(const struct dpo_estimate *e, size_t program)
 	    (double)e->gradients / 1e6, (double)e->moments / 1e6, (double)e->activations / 1e6, e->steps, e->operations,
 	    minutes < 1 ? e->seconds : minutes < 90 ? minutes : minutes / 60,
 	    minutes < 1 ? "seconds" : minutes < 90 ? "minutes" : "hours");
+	if (e->reference)
+		cli_note("--sync-ref-model: the reference takes %.3g MB of it", (double)e->reference / 1e6);
 }
 
 void

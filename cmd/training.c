@@ -354,16 +354,6 @@ resume(struct training *training)
 
 /* ------------------------------------------------------------------ the run */
 
-/* What a reference that moves costs, before it is paid. */
-static void
-announce_sync(const struct training *training)
-{
-	size_t parameters = training->model.params.parameters;
-
-	cli_note("--sync-ref-model: the reference takes %zu bytes more, 4 for each of %zu parameters",
-	    4 * parameters, parameters);
-}
-
 void
 training_begin(struct training *training)
 {
@@ -375,8 +365,6 @@ training_begin(struct training *training)
 		    (double)dpo_model_trained(&training->model).params->total * sizeof(float) / 1e6);
 	check_stages(training);
 	training->run = make_run(training);
-	if (options->sync_ref)
-		announce_sync(training);
 	cli_check(dpo_train_new(&training->train, &training->recipe, &training->model, &training->data.rows,
 	    options->eval ? &training->eval.rows : NULL, (int)options->common.threads, &err), &err);
 	if (options->sync_ref && (uint64_t)options->sync_steps > dpo_train_total(training->train))

@@ -34,9 +34,25 @@ keep_for(struct kept *kept, const struct dpo_rowset *set, struct dpo_error *err)
 	return !set || (kept->logps = dpo_alloc(set->rows, sizeof *kept->logps)) ? DPO_OK : dpo_fail_memory(err);
 }
 
+/* The scorer, with memory for the longest row at once. */
+static enum dpo_status
+make_scorer(struct dpo_reference *reference, struct dpo_rowset *data, struct dpo_rowset *eval, bool bf16, struct dpo_error *err)
+{
+	const struct dpo_model *model = reference->model;
+	struct dpo_room room = { 0 };
+	enum dpo_status status = dpo_scorer_new(&reference->scorer, &model->config, &model->params, reference->weights, false,
+	    reference->threads, err);
+
+	if (status != DPO_OK)
+		return status;
+	dpo_scorer_bf16(reference->scorer, bf16);
+	status = dpo_rowset_room(data, eval, reference->scorer, &room, err);
+	return status == DPO_OK ? dpo_scorer_reserve(reference->scorer, &room, err) : status;
+}
+
 enum dpo_status
 dpo_reference_new(struct dpo_reference **result, double alpha, uint64_t steps,
-    const struct dpo_model *model, const struct dpo_rowset *data, const struct dpo_rowset *eval, bool bf16, int threads,
+    const struct dpo_model *model, struct dpo_rowset *data, struct dpo_rowset *eval, bool bf16, int threads,
     struct dpo_error *err)
 {
 	struct dpo_reference *reference = *result = dpo_alloc(1, sizeof *reference);
@@ -55,11 +71,8 @@ dpo_reference_new(struct dpo_reference **result, double alpha, uint64_t steps,
 		status = dpo_fail_memory(err);
 	if (status == DPO_OK) {
 		memcpy(reference->weights, model->weights, total * sizeof(float));
-		status = dpo_scorer_new(&reference->scorer, &model->config, &model->params, reference->weights, false, threads,
-		    err);
+		status = make_scorer(reference, data, eval, bf16, err);
 	}
-	if (status == DPO_OK)
-		dpo_scorer_bf16(reference->scorer, bf16);
 	if (status != DPO_OK) {
 		dpo_reference_free(reference);
 		*result = NULL;

@@ -11,7 +11,8 @@
  * kept until the next one. What a row gets depends on the weights and the row alone, never on which rows were asked for
  * before, nor on the thread count; so a run that goes on from a checkpoint needs only the weights of ref.
  *
- * Memory: a float per parameter, and after the first sync a float per answer token of the rows asked for since the last.
+ * Memory: a float per parameter, in bf16 2 bytes more; a forward pass's for the longest row; after the first sync a float per
+ * answer token of the rows asked for since the last.
  */
 #ifndef DPO_REFERENCE_H
 #define DPO_REFERENCE_H
@@ -29,7 +30,7 @@ struct dpo_reference;
  * 0 to 1; steps: between syncs, at least 1. Rows are those of data and of eval (NULL for none). bf16: as of dpo_scorer_bf16.
  */
 enum dpo_status dpo_reference_new(struct dpo_reference **reference, double alpha, uint64_t steps,
-	const struct dpo_model *model, const struct dpo_rowset *data, const struct dpo_rowset *eval, bool bf16, int threads,
+	const struct dpo_model *model, struct dpo_rowset *data, struct dpo_rowset *eval, bool bf16, int threads,
 	struct dpo_error *err) DPO_MUST_CHECK;
 /* Release; NULL is allowed. */
 void dpo_reference_free(struct dpo_reference *reference);

@@ -16,6 +16,19 @@ dpo_rowset_get(struct dpo_rowset *set, size_t index, struct dpo_row *row, struct
 
 /* ------------------------------------------------------------------ looking at every row */
 
+enum dpo_status
+dpo_rowset_room(struct dpo_rowset *set, struct dpo_rowset *other, struct dpo_scorer *scorer, struct dpo_room *room,
+    struct dpo_error *err)
+{
+	struct dpo_row row;
+	enum dpo_status status = DPO_OK;
+
+	for (size_t i = 0; i < set->rows && status == DPO_OK; i++)
+		if ((status = dpo_rowset_get(set, i, &row, err)) == DPO_OK)
+			status = dpo_scorer_room(scorer, &row.example, room, err);
+	return status == DPO_OK && other ? dpo_rowset_room(other, NULL, scorer, room, err) : status;
+}
+
 static enum dpo_status
 check_tokens(const struct dpo_config *config, const struct dpo_example *example, struct dpo_error *err)
 {

@@ -1,11 +1,12 @@
 /*
  * rowset - the rows of a spooled stream by number, and which of them make a step. Layer 12; uses error, size, random,
- * objective, config, spool, columns.
+ * objective, config, score, spool, columns.
  */
 #ifndef DPO_ROWSET_H
 #define DPO_ROWSET_H
 
 #include "base/error.h"
+#include "decoder/score.h"
 #include "loss/columns.h"
 #include "loss/objective.h"
 #include "model/config.h"
@@ -40,6 +41,10 @@ enum dpo_status dpo_rowset_suits(const struct dpo_objective *objective, const st
 /* Row `index`, good until the next call. */
 enum dpo_status dpo_rowset_get(struct dpo_rowset *set, size_t index, struct dpo_row *row, struct dpo_error *err)
 	DPO_MUST_CHECK;
+
+/* Make room enough for every row of the set, and of the other if it is not NULL (score.h). */
+enum dpo_status dpo_rowset_room(struct dpo_rowset *set, struct dpo_rowset *other, struct dpo_scorer *scorer,
+	struct dpo_room *room, struct dpo_error *err) DPO_MUST_CHECK;
 
 /* The order of rows in each epoch: as they come, or shuffled by (seed, epoch). {0} with rows, seed and shuffle set is valid. */
 struct dpo_order {

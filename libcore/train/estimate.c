@@ -53,8 +53,7 @@ find_room(struct dpo_room *room, const struct dpo_recipe *recipe, const struct d
 	dpo_scorer_bf16(scorer, recipe->bf16);
 	dpo_scorer_recompute(scorer, recipe->recompute);
 	dpo_scorer_dropout(scorer, train ? &(struct dpo_dropout_key){ 0 } : NULL);
-	if ((status = dpo_train_room(scorer, data, room, err)) == DPO_OK && eval)
-		status = dpo_train_room(scorer, eval, room, err);
+	status = dpo_rowset_room(data, eval, scorer, room, err);
 	dpo_scorer_free(scorer);
 	return status;
 }

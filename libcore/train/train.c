@@ -38,18 +38,6 @@ dpo_train_depth(uint64_t grad_slots)
 	return depth;
 }
 
-enum dpo_status
-dpo_train_room(struct dpo_scorer *scorer, struct dpo_rowset *set, struct dpo_room *room, struct dpo_error *err)
-{
-	struct dpo_row row;
-	enum dpo_status status = DPO_OK;
-
-	for (size_t i = 0; i < set->rows && status == DPO_OK; i++)
-		if ((status = dpo_rowset_get(set, i, &row, err)) == DPO_OK)
-			status = dpo_scorer_room(scorer, &row.example, room, err);
-	return status;
-}
-
 /* The scorer, with memory for the longest row at once: growing to it would take more. */
 static enum dpo_status
 make_scorer(struct dpo_train *train, int threads, struct dpo_error *err)
@@ -64,8 +52,7 @@ make_scorer(struct dpo_train *train, int threads, struct dpo_error *err)
 	dpo_scorer_bf16(train->scorer, train->recipe.bf16);
 	dpo_scorer_recompute(train->scorer, train->recipe.recompute);
 	dpo_scorer_dropout(train->scorer, &(struct dpo_dropout_key){ 0 });
-	if ((status = dpo_train_room(train->scorer, train->data, &room, err)) == DPO_OK && train->eval)
-		status = dpo_train_room(train->scorer, train->eval, &room, err);
+	status = dpo_rowset_room(train->data, train->eval, train->scorer, &room, err);
 	return status == DPO_OK ? dpo_scorer_reserve(train->scorer, &room, err) : status;
 }
 

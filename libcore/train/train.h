@@ -32,9 +32,6 @@ enum dpo_status dpo_train_new(struct dpo_train **train, const struct dpo_recipe 
 	struct dpo_rowset *data, struct dpo_rowset *eval, int threads, struct dpo_error *err) DPO_MUST_CHECK;
 /* Floats of gradients for each trained parameter: the depth of the tree over the slots. */
 size_t dpo_train_depth(uint64_t grad_slots);
-/* Make room enough for every row of the set (score.h). */
-enum dpo_status dpo_train_room(struct dpo_scorer *scorer, struct dpo_rowset *set, struct dpo_room *room, struct dpo_error *err)
-	DPO_MUST_CHECK;
 void dpo_train_free(struct dpo_train *train);
 
 /* Called before each row; true stops the step. rows: rows of this call done so far; evaluating: rows of the eval set. */

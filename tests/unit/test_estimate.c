@@ -1,8 +1,11 @@
 /*
- * What the timing of a run hands to the products it times. Those in bfloat16 are replaced when this test is linked, so that it
- * runs where the processor has no such instructions.
+ * What the timing of a run hands to the products it times, and that the working memory told is what is reserved. Products in
+ * bfloat16 are replaced when this test is linked, so that it runs where the processor has no such instructions.
  */
+#include "base/arena.h"
 #include "kernel/mixed.h"
+#include "loss/reference.h"
+#include "naive.h"
 #include "train/estimate.h"
 
 #include <setjmp.h>
@@ -61,10 +64,65 @@ test_widths(void **state)
 	}
 }
 
+/* ------------------------------------------------------------------ a reference that moves */
+
+bool __real_dpo_arena_reserve(struct dpo_arena *arena, size_t floats);
+bool __wrap_dpo_arena_reserve(struct dpo_arena *arena, size_t floats);
+enum dpo_status __wrap_dpo_spool_get(struct dpo_spool *spool, size_t number, struct dpo_value *values, struct dpo_error *err);
+
+static size_t reserved;
+static const size_t answers[] = { 2, 9, 4 };	/* tokens, of each row */
+
+bool
+__wrap_dpo_arena_reserve(struct dpo_arena *arena, size_t floats)
+{
+	reserved += floats;
+	return __real_dpo_arena_reserve(arena, floats);
+}
+
+enum dpo_status
+__wrap_dpo_spool_get(struct dpo_spool *spool, size_t number, struct dpo_value *values, struct dpo_error *err)
+{
+	static const int32_t tokens[9] = { 1, 2, 3, 1, 2, 3, 1, 2, 3 };
+
+	(void)spool;
+	(void)err;
+	values[0] = (struct dpo_value){ .data = "row", .count = 3 };
+	values[1] = (struct dpo_value){ .data = tokens, .count = 3 };
+	values[2] = values[3] = (struct dpo_value){ .data = tokens, .count = answers[number] };
+	return DPO_OK;
+}
+
+static void
+a_reference_reserves_what_was_told(void **state)
+{
+	struct dpo_value values[4];
+	struct dpo_rowset rows = { .values = values, .rows = 3,
+	    .columns = { .answers = 2, .prompt = 1, .answer = { 2, 3 }, .weight = 4, .margin = 4, .label_prob = 4, .n_columns = 4 } };
+	struct dpo_recipe recipe = { .optim.optimizer = &dpo_optimizers[0], .epochs = 1, .batch_size = 1, .grad_slots = 1,
+	    .ref_sync_steps = 1 };
+	struct dpo_reference *reference;
+	struct dpo_estimate estimate;
+	struct naive_model naive;
+	struct dpo_model model = { 0 };
+
+	(void)state;
+	naive_open(&naive, naive_llama_tied, 1);
+	model.config = naive.config;
+	model.params = naive.params;
+	model.weights = naive.weights;
+	assert_int_equal(dpo_estimate_run(&estimate, &recipe, &model, &rows, NULL, 1, NULL), DPO_OK);
+	assert_int_equal(dpo_reference_new(&reference, 0.5, 1, &model, &rows, NULL, false, 1, NULL), DPO_OK);
+	assert_int_equal(estimate.reference, sizeof(float) * (model.params.total + reserved + 2 * (2 + 9 + 4)));
+	dpo_reference_free(reference);
+	naive_close(&naive);
+}
+
 int
 main(void)
 {
-	const struct CMUnitTest tests[] = { cmocka_unit_test(test_widths) };
+	const struct CMUnitTest tests[] = { cmocka_unit_test(test_widths),
+	    cmocka_unit_test(a_reference_reserves_what_was_told) };
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
