@@ -200,7 +200,7 @@ make_run(const struct training *training)
 	const char *reference = dpo_lineage_reference(dpo_reader_header(training->data.reader));
 	cJSON *run = dpo_recipe_json(&training->recipe);
 	bool good = run && cJSON_AddNumberToObject(run, "logging_steps", (double)training->recipe.logging_steps) &&
-	    cJSON_AddNumberToObject(run, "eval_steps", (double)training->recipe.eval_steps) &&
+	    (training->recipe.best_metric || cJSON_AddNumberToObject(run, "eval_steps", (double)training->recipe.eval_steps)) &&
 	    cJSON_AddStringToObject(run, "model", training->model.id) &&
 	    cJSON_AddNumberToObject(run, "pad_token", (double)training->model.config.pad_token) &&
 	    cJSON_AddStringToObject(run, "tokenizer", training->model.tokenizer_id) &&
@@ -251,8 +251,7 @@ make_stages(const struct training *training, struct dpo_header *header, struct d
 		return status;
 	stage = cJSON_GetArrayItem(stages, cJSON_GetArraySize(stages) - 1);
 	if (!add_tip(stage, "data", &training->data) || (lora && !cJSON_AddStringToObject(stage, "base", lora->base_id)) ||
-	    (training->recipe.best_metric && (!add_tip(stage, "eval", &training->eval) ||
-	    !cJSON_AddNumberToObject(stage, "eval_steps", (double)training->recipe.eval_steps))) ||
+	    (training->recipe.best_metric && !add_tip(stage, "eval", &training->eval)) ||
 	    (training->recipe.objective.reference && !cJSON_AddStringToObject(stage, "reference", reference ? reference : "")))
 		return dpo_fail_memory(err);
 	return DPO_OK;

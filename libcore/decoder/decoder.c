@@ -407,7 +407,8 @@ dpo_decoder_prefill(struct dpo_decoder *decoder, const float *weights, const str
 	d->layers.step = false;
 	status = forward(d, weights, sequence, h, err);
 	d->layers.caches = NULL;
-	cache->length = sequence->rows;
+	if (status == DPO_OK)
+		cache->length = sequence->rows;
 	return status;
 }
 
@@ -448,7 +449,7 @@ dpo_decoder_step(struct dpo_decoder *decoder, const float *weights, const int32_
 	status = forward(d, weights, &d->rows, h, err);
 	d->layers.caches = NULL;
 	d->layers.step = false;
-	for (size_t i = 0; i < n; i++)
+	for (size_t i = 0; i < n && status == DPO_OK; i++)
 		caches[i]->length++;
 	return status;
 }

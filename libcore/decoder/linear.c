@@ -5,7 +5,6 @@
 #include "kernel/mixed.h"
 #include "kernel/vector.h"
 
-
 /* The packed weight, the product's B; NULL if it is not kept. */
 static const struct dpo_bf16_packed *
 packed(int threads, struct dpo_linear_pack *pack, const struct dpo_product *product)

@@ -2,8 +2,7 @@
  * linear - the linear map of both weight layouts, forward and backward. Layer 5; uses dtype, family,
  * gemm, bf16, mixed, parallel, vector.
  *
- *	y = x W^T + b, W (out,in) as Linear stores it; y = x W + b,
-	W (in,out) as GPT-2's Conv1D stores it.
+ *	y = x W^T + b, W (out,in) as Linear stores it; y = x W + b, W (in,out) as GPT-2's Conv1D stores it.
  *
  * In bf16 the products' operands are rounded (mixed.h); weights, inputs, outputs and gradients are float all the same.
  *

@@ -128,6 +128,7 @@ static bool
 add_best(cJSON *object, const struct dpo_recipe *r)
 {
 	const struct number numbers[] = {
+		{ "eval_steps", (double)r->eval_steps, true },
 		{ "early_stopping_patience", (double)r->patience, true },
 		{ "early_stopping_threshold", r->patience_threshold, true },
 	};

@@ -40,7 +40,10 @@ struct dpo_recipe {
 /* Optimizer steps of the run, and of one pass over so many rows. */
 uint64_t dpo_recipe_steps(const struct dpo_recipe *recipe, uint64_t rows, uint64_t *per_epoch);
 
-/* The settings that shape the policy (all but the last three), as a JSON object; NULL if out of memory. Caller deletes. */
+/*
+ * The settings that shape the policy, as a JSON object: without logging_steps and recompute, and with eval_steps only where
+ * evaluations decide. NULL if out of memory. Caller deletes.
+ */
 cJSON *dpo_recipe_json(const struct dpo_recipe *recipe);
 
 #endif

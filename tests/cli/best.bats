@@ -50,7 +50,7 @@ print(last, at)' "$@"
 	echo "stopped after $last, best $at"
 	[ "$last" -lt 120 ]
 	[ "$at" -lt "$last" ]
-	[ "$("$bin/dpo-cat" --header policy | grep -c '"early_stopping_patience":3')" -eq 1 ]
+	[ "$("$bin/dpo-cat" --header policy | grep -c '"settings":{.*"eval_steps":4,"early_stopping_patience":3')" -eq 1 ]
 }
 
 @test "a threshold stops earlier or at once; a metric where more is better" {
