@@ -28,6 +28,18 @@ calls() { # PROGRAM: how often it was called
 	grep -c "^$1$" calls || :
 }
 
+kill_at() { # FILE COMMAND...: killed, with all that it started, once FILE is there
+	setsid "${@:2}" > /dev/null 2>&1 3>&- &
+	until [ -e "$1" ]; do
+		kill -0 $! || return 1
+		sleep 0.01
+	done
+	kill -KILL -- -$!
+	status=0
+	wait $! || status=$?
+	[ "$status" -eq 137 ]
+}
+
 @test "every recipe has its help, and is in the README" {
 	for file in "$pipelines"/*.mk; do
 		case $file in */dpo.mk | */runs.mk | */settings.mk) continue ;; esac
@@ -58,16 +70,14 @@ calls() { # PROGRAM: how often it was called
 	grep -qx "best by held-out loss: beta $best" third
 }
 
-@test "beta-sweep: killed at any instant it goes on to the same table; the policies that are there are not trained again" {
+@test "beta-sweep: killed in any stage it goes on to the same table; the policies that are there are not trained again" {
 	recipe beta-sweep.mk OUT=whole BETAS='0.1 0.5' NUM_TRAIN_EPOCHS=4 MAX_STEPS=-1 > /dev/null
 	: > calls
 	export -f recipe
 	export pipelines story
-	for instant in 0.2 0.5 1; do
-		setsid bash -c 'recipe beta-sweep.mk BETAS="0.1 0.5" NUM_TRAIN_EPOCHS=4 MAX_STEPS=-1 SAVE_STEPS=1' > /dev/null 2>&1 3>&- &
-		sleep $instant
-		kill -KILL -- -$! || :
-		wait $! || :
+	for file in tokens/heldout.tok 0.1/log.jsonl 0.5/log.jsonl; do # in the reference, in each training
+		kill_at out/$file bash -c 'recipe beta-sweep.mk BETAS="0.1 0.5" NUM_TRAIN_EPOCHS=4 MAX_STEPS=-1 SAVE_STEPS=1'
+		[ ! -e out/table.tsv ]
 	done
 	recipe beta-sweep.mk BETAS='0.1 0.5' NUM_TRAIN_EPOCHS=4 MAX_STEPS=-1 SAVE_STEPS=1
 	cmp whole/table.tsv out/table.tsv
@@ -113,7 +123,7 @@ calls() { # PROGRAM: how often it was called
 	grep -q 'Held-out loss' out/table.svg
 	[ "$(calls dpo-reflogp) $(calls dpo-train)" = "2 2" ]
 	awk -F '\t' 'NR == 2 { exit !($1 == "-" && $4 < 1e-9) }' out/frontier.tsv
-	awk -F '\t' 'NR > 2 && !($4 > 0 && $5 > 0) { exit 1 } END { exit NR != 4 }' out/frontier.tsv
+	awk -F '\t' 'NR > 2 && !($4 > 0 && $5 > 0) { bad = 1 } END { exit bad || NR != 4 }' out/frontier.tsv
 	python3 -c 'import json
 rows = [json.loads(line) for line in open("out/0.5/samples.jsonl")]
 mean = sum(row["reward"] for row in rows) / len(rows)
@@ -144,10 +154,10 @@ assert len(rows) == 6 and abs(mean - float(point[1])) < 1e-5'
 	END
 	chmod +x reward
 	recipe frontier.mk BETAS=0.5 MAX_NEW_TOKENS=8 REWARD=./reward > shown
-	awk -F '\t' 'NR > 1 && !($3 > 0.2236 && $3 < 0.2237) { exit 1 }' out/frontier.tsv # sqrt(0.3 / 6)
+	awk -F '\t' 'NR > 1 && !($3 > 0.2236 && $3 < 0.2237) { bad = 1 } END { exit bad || NR != 3 }' out/frontier.tsv # sqrt(0.3 / 6)
 	head -1 heldout.jsonl > one.jsonl
 	recipe frontier.mk BETAS=0.5 MAX_NEW_TOKENS=8 HELDOUT=one.jsonl REWARD=./reward figure > shown
-	awk -F '\t' 'NR > 1 && !($2 > 0 && $3 == "" && $5 == "") { exit 1 } END { exit NR != 3 }' out/frontier.tsv
+	awk -F '\t' 'NR > 1 && !($2 > 0 && $3 == "" && $5 == "") { bad = 1 } END { exit bad || NR != 3 }' out/frontier.tsv
 	grep -q 'Reward against divergence' out/frontier.svg
 }
 
@@ -200,13 +210,13 @@ rounds() { # OUT [SETTING=VALUE...]
 		NUM_TRAIN_EPOCHS=1 "${@:2}"
 }
 
-@test "iterative-dpo: the word-list reward rises in each of 3 rounds; a run killed at any instant goes on to the same bytes" {
+@test "iterative-dpo: the word-list reward rises in each of 3 rounds; a run killed in any of them goes on to the same bytes" {
 	head -60 "$story/heldout.jsonl" > prompts.jsonl
 	rounds whole > told
 	cat told
 	sed 1d whole/rounds.tsv | cut -f2 > means
 	[ "$(wc -l < means)" -eq 4 ]
-	sort -g means | cmp - means
+	sort -gu means | cmp - means
 	python3 -c 'import json
 rows = [json.loads(line) for line in open("whole/2/samples.jsonl")]
 pairs = {row["id"]: row for row in map(json.loads, open("whole/2/pairs.jsonl"))}
@@ -223,12 +233,11 @@ assert not pairs
 mean = sum(json.loads(line)["reward"] for line in open("whole/4/samples.jsonl")) / len(rows)
 assert abs(mean - float(open("means").readlines()[3])) < 1e-3'
 	"$bin/dpo-cat" --header whole/3/policy.dpo | grep -o '"stage":"dpo-train"' | wc -l | grep -qx 3
-	for instant in 0.3 1 2.5; do
-		setsid make -s -f "$pipelines/iterative-dpo.mk" DPO_BIN="$bin" MODEL="$story" PROMPTS=prompts.jsonl OUT=killed LEARNING_RATE=2e-4 \
-			NUM_TRAIN_EPOCHS=1 SAVE_STEPS=1 > /dev/null 2>&1 3>&- &
-		sleep $instant
-		kill -KILL -- -$! || :
-		wait $! || :
+	export -f rounds
+	export bin pipelines story
+	for file in 1/samples.jsonl.new 1/log.jsonl 2/samples.jsonl.new 3/log.jsonl; do # sampling or training
+		kill_at killed/$file bash -c 'rounds killed SAVE_STEPS=1'
+		[ ! -e killed/rounds.tsv ]
 	done
 	rounds killed SAVE_STEPS=1
 	cmp whole/3/policy.dpo killed/3/policy.dpo
