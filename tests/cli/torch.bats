@@ -13,7 +13,8 @@ setup_file() {
 
 gradients() { # NAME: of every parameter, for each pair
 	cd "$BATS_TEST_TMPDIR"
-	for pair in $(python3 "$check" pairs "$golden/$1.json"); do
+	pairs=$(python3 "$check" pairs "$golden/$1.json")
+	for pair in $pairs; do
 		python3 "$check" pair "$golden/$1.json" $pair > pair.json
 		"$bin/tests/gradients" "$BATS_FILE_TMPDIR/$1" pair.json ours.safetensors
 		python3 "$check" compare "$golden/$1.json" $pair ours.safetensors
@@ -30,7 +31,8 @@ logps() { # NAME: of every answer token of all pairs, by dpo-reflogp
 
 training() { # NAME: three steps of DPO on all pairs; of the run before, logps
 	cd "$BATS_TEST_TMPDIR"
-	"$bin/dpo-train" -q -m "$BATS_FILE_TMPDIR/$1" $(python3 "$check" options "$golden/$1.json") --log log.jsonl -o policy.dpo reference.dpo
+	options=$(python3 "$check" options "$golden/$1.json")
+	"$bin/dpo-train" -q -m "$BATS_FILE_TMPDIR/$1" $options --log log.jsonl -o policy.dpo reference.dpo
 	"$bin/dpo-export" -q -f safetensors -o policy.safetensors policy.dpo
 	python3 "$check" trained "$golden/$1.json" "$BATS_FILE_TMPDIR/$1/config.json" log.jsonl policy.safetensors
 }
