@@ -2,6 +2,7 @@
 #include "fixture.h"
 
 #include <ftw.h>
+#include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdint.h>
@@ -33,6 +34,12 @@ void
 fixture_remove(const char *path)
 {
 	assert_int_equal(nftw(path, remove_one, 8, FTW_DEPTH | FTW_PHYS), 0);
+}
+
+double
+fixture_worst(double so_far, double x)
+{
+	return isnan(x) ? (double)INFINITY : fmax(so_far, x);
 }
 
 char fixture_here[256];

@@ -1,6 +1,6 @@
 /*
  * fixture - temporary directories and files for the unit tests. Failures to make them are
- * assertions of cmocka.
+ * assertions of cmocka. And the largest of errors.
  */
 #ifndef FIXTURE_H
 #define FIXTURE_H
@@ -23,5 +23,8 @@ void fixture_write(const char *directory, const char *name, const void *bytes, s
 void fixture_text(const char *directory, const char *name, const char *text);
 /* The whole file, NUL behind it; *n its length. The caller frees. */
 char *fixture_read(const char *directory, const char *name, size_t *n);
+
+/* The larger of an error so far and x, which is never lost: infinity if x is not a number. */
+double fixture_worst(double so_far, double x);
 
 #endif

@@ -3,6 +3,7 @@
  * decoder.
  */
 #include "decoder/score.h"
+#include "fixture.h"
 #include "naive.h"
 
 #include <math.h>
@@ -70,9 +71,8 @@ check_tensor(struct naive_model *m, const struct dpo_example *example, const str
 
 	for (size_t i = 0; i < t->count; i += step) {
 		g = difference(m, example, t->offset + i);
-		most = fabs(g) > most ? fabs(g) : most;
-		g = fabs(g - (double)gradients[t->offset + i]);
-		worst = g > worst ? g : worst;
+		most = fixture_worst(most, fabs(g));
+		worst = fixture_worst(worst, fabs(g - (double)gradients[t->offset + i]));
 	}
 	if (most < 1e-7)
 		fail_msg("%s: no gradient to compare", t->name);
@@ -94,8 +94,8 @@ check(const char *config, const struct dpo_example *example, size_t step)
 		const struct dpo_tensor *t = &m.params.list[i];
 
 		ratio = check_tensor(&m, example, t, gradients, step);
-		worst = ratio > worst ? ratio : worst;
-		if (ratio > TOLERANCE)
+		worst = fixture_worst(worst, ratio);
+		if (!(ratio <= TOLERANCE))
 			fail_msg("%s: max|dg| is %.3g max|g|", t->name, ratio);
 	}
 	print_message("worst tensor: %.2g of max|g|\n", worst);

@@ -1,6 +1,7 @@
 /* Products of floats split in three parts (split.h): the parts, and how near the sums are to the exact ones. */
 #include "base/bytes.h"
 #include "base/size.h"
+#include "fixture.h"
 #include "kernel/amx.h"
 #include "kernel/split.h"
 #include "kernel/splitpack.h"
@@ -86,7 +87,7 @@ add_error(struct errors *e, const float *a, const float *b, size_t inner, size_t
 	e->split += error * error;
 	e->chain += (double)(((long double)chain - exact) * ((long double)chain - exact));
 	e->exact += (double)(exact * exact);
-	e->most = fmax(e->most, fabs(error) / (double)sizes);
+	e->most = fixture_worst(e->most, fabs(error) / (double)sizes);
 }
 
 static struct errors
