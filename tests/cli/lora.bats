@@ -174,7 +174,9 @@ assert [r[text] for r in adapted] == [r[text] for r in merged] != [r[text] for r
 	"$bin/dpo-reflogp" -q -m base.dpo -a work/a -o work/ref pairs.tok
 	"$bin/dpo-train" -q -m base.dpo -a work/a --learning-rate 1e-2 --max-steps 4 --logging-steps 1 --log work/log -o work/b work/ref
 	head -1 work/log | grep -q '"loss":0.6931471824645996,.*"rewards/chosen":-*0,"rewards/rejected":-*0,'
-	! cmp -s work/a work/b || return 1
+	data work/a > work/a.data
+	data work/b > work/b.data
+	! cmp -s work/a.data work/b.data || return 1
 	"$bin/dpo-cat" work/b | head -1 | python3 -c 'import json, sys
 stages = json.load(sys.stdin)["header"]["stages"]
 assert [s["stage"] for s in stages[-2:]] == ["dpo-train", "dpo-train"] and stages[-1]["base"] == stages[-2]["base"]
@@ -204,8 +206,9 @@ assert len(shapes) == 15'
 	"$bin/dpo-reflogp" -q -m base.dpo -a work/a -o work/ref pairs.tok
 	for seed in 1 2; do
 		"$bin/dpo-train" -q -m base.dpo -a work/a --order sequential --learning-rate 1e-2 --max-steps 3 --seed $seed -o work/$seed work/ref
+		data work/$seed > work/$seed.data
 	done
-	! cmp -s work/1 work/2 || return 1
+	! cmp -s work/1.data work/2.data || return 1
 	"$bin/dpo-train" -q -m base.dpo -a work/a --learning-rate 0 --max-steps 1 --logging-steps 1 --eval work/ref --log work/log \
 		-o work/b work/ref
 	! grep -q '"loss":0.6931471824645996' work/log || return 1

@@ -18,6 +18,10 @@ make_tiny() {
 	"$bin/dpo-reflogp" -q -m base.dpo -o pairs.ref pairs.tok
 }
 
+data() { # STREAM: its records alone; header and end differ where any setting does
+	"$bin/dpo-cat" --data "$1" | sed '1d;$d'
+}
+
 column() { # STREAM KEY: one value a record
 	"$bin/dpo-cat" "$1" | python3 -c 'import json, sys
 for line in sys.stdin:
