@@ -66,10 +66,16 @@ rope_floats(const struct dpo_config *config, size_t longest)
 
 /* The blocks held while trained weights are written, and those being compressed or filled: each of a piece of a tensor. */
 static size_t
-output_bytes(size_t floats, int threads)
+output_bytes(const struct dpo_params *params, int threads)
 {
-	return sizeof(float) * (dpo_size_least(floats, DPO_BLOCK_HELD * DPO_TENSORS_PIECE) +
-	    dpo_size_least(floats, ((size_t)threads + 1) * DPO_TENSORS_PIECE));
+	size_t piece = 0;
+
+	for (size_t i = 0; i < params->count; i++)
+		if (params->list[i].count > piece)
+			piece = params->list[i].count;
+	piece = dpo_size_least(piece, DPO_TENSORS_PIECE);
+	return sizeof(float) * (dpo_size_least(params->total, DPO_BLOCK_HELD * piece) +
+	    dpo_size_least(params->total, ((size_t)threads + 1) * piece));
 }
 
 static enum dpo_status
@@ -95,7 +101,7 @@ add_memory(struct dpo_estimate *e, const struct dpo_recipe *recipe, const struct
 	    (!recipe->load_best || add(e, &e->best, floats, sizeof(float))) &&
 	    (!recipe->ref_sync_steps || (add(e, &e->reference, model->params.total, sizeof(float)) &&
 	    add(e, &e->reference, moving.decoder, sizeof(float)) && add(e, &e->reference, moving.head, sizeof(float)))) &&
-	    add(e, &e->output, output_bytes(floats, threads), 1) &&
+	    add(e, &e->output, output_bytes(trained.params, threads), 1) &&
 	    add(e, &e->activations, room.decoder, sizeof(float)) && add(e, &e->activations, room.head, sizeof(float)) &&
 	    add(e, &e->activations, rope_floats(&model->config, longest), sizeof(float)))
 		return DPO_OK;

@@ -1,12 +1,27 @@
 #!/usr/bin/env bats
 # dpo-train --dry-run, --max-memory and the note before a run: the estimate against the peak of real runs.
 
+# NAME/, a random model so large that each copy of its weights is more than peak.py allows for; NAME.ref, eight pairs of it.
+make_large() { # NAME WIDTH INNER LAYERS
+	mkdir new
+	cp "$story/tokenizer.json" "$story/tokenizer_config.json" new
+	echo '{"model_type": "llama", "vocab_size": 640, "hidden_size": '$2', "intermediate_size": '$3', "num_hidden_layers": '$4',
+		"num_attention_heads": 8, "max_position_embeddings": 4096, "tie_word_embeddings": true}' > new/config.json
+	head -n 8 "$story/train.jsonl" | "$bin/dpo-tok" -q -m "$story" -o new.tok
+	"$bin/dpo-train" -q --init new/config.json --loss-type sft --learning-rate 0 --max-steps 1 --batch-size 1 -o new.dpo new.tok
+	"$bin/dpo-export" -q -f hf -o "$1" new.dpo
+	"$bin/dpo-reflogp" -q -m "$1" -o "$1.ref" new.tok
+	rm -r new new.dpo
+}
+
 setup_file() {
 	root="$BATS_TEST_DIRNAME/../.."
 	export bin=${DPO_BIN:-$root/bin} story="$root/testdata/story" peak="$root/tests/peak.py" PYTHONDONTWRITEBYTECODE=1
 	cd "$BATS_FILE_TMPDIR"
 	head -n 60 "$story/train.jsonl" | "$bin/dpo-tok" -q -m "$story" | "$bin/dpo-reflogp" -q -m "$story" -o pairs.ref
 	head -n 20 "$story/heldout.jsonl" | "$bin/dpo-tok" -q -m "$story" | "$bin/dpo-reflogp" -q -m "$story" -o heldout.ref
+	make_large wide 1024 1024 2 # 59 MB
+	make_large deep 384 1024 6 # 43 MB, in tensors of at most 1.6
 }
 
 setup() {
@@ -14,20 +29,34 @@ setup() {
 }
 
 @test "the estimate is the peak of the run: batches, optimizers, slots, a reference that moves, the best evaluation, an adapter" {
-	while read -r options; do
-		echo "$options"
-		python3 "$peak" "$bin/dpo-train" -m "$story" --max-steps 4 $options pairs.ref
+	while read -r rows options; do
+		echo "$rows $options"
+		python3 "$peak" "$bin/dpo-train" -m ${rows%.*} --max-steps 2 $options $rows
 	done <<-'END'
-	--batch-size 1
-	--batch-size 64
-	--optim adafactor
-	--optim sgd
-	--grad-slots 8
-	--sync-ref-model --ref-model-sync-steps 1
-	--eval heldout.ref --eval-steps 1 --load-best-model-at-end
-	--lora-r 8 --lora-target-modules all-linear
-	--gradient-checkpointing
+	deep.ref --batch-size 1
+	wide.ref --batch-size 1
+	wide.ref --batch-size 8
+	wide.ref --batch-size 1 --optim sgd
+	wide.ref --batch-size 1 --optim sgd --momentum 0.9
+	wide.ref --batch-size 1 --optim adafactor
+	wide.ref --batch-size 2 --grad-slots 8
+	wide.ref --batch-size 1 --sync-ref-model --ref-model-sync-steps 1
+	wide.ref --batch-size 1 --eval wide.ref --eval-steps 1 --load-best-model-at-end
+	wide.ref --batch-size 1 --lora-r 128 --lora-target-modules all-linear
 	END
+}
+
+@test "what recomputing spares is what the estimate says" { # with a checkpoint, which is written while the activations are held
+	python3 -c 'import json, sys
+texts = [json.loads(line)["chosen"] for line in sys.stdin]
+print(json.dumps({"prompt": "", "chosen": "".join(texts[:12]), "rejected": "".join(texts[12:])}))' < <(head -n 24 "$story/train.jsonl") |
+		"$bin/dpo-tok" -q -m "$story" --max-length 0 | "$bin/dpo-reflogp" -q -m wide -o long.ref
+	for recompute in "" --gradient-checkpointing; do
+		python3 "$peak" "$bin/dpo-train" -m wide --max-steps 2 --optim sgd --checkpoint c --save-steps 1 $recompute long.ref
+	done > sizes
+	cat sizes
+	awk '{ told[NR] = $2; took[NR] = $5 } END { spared = took[1] - took[2]; off = told[1] - told[2] - spared
+		exit !(NR == 2 && spared > 25 && off < 5 && off > -5) }' sizes
 }
 
 value() { # NAME: of the estimate
