@@ -20,7 +20,9 @@ open_tokenizer(const char *path, const struct dpo_header *header)
 	struct dpo_error err;
 
 	cli_check(dpo_modelfiles_open(&files, path, &err), &err);
-	if (dpo_files_tokenizer_id(&files, id) && made_by && strcmp(id, made_by) != 0) {
+	if (dpo_files_tokenizer_id(&files, id, &err) != DPO_OK)
+		cli_fail_at(&err, path);
+	if (*id && made_by && strcmp(id, made_by) != 0) {
 		dpo_fail(&err, DPO_MISMATCH, "%s: tokenizer %.12s; the stream was made with %.12s", path, id, made_by);
 		cli_fail(&err);
 	}

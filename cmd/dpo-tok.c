@@ -98,14 +98,15 @@ add_stage(const struct run *run, struct dpo_header *header, struct dpo_error *er
 {
 	char tokenizer_id[DPO_HEX_BYTES];
 	cJSON *settings = cJSON_CreateObject();
+	enum dpo_status status;
 
 	if (!settings || !cJSON_AddNumberToObject(settings, "max_length", (double)run->options.max_length)) {
 		cJSON_Delete(settings);
 		return dpo_fail_memory(err);
 	}
-	if (!dpo_files_tokenizer_id(&run->files, tokenizer_id)) {
+	if ((status = dpo_files_tokenizer_id(&run->files, tokenizer_id, err)) != DPO_OK) {
 		cJSON_Delete(settings);
-		return dpo_fail(err, DPO_FORMAT, "%s: no tokenizer", run->options.model);
+		return dpo_error_prefix(err, "%s", run->options.model);
 	}
 	return dpo_header_stage(header, "dpo-tok", settings, tokenizer_id, NULL, err);
 }

@@ -26,8 +26,8 @@ configure(struct dpo_model *model, const void *text, size_t len, const char *pla
 
 	if ((status = dpo_config_read(&model->config, text, len, err)) != DPO_OK)
 		return dpo_error_prefix(err, "%s", place);
-	if (!dpo_files_tokenizer_id(&model->files, model->tokenizer_id))
-		model->tokenizer_id[0] = '\0';
+	if ((status = dpo_files_tokenizer_id(&model->files, model->tokenizer_id, err)) != DPO_OK)
+		return dpo_error_prefix(err, "beside %s", place);
 	return dpo_params_init(&model->params, &model->config, err);
 }
 

@@ -1,6 +1,6 @@
 /*
  * files - the small files of a model: configuration and tokenizer, as bytes. Layer 4; uses error,
- * size, buffer, file, random, bytes.
+ * size, buffer, bytes, random, json, file, tokennames.
  *
  * They travel with a model stream unchanged, so that an export gives them back byte for byte.
  */
@@ -9,6 +9,7 @@
 
 #include "base/buffer.h"
 #include "base/error.h"
+#include "base/json.h"
 #include "base/random.h"
 
 #define DPO_FILES_LIMIT ((size_t)256 << 20)	/* bytes of one such file */
@@ -42,12 +43,23 @@ enum dpo_status dpo_files_add(struct dpo_files *files, const char *name, const v
 	size_t n, struct dpo_error *err) DPO_MUST_CHECK;
 /* The file of that name, or NULL. */
 const struct dpo_named_file *dpo_files_find(const struct dpo_files *files, const char *name);
+/* The tree of the file of that name, an object, which the caller deletes; *tree is NULL where there is no such file, and on error. */
+enum dpo_status dpo_files_tree(cJSON **tree, const struct dpo_files *files, const char *name, struct dpo_error *err) DPO_MUST_CHECK;
 /*
- * The tokenizer id as hex: over the tokenizer files that decide ids (tokenizer.json; without it
- * vocab.json and merges.txt, or tokenizer.model, and then added_tokens.json; tokenizer_config.json;
- * special_tokens_map.json), in this order, from t = 32 zero bytes: t = H(t, H(name), u64 length, H(bytes)). false if there is no tokenizer.
+ * The tokenizer id as hex, "" if there is no tokenizer: over what decides ids, in the order below, from t = 32 zero bytes:
+ * t = H(t, H(name), u64 length, H(bytes)).
+ *
+ * First the files, those that are there: tokenizer.json; without it vocab.json and merges.txt, or tokenizer.model, and then
+ * added_tokens.json; tokenizer_config.json; special_tokens_map.json. Then what config.json says of the tokenizer and neither of
+ * these two does (tokennames.h, tokenclass.h), each under the name "config.json:KEY":
+ *
+ *	bos_token_id, eos_token_id	the number in decimal, of a list the first, if neither file names that token
+ *	model_type			its text, where vocab.json decides ids and tokenizer_config.json has no tokenizer_class
+ *
+ * One of the three that is not JSON is DPO_FORMAT.
  */
-bool dpo_files_tokenizer_id(const struct dpo_files *files, char hex[2 * DPO_HASH_BYTES + 1]);
+enum dpo_status dpo_files_tokenizer_id(const struct dpo_files *files, char hex[2 * DPO_HASH_BYTES + 1], struct dpo_error *err)
+	DPO_MUST_CHECK;
 void dpo_files_free(struct dpo_files *files);
 
 #endif

@@ -2,6 +2,7 @@
 
 #include "base/error.h"
 #include "base/json.h"
+#include "model/tokennames.h"
 #include "tokenizer/tokenjson.h"
 
 #include <math.h>
@@ -32,17 +33,6 @@ read_added_decoder(struct dpo_tokenparts *parts, const cJSON *object, struct dpo
 	return DPO_OK;
 }
 
-/* The text of a special token: a string, or an object with "content"; NULL where there is none. */
-static const char *
-special_text(const cJSON *object, const char *name)
-{
-	const cJSON *item = dpo_json_get(object, name);
-
-	if (cJSON_IsObject(item))
-		item = dpo_json_get(item, "content");
-	return cJSON_IsString(item) ? item->valuestring : NULL;
-}
-
 /* A special token in the vocabulary is an added token, whether tokenizer.json lists it or not. */
 static enum dpo_status
 use_special(struct dpo_tokenparts *parts, const char *text, int32_t *id, struct dpo_error *err)
@@ -53,22 +43,20 @@ use_special(struct dpo_tokenparts *parts, const char *text, int32_t *id, struct 
 	return dpo_tokenparts_add(parts, &(struct dpo_added_spec){ .text = text, .id = *id }, err);
 }
 
-/* The token that config.json names by its id (or a list of ids: the first). */
+/* The token that config.json names by its id. */
 static enum dpo_status
-special_by_id(const struct dpo_tokenparts *parts, const cJSON *config, const char *key, const char **text,
+special_by_id(const struct dpo_tokenparts *parts, const cJSON *config, const char *name, const char **text,
     struct dpo_error *err)
 {
-	const cJSON *item = dpo_json_get(config, key);
+	const cJSON *item = dpo_tokennames_id(config, name);
 	size_t n;
 
-	if (cJSON_IsArray(item))
-		item = item->child;
-	if (!cJSON_IsNumber(item))
+	if (!item)
 		return DPO_OK;
 	if (fabs(item->valuedouble) < DPO_JSON_EXACT)
 		*text = dpo_vocab_text(&parts->vocab, (int64_t)item->valuedouble, &n);
 	if (!*text)
-		return dpo_fail(err, DPO_FORMAT, "config.json: %s %.0f is not in the vocabulary", key, item->valuedouble);
+		return dpo_fail(err, DPO_FORMAT, "config.json: %s_id %.0f is not in the vocabulary", name, item->valuedouble);
 	return DPO_OK;
 }
 
@@ -78,13 +66,10 @@ find_special(struct dpo_tokenparts *parts, const struct dpo_specials_files *file
 {
 	enum dpo_status status = DPO_OK;
 	const char *text;
-	char key[32] = "";
 
-	if (!(text = special_text(files->tokenizer_config, name)))
-		text = special_text(files->special_tokens_map, name);
-	strncat(key, name, 16);
-	strncat(key, "_id", 4);
-	if (!text && (status = special_by_id(parts, files->config, key, &text, err)) != DPO_OK)
+	if (!(text = dpo_tokennames_text(files->tokenizer_config, name)))
+		text = dpo_tokennames_text(files->special_tokens_map, name);
+	if (!text && (status = special_by_id(parts, files->config, name, &text, err)) != DPO_OK)
 		return status;
 	if (!text)
 		return DPO_OK;
@@ -104,7 +89,7 @@ use_others(struct dpo_tokenparts *parts, const cJSON *tokenizer_config, struct d
 	int32_t id;
 
 	for (size_t i = 0; i < 2; i++)
-		if ((text = special_text(tokenizer_config, names[i])) && (status = use_special(parts, text, &id, err)) != DPO_OK)
+		if ((text = dpo_tokennames_text(tokenizer_config, names[i])) && (status = use_special(parts, text, &id, err)) != DPO_OK)
 			return status;
 	cJSON_ArrayForEach(item, dpo_json_get(tokenizer_config, "additional_special_tokens"))
 		if (cJSON_IsString(item) && (status = use_special(parts, item->valuestring, &id, err)) != DPO_OK)

@@ -1,5 +1,6 @@
 /*
- * specials - what the configuration files say of a tokenizer's special tokens. Layer 7; uses error, json, tokenparts, tokenjson.
+ * specials - what the configuration files say of a tokenizer's special tokens. Layer 7; uses error, json, tokennames, tokenparts,
+ * tokenjson.
  *
  * BOS and EOS come from tokenizer_config.json, else special_tokens_map.json, else config.json's ids, else the tokenizer.model; if none
  * of them names an EOS, "<|endoftext|>" is it where the vocabulary has it. A name outside the vocabulary is DPO_FORMAT.

@@ -29,20 +29,6 @@ struct encoding {
 
 enum { TOKENIZER_CONFIG, SPECIAL_MAP, CONFIG, ADDED, TREES };
 
-/* The tree of a file, NULL if the model does not have it. */
-static enum dpo_status
-parse(cJSON **tree, const struct dpo_files *files, const char *name, struct dpo_error *err)
-{
-	const struct dpo_named_file *file = dpo_files_find(files, name);
-
-	*tree = NULL;
-	if (!file)
-		return DPO_OK;
-	if (dpo_json_parse(tree, (const char *)file->bytes, file->n, err) != DPO_OK)
-		return dpo_error_prefix(err, "%s", name);
-	return cJSON_IsObject(*tree) ? DPO_OK : dpo_fail(err, DPO_FORMAT, "%s: not an object", name);
-}
-
 /* added_tokens.json: {text: id, ...}, tokens that the vocabulary may lack. */
 static enum dpo_status
 read_added(struct dpo_tokenparts *parts, const cJSON *tree, struct dpo_error *err)
@@ -98,7 +84,7 @@ read_files(struct dpo_tokenparts *parts, const struct dpo_files *files, struct d
 
 	*parts = (struct dpo_tokenparts){ .bos = -1, .eos = -1 };
 	for (size_t i = 0; i < TREES && status == DPO_OK; i++)
-		status = parse(&trees[i], files, names[i], err);
+		status = dpo_files_tree(&trees[i], files, names[i], err);
 	if (status == DPO_OK)
 		status = read_parts(parts, files, trees, err);
 	for (size_t i = 0; i < TREES; i++)
