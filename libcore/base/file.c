@@ -7,6 +7,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -105,13 +106,33 @@ dpo_file_join(const char *directory, const char *name)
 
 /* ------------------------------------------------------------------ output */
 
+/*
+ * The descriptor that path is a name of, or -1. To open it by its name would open its file anew: without O_APPEND, at its
+ * beginning.
+ */
+static int
+named_descriptor(const char *path)
+{
+	static const char *const folders[] = { "/dev/fd/", "/proc/self/fd/" };
+
+	if (!path || strcmp(path, "-") == 0 || strcmp(path, "/dev/stdout") == 0)
+		return STDOUT_FILENO;
+	if (strcmp(path, "/dev/stderr") == 0)
+		return STDERR_FILENO;
+	for (size_t i = 0; i < sizeof folders / sizeof *folders; i++) {
+		size_t n = strlen(folders[i]);
+
+		if (strncmp(path, folders[i], n) == 0 && path[n] && strspn(path + n, "0123456789") == strlen(path + n))
+			return strtol(path + n, NULL, 10) < INT_MAX ? (int)strtol(path + n, NULL, 10) : INT_MAX;
+	}
+	return -1;
+}
+
 static bool
 writes_through(const char *path)
 {
 	struct stat about;
 
-	if (strncmp(path, "/dev/", 5) == 0 || strncmp(path, "/proc/", 6) == 0)
-		return true;
 	return stat(path, &about) == 0 && !S_ISREG(about.st_mode);
 }
 
@@ -158,14 +179,15 @@ open_temporary(struct dpo_out *out, struct dpo_error *err)
 enum dpo_status
 dpo_out_open(struct dpo_out *out, const char *path, struct dpo_error *err)
 {
-	bool standard = !path || strcmp(path, "-") == 0;
+	const char *name = !path || strcmp(path, "-") == 0 ? "standard output" : path;
+	int descriptor = named_descriptor(path);
 	enum dpo_status status = DPO_OK;
 
 	*out = (struct dpo_out){ .fd = -1 };
-	if (!(out->path = standard ? dpo_size_copy("standard output", 15) : dpo_size_copy(path, strlen(path))))
+	if (!(out->path = dpo_size_copy(name, strlen(name))))
 		return dpo_fail_memory(err);
-	if (standard)
-		out->fd = fcntl(STDOUT_FILENO, F_DUPFD_CLOEXEC, 3);
+	if (descriptor >= 0)
+		out->fd = fcntl(descriptor, F_DUPFD_CLOEXEC, 3);
 	else if (writes_through(path))
 		out->fd = open(path, O_WRONLY | O_CLOEXEC);
 	else

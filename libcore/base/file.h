@@ -32,8 +32,9 @@ char *dpo_file_join(const char *directory, const char *name);
 /*
  * An output. To a regular file (or a path that does not exist) it is atomic: the bytes go to `temp` beside it, and
  * dpo_out_commit() does fsync, rename, fsync of the directory; a symbolic link at path is replaced, not followed.
- * To anything else (a FIFO, a device, anything under /dev or /proc) it writes through. path NULL or "-" is
- * standard output. {0} with fd -1 is closed. After an error only dpo_out_abort() is of use.
+ * To a FIFO or a device it writes through. path NULL or "-" is standard output; so are /dev/stdout and /dev/fd/1, and any
+ * other descriptor so named (/dev/stderr, /dev/fd/N, /proc/self/fd/N) is written to where it stands, whatever it is open on.
+ * {0} with fd -1 is closed. After an error only dpo_out_abort() is of use.
  */
 struct dpo_out {
 	int fd;

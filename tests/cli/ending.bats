@@ -119,6 +119,39 @@ refused() { # TEXT PROGRAM ARGUMENTS...: a usage error that says so
 	"$bin/dpo-train" -q -m model --max-steps 1 --log two/log -o two/policy pairs.ref
 }
 
+@test "an output named as a descriptor is written to where that stands" {
+	"$bin/dpo-cat" pairs.ref > want
+	for name in - /dev/stdout /dev/fd/1 /proc/self/fd/1; do
+		echo kept > grown
+		"$bin/dpo-cat" -o $name pairs.ref >> grown
+		cmp grown <(echo kept; cat want)
+		{ echo first; "$bin/dpo-cat" -o $name pairs.ref; echo last; } > grown
+		cmp grown <(echo first; cat want; echo last)
+	done
+	echo kept > grown
+	"$bin/dpo-cat" -o /dev/fd/5 pairs.ref 5>> grown
+	cmp grown <(echo kept; cat want)
+	"$bin/dpo-cat" -o >(cat > through) pairs.ref
+	wait $!
+	cmp want through
+	run "$bin/dpo-cat" -o /dev/fd/77 pairs.ref
+	[ "$status" -eq 1 ]
+	[ "$output" = "dpo-cat: /dev/fd/77: Bad file descriptor" ]
+}
+
+@test "a file in /dev/shm is a file like any other" {
+	[ -w /dev/shm ] || skip "no /dev/shm"
+	room=$(mktemp -d -p /dev/shm)
+	"$bin/dpo-cat" pairs.ref > want
+	"$bin/dpo-cat" -o "$room/out" pairs.ref
+	cmp want "$room/out"
+	head -c 1000000 /dev/zero > "$room/out"
+	"$bin/dpo-cat" -o "$room/out" pairs.ref
+	cmp want "$room/out"
+	[ "$(ls -A "$room")" = out ]
+	rm -r "$room"
+}
+
 @test "standard input is one input" {
 	once() { # PROGRAM ARGUMENTS...
 		refused "only one input can be standard input" "$@" < pairs.ref
