@@ -66,10 +66,10 @@ cli_wait_passively(char **argv)
 
 /* ------------------------------------------------------------------ ending */
 
-static int
-exit_code(enum dpo_status status)
+int
+cli_code(enum dpo_status status)
 {
-	return status >= 20 ? (int)status / 10 : 1;
+	return status == DPO_OK ? 0 : status >= 20 ? (int)status / 10 : 1;
 }
 
 static void
@@ -112,13 +112,19 @@ say(const char *kind, const char *format, va_list args)
 }
 
 void
-cli_fail(const struct dpo_error *err)
+cli_complain(const struct dpo_error *err)
 {
 	clear_progress();
 	fprintf(stderr, "%s: %s\n", state.program->name, err->text);
+}
+
+void
+cli_fail(const struct dpo_error *err)
+{
+	cli_complain(err);
 	remove_unfinished();
 	mark_end(-1);
-	exit(exit_code(err->status));
+	exit(cli_code(err->status));
 }
 
 void

@@ -99,6 +99,9 @@ void cli_refuse_idle(const struct cli_use *list, unsigned uses, const char *opti
 
 /* Print "program: err->text", remove unfinished output, and exit with the code of err's status. */
 _Noreturn void cli_fail(const struct dpo_error *err);
+/* Print it as cli_fail does, and go on: for inputs looked at one by one. What exit code it comes to is cli_code. */
+void cli_complain(const struct dpo_error *err);
+int cli_code(enum dpo_status status);
 /* As cli_fail, with `place` put before the text. */
 _Noreturn void cli_fail_at(struct dpo_error *err, const char *place);
 /* Print one line and the usage line, exit 2. */
@@ -120,6 +123,8 @@ void cli_note_kernel(void);
 
 /* Open an input ("-" or NULL: standard input). A terminal is a usage error. Remembers it for cli_output. Exits on failure. */
 int cli_input(const char *path);
+/* The same, but what cannot be opened is an error, and *fd is -1 then. */
+enum dpo_status cli_try_input(int *fd, const char *path, struct dpo_error *err) DPO_MUST_CHECK;
 /* An input as messages name it. */
 const char *cli_input_name(const char *path);
 /* More than one "-" among the n inputs (NULL: not given) is a usage error. */

@@ -192,10 +192,13 @@ static enum dpo_status
 check_file(const char *path, struct dpo_buffer *text, struct dpo_error *err)
 {
 	struct input input = { .paths = (char *[]){ (char *)(uintptr_t)path }, .n = 1, .source = dpo_source_new(false) };
-	enum dpo_status status = input.source ? dpo_source_open(input.source, cli_input(path), cli_input_name(path), err) :
-	    dpo_fail_memory(err);
+	enum dpo_status status;
 	uint64_t good = 0;
+	int fd;
 
+	status = input.source ? cli_try_input(&fd, path, err) : dpo_fail_memory(err);
+	if (status == DPO_OK)
+		status = dpo_source_open(input.source, fd, cli_input_name(path), err);
 	if (status == DPO_OK && !(input.values = dpo_alloc(dpo_source_header(input.source)->n_columns, sizeof *input.values)))
 		status = dpo_fail_memory(err);
 	while (status == DPO_OK && (status = dpo_source_next(input.source, input.values, err)) == DPO_OK)
@@ -214,31 +217,29 @@ check_file(const char *path, struct dpo_buffer *text, struct dpo_error *err)
 	return status;
 }
 
-/* All files are looked at, also after a bad one. */
+/* All files are looked at, also after a bad one, each with its line at once; the first bad one gives the exit code. */
 static int
 check(char **paths, size_t n, const struct options *options)
 {
+	enum dpo_status first = DPO_OK, status;
 	struct dpo_buffer text = { 0 };
-	struct dpo_error bad = { 0 }, err;
+	struct dpo_error err;
 	struct dpo_out out;
 
 	cli_output(&out, options->common.output, false);
 	for (size_t i = 0; i < n; i++) {
-		if (check_file(paths[i], &text, &err) != DPO_OK) {
-			if (bad.status)
-				fprintf(stderr, "%s: %s\n", program.name, bad.text);
-			bad = err;
-		}
+		if ((status = check_file(paths[i], &text, &err)) != DPO_OK)
+			cli_complain(&err);
+		if (first == DPO_OK)
+			first = status;
 		cat_drain(&out, &text);
 	}
 	dpo_buffer_free(&text);
-	if (bad.status) {
-		if (!options->common.output)
-			dpo_out_abort(&out);
-		cli_fail(&bad);
-	}
-	cli_commit(&out);
-	return 0;
+	if (first == DPO_OK)
+		cli_commit(&out);
+	else
+		dpo_out_abort(&out);
+	return cli_code(first);
 }
 
 static int

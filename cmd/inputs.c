@@ -88,17 +88,27 @@ cli_model(const char *name)
 	return path;
 }
 
+enum dpo_status
+cli_try_input(int *fd, const char *path, struct dpo_error *err)
+{
+	enum dpo_status status = dpo_file_open(fd, path ? path : "-", err);
+
+	if (status != DPO_OK)
+		return status;
+	if (isatty(*fd))
+		cli_usage("no input: name a file or pipe something in");
+	if (path && strcmp(path, "-") != 0)
+		cli_reads(path);
+	return DPO_OK;
+}
+
 int
 cli_input(const char *path)
 {
 	struct dpo_error err;
 	int fd;
 
-	cli_check(dpo_file_open(&fd, path ? path : "-", &err), &err);
-	if (isatty(fd))
-		cli_usage("no input: name a file or pipe something in");
-	if (path && strcmp(path, "-") != 0)
-		cli_reads(path);
+	cli_check(cli_try_input(&fd, path, &err), &err);
 	return fd;
 }
 

@@ -103,6 +103,24 @@ LINES
 	[[ "$output" == *"bad.dpo: record 8: block 4: hash does not match"*"(the 7 records before it are whole)"* ]]
 }
 
+@test "cat --check: each bad file is told, a missing one too, and the first gives the exit code" {
+	head -c 400 rows.dpo > cut.dpo
+	echo "$PWD" > junk
+	run "$cat" --check cut.dpo missing rows.dpo junk
+	[ "$status" -eq 3 ]
+	[ "${#lines[@]}" -eq 4 ]
+	[[ "$output" == *"dpo-cat: cut.dpo: "* ]]
+	[[ "$output" == *"dpo-cat: missing: No such file"* ]]
+	[[ "$output" == *"dpo-cat: junk: "* ]]
+	[[ "$output" == *"rows.dpo: ok"* ]]
+	run "$cat" --check missing cut.dpo
+	[ "$status" -eq 1 ]
+	run "$cat" --check -o report rows.dpo cut.dpo
+	[ "$status" -eq 3 ]
+	[ ! -e report ]
+	[ -z "$(ls -A | grep report)" ]
+}
+
 @test "cat: wrong rows name file, line and key, and leave no output" {
 	check_row() {
 		{ echo "$head_line"; rows 1 1 | sed -n 2p; echo "$1"; echo '{"end":true}'; } > bad.jsonl
