@@ -129,6 +129,8 @@ enum dpo_status cli_try_input(int *fd, const char *path, struct dpo_error *err) 
 const char *cli_input_name(const char *path);
 /* More than one "-" among the n inputs (NULL: not given) is a usage error. */
 void cli_one_stdin(const char *const *paths, size_t n);
+/* The same among a model (NULL: not given) and the operands. */
+void cli_one_stdin_of(const char *model, char *const *operands, size_t n);
 /*
  * The path of a MODEL, itself a path or ORG/NAME[@REVISION] in the Hugging Face cache (hub.h). Remembers it for cli_output.
  * Good until exit. Exits on failure.

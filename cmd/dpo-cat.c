@@ -300,10 +300,9 @@ main(int argc, char **argv)
 		paths = standard;
 		n = 1;
 	}
-	for (size_t i = 0; i < n; i++) {
-		cli_one_stdin((const char *const []){ options.model, paths[i] }, 2);
+	cli_one_stdin_of(options.model, paths, n);
+	for (size_t i = 0; i < n; i++)
 		cli_reads(paths[i]);
-	}
 	if (options.model)
 		options.model = cli_model(options.model);
 	if (options.check)

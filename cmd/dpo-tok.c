@@ -288,8 +288,7 @@ check_options(const struct options *options, size_t n_files, char **files)
 	if (strcmp(options->truncation_mode, "keep_end") == 0)
 		cli_usage("--truncation-mode keep_end: it cuts the prompts of the two answers at different places, so they "
 		    "share none; use keep_start");
-	for (size_t i = 0; i < n_files; i++)
-		cli_one_stdin((const char *const []){ options->model, files[i] }, 2);
+	cli_one_stdin_of(options->model, files, n_files);
 	if (n_files == 0)
 		cli_one_stdin((const char *const []){ options->model, "-" }, 2);
 }

@@ -118,15 +118,37 @@ cli_input_name(const char *path)
 	return path && strcmp(path, "-") != 0 ? path : "standard input";
 }
 
+static size_t
+is_stdin(const char *path)
+{
+	return path && strcmp(path, "-") == 0;
+}
+
+static void
+at_most_one(size_t count)
+{
+	if (count > 1)
+		cli_usage("only one input can be standard input");
+}
+
 void
 cli_one_stdin(const char *const *paths, size_t n)
 {
 	size_t count = 0;
 
 	for (size_t i = 0; i < n; i++)
-		count += paths[i] && strcmp(paths[i], "-") == 0;
-	if (count > 1)
-		cli_usage("only one input can be standard input");
+		count += is_stdin(paths[i]);
+	at_most_one(count);
+}
+
+void
+cli_one_stdin_of(const char *model, char *const *operands, size_t n)
+{
+	size_t count = is_stdin(model);
+
+	for (size_t i = 0; i < n; i++)
+		count += is_stdin(operands[i]);
+	at_most_one(count);
 }
 
 bool

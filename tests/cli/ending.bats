@@ -174,6 +174,8 @@ refused() { # TEXT PROGRAM ARGUMENTS...: a usage error that says so
 	once dpo-eval --data --against -
 	once dpo-export -f hf --merge -a - -o none
 	once dpo-cat --explain -m - pairs.tok -
+	once dpo-cat - pairs.tok -
+	once dpo-tok -m model - "$story/heldout.jsonl" -
 	"$bin/dpo-train" -q -m base.dpo --max-steps 1 --log log --eval pairs.ref -o want pairs.ref
 	"$bin/dpo-train" -q -m base.dpo --max-steps 1 --log log2 --eval - -o policy pairs.ref < pairs.ref
 	cmp want policy
