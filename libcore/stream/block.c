@@ -38,6 +38,7 @@ struct dpo_block_reader {
 	char tag;
 	uint64_t blocks, records;	/* handed on */
 	uint64_t member_records, members;
+	bool has_tip;
 };
 
 /* ------------------------------------------------------------------ messages */
@@ -200,10 +201,11 @@ next_member(struct dpo_block_reader *reader, char tag, struct dpo_error *err)
 static void
 fold_tip(struct dpo_block_reader *reader)
 {
-	if (reader->members == 0)
+	if (!reader->has_tip)
 		memcpy(reader->tip, reader->h, sizeof reader->tip);
 	else
 		dpo_hash_two(reader->tip, reader->tip, sizeof reader->tip, reader->h, sizeof reader->h);
+	reader->has_tip = true;
 }
 
 static enum dpo_status
@@ -455,6 +457,13 @@ const uint8_t *
 dpo_block_tip(const struct dpo_block_reader *reader)
 {
 	return reader->tip;
+}
+
+void
+dpo_block_fold_on(struct dpo_block_reader *reader, const uint8_t *tip)
+{
+	memcpy(reader->tip, tip, sizeof reader->tip);
+	reader->has_tip = true;
 }
 
 const uint8_t *

@@ -61,6 +61,8 @@ const char *dpo_block_name(const struct dpo_block_reader *reader);
 const uint8_t *dpo_block_tip(const struct dpo_block_reader *reader);
 /* The parent that the last END read carries; zeros if none. */
 const uint8_t *dpo_block_parent(const struct dpo_block_reader *reader);
+/* Before reading: fold on from `tip`, that of members read before, elsewhere. */
+void dpo_block_fold_on(struct dpo_block_reader *reader, const uint8_t *tip);
 /* Members whose END was verified. */
 uint64_t dpo_block_members(const struct dpo_block_reader *reader);
 

@@ -179,7 +179,11 @@ open_stream(struct dpo_source *source, struct dpo_header *header, struct dpo_err
 	    source->name, err);
 
 	source->fd = -1;
-	return status == DPO_OK ? dpo_header_copy(header, dpo_reader_header(source->reader), err) : status;
+	if (status != DPO_OK)
+		return status;
+	if (source->members > 0)
+		dpo_reader_fold_on(source->reader, source->tip);
+	return dpo_header_copy(header, dpo_reader_header(source->reader), err);
 }
 
 /* Take the header of the first file; later ones must have the same text. */
@@ -233,15 +237,13 @@ dpo_source_lines(const struct dpo_source *source)
 	return !source->reader;
 }
 
+/* A file with so many members ended: the tip of all members so far, and the parent that this one carries. */
 static void
-fold(struct dpo_source *source, const uint8_t *tip, const uint8_t *parent, uint64_t members)
+end_file(struct dpo_source *source, const uint8_t *tip, const uint8_t *parent, uint64_t members)
 {
-	if (source->members == 0)
-		memcpy(source->tip, tip, DPO_HASH_BYTES);
-	else
-		dpo_hash_two(source->tip, source->tip, DPO_HASH_BYTES, tip, DPO_HASH_BYTES);
+	memcpy(source->tip, tip, DPO_HASH_BYTES);
 	source->members += members;
-	memcpy(source->parent, source->members == 1 ? parent : source->tip, DPO_HASH_BYTES);
+	memcpy(source->parent, source->members == 1 ? parent : tip, DPO_HASH_BYTES);
 }
 
 static enum dpo_status
@@ -252,14 +254,14 @@ next_of_stream(struct dpo_source *source, struct dpo_value *values, struct dpo_e
 
 	source->blocks += dpo_reader_blocks(source->reader) - before;
 	if (status == DPO_END)
-		fold(source, dpo_reader_tip(source->reader), dpo_reader_parent(source->reader),
+		end_file(source, dpo_reader_tip(source->reader), dpo_reader_parent(source->reader),
 		    dpo_reader_members(source->reader));
 	return status;
 }
 
 /* After {"end":true}, or the end of the file without it. */
 static enum dpo_status
-end_of_lines(struct dpo_source *source, bool told, const uint8_t *parent, const uint8_t *tip, struct dpo_error *err)
+end_of_lines(struct dpo_source *source, bool told, const uint8_t *parent, uint8_t tip[DPO_HASH_BYTES], struct dpo_error *err)
 {
 	enum dpo_status status;
 	const char *line;
@@ -271,9 +273,12 @@ end_of_lines(struct dpo_source *source, bool told, const uint8_t *parent, const 
 	status = next_line(source, &line, &len, err);
 	if (status == DPO_OK)
 		return dpo_fail(err, DPO_FORMAT, "%s:%zu: a line after {\"end\":true}", source->name, source->line);
-	if (status == DPO_END)
-		fold(source, tip, parent, 1);
-	return status;
+	if (status != DPO_END)
+		return status;
+	if (source->members > 0)
+		dpo_hash_two(tip, source->tip, DPO_HASH_BYTES, tip, DPO_HASH_BYTES);
+	end_file(source, tip, parent, 1);
+	return DPO_END;
 }
 
 static enum dpo_status

@@ -41,7 +41,8 @@ uint64_t dpo_source_records(const struct dpo_source *source);
 uint64_t dpo_source_blocks(const struct dpo_source *source);
 
 /*
- * After the last DPO_END: the tip of everything (that of the one stream; of several, folded as dpo_reader_tip says), and
+ * After the last DPO_END: the tip of everything (that of the one stream; of several, in whatever
+ * files they lie, folded as dpo_reader_tip says; JSON Lines count as one), and
  * the parent of the one stream (of several, their tip: sealing them as one makes a child of them all).
  */
 const uint8_t *dpo_source_tip(const struct dpo_source *source);

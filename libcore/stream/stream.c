@@ -155,6 +155,12 @@ dpo_reader_tip(const struct dpo_reader *reader)
 	return dpo_block_tip(reader->blocks);
 }
 
+void
+dpo_reader_fold_on(struct dpo_reader *reader, const uint8_t *tip)
+{
+	dpo_block_fold_on(reader->blocks, tip);
+}
+
 const uint8_t *
 dpo_reader_parent(const struct dpo_reader *reader)
 {

@@ -67,6 +67,9 @@ uint64_t dpo_reader_members(const struct dpo_reader *reader);
  */
 const uint8_t *dpo_reader_tip(const struct dpo_reader *reader);
 
+/* Before the first record: fold on from `tip`, that of streams read before this one, as if they were one concatenation. */
+void dpo_reader_fold_on(struct dpo_reader *reader, const uint8_t *tip);
+
 /* After DPO_END: the parent that the last member's END carries, zeros for none. */
 const uint8_t *dpo_reader_parent(const struct dpo_reader *reader);
 

@@ -62,6 +62,21 @@ LINES
 	[[ "$output" == *"c.dpo: its header differs"* ]]
 }
 
+@test "cat: how members are grouped in files makes no difference" {
+	rows 1 5 | "$cat" -z > a.dpo
+	rows 6 9 | "$cat" -z > b.dpo
+	rows 10 23 | "$cat" -z > c.dpo
+	"$cat" -z a.dpo b.dpo c.dpo > want.dpo
+	"$cat" want.dpo | tail -n 1 | grep -q '"parent":"[0-9a-f]*[1-9a-f]'
+	cat a.dpo b.dpo > ab.dpo
+	cat b.dpo c.dpo > bc.dpo
+	cat a.dpo bc.dpo > abc.dpo
+	"$cat" -z ab.dpo c.dpo | cmp - want.dpo
+	"$cat" -z a.dpo bc.dpo | cmp - want.dpo
+	"$cat" -z abc.dpo | cmp - want.dpo
+	"$cat" -z a.dpo b.dpo <("$cat" c.dpo) | cmp - want.dpo
+}
+
 @test "cat: shards differ by at most one record and are the whole again" {
 	for n in 1 2 3 7 23 40; do
 		rm -f shard.*
