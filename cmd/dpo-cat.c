@@ -83,10 +83,10 @@ show(struct input *input, const struct options *options)
 
 /* ------------------------------------------------------------------ streams */
 
-/* Write records [from, to) of the input, read to its verified end, as a stream. */
+/* Write records [from, to) of the input, read to its verified end, as a stream; its tip must be `tip` unless that is NULL. */
 static void
 write_stream(struct input *input, const struct dpo_header *header, const struct options *options, uint64_t from,
-    uint64_t to)
+    uint64_t to, const uint8_t *tip)
 {
 	struct dpo_writer *writer;
 	uint64_t count = 0;
@@ -102,6 +102,10 @@ write_stream(struct input *input, const struct dpo_header *header, const struct 
 		if (count >= from && count < to)
 			cli_check(dpo_writer_put(writer, input->values, &err), &err);
 		count++;
+	}
+	if (tip && memcmp(tip, dpo_source_tip(input->source), DPO_HASH_BYTES) != 0) {
+		dpo_fail(&err, DPO_FORMAT, "%s: changed while it was read", input->paths[0]);
+		cli_fail(&err);
 	}
 	/* The same table again keeps its parent; anything else is a child of what was read. */
 	whole = from == 0 && to >= count && !options->stage && !options->shard;
@@ -119,7 +123,7 @@ compress(struct input *input, const struct options *options)
 	cli_check(dpo_header_copy(&header, dpo_source_header(input->source), &err), &err);
 	if (options->stage)
 		cli_check(dpo_header_stage(&header, options->stage, NULL, NULL, NULL, &err), &err);
-	write_stream(input, &header, options, 0, options->limit ? (uint64_t)options->limit : UINT64_MAX);
+	write_stream(input, &header, options, 0, options->limit ? (uint64_t)options->limit : UINT64_MAX, NULL);
 	dpo_header_free(&header);
 	return 0;
 }
@@ -145,7 +149,6 @@ shard(char **paths, size_t n, const struct options *options)
 	uint8_t tip[DPO_HASH_BYTES];
 	struct input input;
 	struct stat about;
-	struct dpo_error err;
 
 	parse_shard(options->shard, &part, &parts);
 	for (size_t i = 0; i < n; i++)
@@ -161,11 +164,7 @@ shard(char **paths, size_t n, const struct options *options)
 	first = total / parts * (part - 1) + total % parts * (part - 1) / parts;
 	next = total / parts * part + total % parts * part / parts;
 	cat_open(&input, paths, n, false);
-	write_stream(&input, dpo_source_header(input.source), options, first, next);
-	if (memcmp(tip, dpo_source_tip(input.source), sizeof tip) != 0) {
-		dpo_fail(&err, DPO_FORMAT, "%s: changed while it was read", paths[0]);
-		cli_fail(&err);
-	}
+	write_stream(&input, dpo_source_header(input.source), options, first, next, tip);
 	cat_close(&input);
 	return 0;
 }

@@ -98,6 +98,24 @@ LINES
 	[[ "$output" == *"no regular file"* ]]
 }
 
+@test "cat --shard: an input that changes between the two readings leaves no output" {
+	command -v strace > /dev/null || skip "strace is not installed"
+	rows 1 24 | "$cat" -z > other.dpo
+	cp rows.dpo work.dpo
+	strace -qq -o log -P work.dpo -e trace=openat,close -e inject=openat:delay_enter=3000000:when=2 \
+		"$cat" --shard 1/2 -o part work.dpo 2> note &
+	for _ in $(seq 200); do
+		! grep -q '^close' log 2> /dev/null || break
+		sleep 0.05
+	done
+	mv other.dpo work.dpo
+	status=0
+	wait $! || status=$?
+	[ "$status" -eq 3 ]
+	[ "$(tail -n 1 note)" = "dpo-cat: work.dpo: changed while it was read" ]
+	[ ! -e part ]
+}
+
 @test "cat --check: one line a file, damage with its block and record, and goes on" {
 	run "$cat" --check rows.dpo
 	[ "$status" -eq 0 ]
