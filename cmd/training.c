@@ -2,6 +2,7 @@
 
 #include "base/bytes.h"
 #include "base/json.h"
+#include "base/size.h"
 #include "dryrun.h"
 #include "export/adapter.h"
 #include "loss/lineage.h"
@@ -9,12 +10,15 @@
 #include "train/trainsave.h"
 
 #include <errno.h>
+#include <limits.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 enum { STOPPED = 75 };	/* the exit status after a checkpoint */
+enum { TURN = 200 };	/* milliseconds */
 
 /* ------------------------------------------------------------------ model and data */
 
@@ -284,27 +288,43 @@ fail_on(const char *path)
 	cli_fail(&err);
 }
 
-/* Bring the file up to the log in memory. */
+/* Wait until the log takes PIPE_BUF bytes at once; false: a signal came first, which no stalled reader of a pipe is to hold up. */
+static bool
+log_takes_more(int fd)
+{
+	struct pollfd log = { .fd = fd, .events = POLLOUT };
+
+	while (poll(&log, 1, TURN) <= 0)
+		if (cli_signal() != 0)
+			return false;
+	return true;
+}
+
+/* Bring the file up to the log in memory, as far as it gets before the signal that ends the run. */
 static void
 write_log(struct training *training)
 {
 	const struct dpo_buffer *log = dpo_train_log(training->train);
-	size_t n = log->len - training->logged;
+	int fd = training->log ? fileno(training->log) : -1;
+	ssize_t done;
 
-	if (!training->log || n == 0)
-		return;
-	if (fwrite(log->data + training->logged, 1, n, training->log) != n || fflush(training->log) != 0)
-		fail_on(training->options->log);
-	training->logged = log->len;
+	while (fd >= 0 && training->logged < log->len && log_takes_more(fd)) {
+		done = write(fd, log->data + training->logged, dpo_size_least(log->len - training->logged, PIPE_BUF));
+		if (done < 0 && errno != EINTR)
+			fail_on(training->options->log);
+		training->logged += done > 0 ? (size_t)done : 0;
+	}
 }
 
+/* That of a pipe waits for its reader; a signal in the meantime ends the run before its first step. */
 static void
 open_log(struct training *training)
 {
 	const char *path = training->options->log;
 
-	if (path && !(training->log = fopen(path, "we")))
-		fail_on(path);
+	while (path && !(training->log = fopen(path, "we")) && cli_signal() == 0)
+		if (errno != EINTR)
+			fail_on(path);
 	write_log(training);
 }
 

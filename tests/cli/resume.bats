@@ -189,6 +189,34 @@ begin_long() {
 	same_as want
 }
 
+@test "SIGTERM while the log goes to a pipe whose reader stalls: a checkpoint, exit 75" {
+	mkfifo work/pipe
+	exec 8<> work/pipe
+	python3 -c "import fcntl; fcntl.fcntl(8, 1031, 4096)"	# F_SETPIPE_SZ: less than the log
+	"$bin/dpo-train" -q $(settings) --num-train-epochs 40 --checkpoint work/c --log work/pipe -o work/policy pairs.ref 3>&- 8>&- &
+	pid=$!
+	read -r -t 60 -N 1 <&8	# the log has begun
+	before=
+	until [ "$before" = "$(cut -d' ' -f14,15 /proc/$pid/stat)" ]; do	# no time is used any more: the pipe is full
+		before=$(cut -d' ' -f14,15 /proc/$pid/stat)
+		sleep 0.5
+	done
+	kill -TERM $pid
+	for _ in $(seq 100); do
+		kill -0 $pid 2> /dev/null || break
+		sleep 0.1
+	done
+	kill -KILL $pid 2> /dev/null || true
+	status=0
+	wait $pid || status=$?
+	exec 8>&-
+	rm work/pipe
+	[ $status -eq 75 ]
+	[ -e work/c ]
+	"$bin/dpo-train" -q $(settings) --num-train-epochs 40 --checkpoint work/c --log work/log -o work/policy pairs.ref
+	same_as long
+}
+
 @test "a first SIGINT after SIGTERM is no second one: a checkpoint, then death by the signal" {
 	begin_long -q -j 1
 	kill -STOP $pid
