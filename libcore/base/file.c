@@ -230,16 +230,18 @@ dpo_out_write(struct dpo_out *out, const void *bytes, size_t n, struct dpo_error
 	return DPO_OK;
 }
 
-static enum dpo_status
-sync_directory(const struct dpo_out *out, struct dpo_error *err)
+enum dpo_status
+dpo_file_sync_directory(const char *path, struct dpo_error *err)
 {
-	int fd = open(out->directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC), bad;
+	int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	enum dpo_status status = DPO_OK;
 
 	if (fd < 0)
-		return dpo_fail_errno(err, "%s", out->directory);
-	bad = fsync(fd);
+		return errno == EACCES ? DPO_OK : dpo_fail_errno(err, "%s", path);
+	if (fsync(fd) != 0 && errno != EINVAL && errno != EROFS)
+		status = dpo_fail_errno(err, "%s: fsync", path);
 	close(fd);
-	return bad ? dpo_fail_errno(err, "%s: fsync", out->directory) : DPO_OK;
+	return status;
 }
 
 enum dpo_status
@@ -259,7 +261,7 @@ dpo_out_commit(struct dpo_out *out, struct dpo_error *err)
 		} else {
 			free(out->temp);
 			out->temp = NULL;
-			status = sync_directory(out, err);
+			status = dpo_file_sync_directory(out->directory, err);
 		}
 	}
 	dpo_out_abort(out);

@@ -52,6 +52,12 @@ enum dpo_status dpo_out_commit(struct dpo_out *out, struct dpo_error *err) DPO_M
 /* Close; remove the temporary file. May be called twice, and after commit. */
 void dpo_out_abort(struct dpo_out *out);
 
+/*
+ * Bring a directory's names to the disk. Where that is not to be had, because the file system has no such thing or the directory may
+ * be written to but not read, it is DPO_OK all the same: nobody could do better.
+ */
+enum dpo_status dpo_file_sync_directory(const char *path, struct dpo_error *err) DPO_MUST_CHECK;
+
 /* All of it at once: open, write, commit. */
 enum dpo_status dpo_file_write(const char *path, const void *bytes, size_t n, struct dpo_error *err) DPO_MUST_CHECK;
 

@@ -339,18 +339,6 @@ write_index(const struct dpo_export *export, struct dpo_error *err)
 	return status;
 }
 
-static enum dpo_status
-sync_directory(const char *path, struct dpo_error *err)
-{
-	int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC), bad;
-
-	if (fd < 0)
-		return dpo_fail_errno(err, "%s", path);
-	bad = fsync(fd);
-	close(fd);
-	return bad ? dpo_fail_errno(err, "%s: fsync", path) : DPO_OK;
-}
-
 enum dpo_status
 dpo_export_write(struct dpo_export *export, struct dpo_error *err)
 {
@@ -368,7 +356,7 @@ dpo_export_write(struct dpo_export *export, struct dpo_error *err)
 		status = write_index(export, err);
 	for (size_t i = 0; i < files->count && status == DPO_OK; i++)
 		status = write_file(export, &files->list[i], err);
-	return status == DPO_OK ? sync_directory(export->temp, err) : status;
+	return status == DPO_OK ? dpo_file_sync_directory(export->temp, err) : status;
 }
 
 /* ------------------------------------------------------------------ into place */
@@ -408,7 +396,7 @@ dpo_export_commit(struct dpo_export *export, struct dpo_error *err)
 	if ((export->replace ? swap(export) : rename(export->temp, export->path)) != 0)
 		return dpo_fail_errno(err, "%s: rename", export->path);
 	dpo_export_remove(export);
-	return sync_directory(export->parent, err);
+	return dpo_file_sync_directory(export->parent, err);
 }
 
 void

@@ -152,6 +152,25 @@ refused() { # TEXT PROGRAM ARGUMENTS...: a usage error that says so
 	rm -r "$room"
 }
 
+@test "a directory that cannot be synced is no failure, one that fails is" {
+	command -v strace > /dev/null || skip "strace is not installed"
+	"$bin/dpo-cat" pairs.ref > want
+	written() { # INJECTION STATUS
+		rm -rf synced
+		mkdir synced
+		run strace -f -qq -o /dev/null -P "$PWD/synced" -e trace=openat,fsync -e inject=$1 "$bin/dpo-cat" -o synced/out pairs.ref
+		echo "$1: $status $output"
+		[ "$status" -eq "$2" ]
+		cmp want synced/out
+		[ "$(ls -A synced)" = out ]
+	}
+	written openat:error=EACCES 0
+	written fsync:error=EINVAL 0
+	written fsync:error=EROFS 0
+	written fsync:error=EIO 1
+	[[ "$output" == *"synced: fsync: Input/output error" ]]
+}
+
 @test "standard input is one input" {
 	once() { # PROGRAM ARGUMENTS...
 		refused "only one input can be standard input" "$@" < pairs.ref
