@@ -393,10 +393,15 @@ swap(const struct dpo_export *export)
 enum dpo_status
 dpo_export_commit(struct dpo_export *export, struct dpo_error *err)
 {
+	enum dpo_status status;
+
 	if ((export->replace ? swap(export) : rename(export->temp, export->path)) != 0)
 		return dpo_fail_errno(err, "%s: rename", export->path);
-	dpo_export_remove(export);
-	return dpo_file_sync_directory(export->parent, err);
+	if ((status = dpo_file_sync_directory(export->parent, err)) == DPO_OK)
+		dpo_export_remove(export);
+	else if (export->replace)
+		(void)swap(export);
+	return status;
 }
 
 void

@@ -60,7 +60,10 @@ enum dpo_status dpo_export_begin(struct dpo_export *export, const struct dpo_mod
  * synced.
  */
 enum dpo_status dpo_export_write(struct dpo_export *export, struct dpo_error *err) DPO_MUST_CHECK;
-/* Rename it into its place and sync the parent; what was there before is removed. */
+/*
+ * Rename it into its place and sync the parent; then what was there before is removed. If the sync fails that is back in its place.
+ * A signal handler must not call dpo_export_remove meanwhile.
+ */
 enum dpo_status dpo_export_commit(struct dpo_export *export, struct dpo_error *err) DPO_MUST_CHECK;
 /*
  * Remove the temporary directory and what may be in it. Only unlink() and rmdir(): may be called by

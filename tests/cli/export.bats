@@ -269,3 +269,23 @@ left() { # what is in this directory besides the two links
 	sed -E 's/^[0-9]+ +//; s/\(.*//' trace | grep -E '^(mkdir|fsync|rename)' | uniq -c | sed 's/^ *//' > order
 	printf '1 mkdir\n5 fsync\n1 rename\n1 fsync\n' | diff - order
 }
+
+@test "--force: what was there before is removed after the exchange was synced, and is back if that fails" {
+	command -v strace > /dev/null || skip "strace is not installed"
+	"$bin/dpo-export" -q -o old model
+	for call in renameat2 rename; do
+		no_exchange=$([ $call = rename ] && echo "-e inject=renameat2:error=EINVAL" || true)
+		strace -f -qq -o trace -e trace=fsync,rename,renameat2,mkdir,unlink $no_exchange "$bin/dpo-export" -q --force -o old model
+		sed -E 's/^[0-9]+ +//; s/\(.*(= 0.*)/ \1/' trace | sed -nE 's/^(mkdir|fsync|rename|renameat2|unlink) = 0.*/\1/p' | uniq > order
+		printf '%s\n' mkdir fsync $call fsync unlink | diff - order
+		python3 same.py model/model.safetensors old/model.safetensors
+		rm trace order
+		[ "$(left)" = "old " ]
+	done
+	before=$(stat -c %i old)
+	run strace -f -qq -o /dev/null -e trace=fsync -e inject=fsync:error=EIO:when=6 "$bin/dpo-export" -q --force -o old model
+	[ "$status" -eq 1 ]
+	[ "$(stat -c %i old)" = "$before" ]
+	python3 same.py model/model.safetensors old/model.safetensors
+	[ "$(left)" = "old " ]
+}
