@@ -56,12 +56,17 @@ static const struct cli_program program = {
 	.example = "dpo-export -f hf -o tuned policy.dpo",
 };
 
-/* The directory being built, for the signal handler. */
+/* The directory being built, for the signal handler; while it is put into its place a signal is only noted. */
 static const struct dpo_export *volatile building;
+static volatile sig_atomic_t committing, noted;
 
 static void
 remove_building(int number)
 {
+	if (committing) {
+		noted = number;
+		return;
+	}
 	if (building)
 		dpo_export_remove(building);
 	signal(number, SIG_DFL);
@@ -73,13 +78,29 @@ static void
 guard_directory(const struct dpo_export *export)
 {
 	static const int numbers[] = { SIGINT, SIGTERM, SIGHUP, SIGXCPU };
-	struct sigaction action = { .sa_handler = remove_building }, before;
+	struct sigaction action = { .sa_handler = remove_building, .sa_flags = SA_RESTART }, before;
 
 	building = export;
 	sigfillset(&action.sa_mask);
 	for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++)
 		if (sigaction(numbers[i], NULL, &before) == 0 && before.sa_handler != SIG_IGN)
 			sigaction(numbers[i], &action, NULL);
+}
+
+/* Any thread may be the one that a signal comes to, so it is not blocked but noted. */
+static enum dpo_status
+commit(struct dpo_export *export, struct dpo_error *err)
+{
+	enum dpo_status status;
+
+	committing = 1;
+	status = dpo_export_commit(export, err);
+	if (status == DPO_OK)
+		building = NULL;
+	committing = 0;
+	if (noted)
+		raise(noted);
+	return status;
 }
 
 static bool
@@ -125,7 +146,7 @@ write_directory(const struct dpo_model *model, const struct options *options)
 	if (status == DPO_OK)
 		status = dpo_export_write(&export, &err);
 	if (status == DPO_OK)
-		status = dpo_export_commit(&export, &err);
+		status = commit(&export, &err);
 	building = NULL;
 	dpo_export_free(&export);
 	cli_check(status, &err);

@@ -263,6 +263,20 @@ left() { # what is in this directory besides the two links
 	done
 }
 
+@test "a signal in the midst of an exchange waits for its end" {
+	command -v strace > /dev/null || skip "strace is not installed"
+	"$bin/dpo-export" -q -o old model
+	for when in 1 2 3; do
+		before=$(stat -c %i old)
+		run strace -f -qq -o /dev/null -e trace=rename,renameat2 -e inject=renameat2:error=EINVAL \
+			-e inject=rename:signal=TERM:when=$when "$bin/dpo-export" -q --force -o old model
+		[ "$status" -eq 143 ]
+		[ "$(stat -c %i old)" != "$before" ]
+		python3 same.py model/model.safetensors old/model.safetensors
+		[ "$(left)" = "old " ]
+	done
+}
+
 @test "everything is synced before the rename, and the parent after it" {
 	command -v strace > /dev/null || skip "strace is not installed"
 	strace -f -qq -o trace -e trace=fsync,rename,renameat2,mkdir "$bin/dpo-export" -q -o out model
