@@ -163,6 +163,9 @@ open_temporary(struct dpo_out *out, struct dpo_error *err)
 	mode_t mask = umask(0);
 
 	umask(mask);
+	/* The temporary name would be short enough, and only the rename would fail. */
+	if (access(out->path, F_OK) != 0 && errno == ENAMETOOLONG)
+		return dpo_fail_errno(err, "%s", out->path);
 	if (!name_temporary(out))
 		return dpo_fail_memory(err);
 	out->fd = open(out->temp, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);

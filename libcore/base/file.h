@@ -34,7 +34,8 @@ char *dpo_file_join(const char *directory, const char *name);
  * dpo_out_commit() does fsync, rename, fsync of the directory; a symbolic link at path is replaced, not followed.
  * To a FIFO or a device it writes through. path NULL or "-" is standard output; so are /dev/stdout and /dev/fd/1, and any
  * other descriptor so named (/dev/stderr, /dev/fd/N, /proc/self/fd/N) is written to where it stands, whatever it is open on.
- * {0} with fd -1 is closed. After an error only dpo_out_abort() is of use.
+ * A name too
+ * long for its file system is an error at once. {0} with fd -1 is closed. After an error only dpo_out_abort() is of use.
  */
 struct dpo_out {
 	int fd;

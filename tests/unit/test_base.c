@@ -250,6 +250,24 @@ utf8_is_strict(void **unused)
 	assert_int_equal(code, 0x1f600);
 }
 
+static void
+names_too_long_fail_at_once(const char *directory)
+{
+	char name[257], *path;
+	struct dpo_error err;
+	struct dpo_out out;
+
+	memset(name, 'n', sizeof name);
+	name[256] = '\0';
+	assert_non_null(path = dpo_file_join(directory, name));
+	assert_int_equal(dpo_out_open(&out, path, &err), DPO_IO);
+	assert_non_null(strstr(err.text, "name too long"));
+	path[strlen(path) - 1] = '\0';
+	assert_int_equal(dpo_file_write(path, "whole", 5, &err), DPO_OK);
+	assert_int_equal(unlink(path), 0);
+	free(path);
+}
+
 /* An atomic output is absent until the commit and complete after it; an abort leaves nothing. */
 static void
 outputs_are_complete_or_absent(void **unused)
@@ -276,6 +294,7 @@ outputs_are_complete_or_absent(void **unused)
 	assert_int_equal(dpo_file_read(&read, path, 4, &err), DPO_LIMIT);
 	dpo_buffer_free(&read);
 	assert_int_equal(unlink(path), 0);
+	names_too_long_fail_at_once(directory);
 	assert_int_equal(rmdir(directory), 0);
 	assert_int_equal(dpo_file_write(path, "x", 1, &err), DPO_IO);
 	assert_non_null(strstr(err.text, path));
