@@ -134,7 +134,7 @@ job_open(struct job *job, const struct options *options, const char *path)
 }
 
 void
-job_same(const struct job *job)
+job_same(struct job *job)
 {
 	policy_same(&job->model);
 	policy_same(&job->reference);

@@ -49,7 +49,7 @@ struct job {
 /* Open rows and policy, and what the options ask for besides. */
 void job_open(struct job *job, const struct options *options, const char *path);
 /* After the last row: exit if a model became another meanwhile (policy.h). */
-void job_same(const struct job *job);
+void job_same(struct job *job);
 void job_close(struct job *job);
 
 /* beta times the difference of the log-ratios: the reward of the chosen answer less that of the rejected one. */

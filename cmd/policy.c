@@ -4,6 +4,7 @@
 #include "export/adapter.h"
 #include "kernel/bf16.h"
 #include "loss/lineage.h"
+#include "model/weights.h"
 
 #include <string.h>
 
@@ -24,11 +25,11 @@ policy_open(struct dpo_model *model, const char *name, const char *adapter, int 
 }
 
 void
-policy_same(const struct dpo_model *model)
+policy_same(struct dpo_model *model)
 {
 	struct dpo_error err;
 
-	cli_check(dpo_maps_same(&model->maps, &err), &err);
+	cli_check(dpo_weights_same(&model->params, &model->maps, &err), &err);
 }
 
 void

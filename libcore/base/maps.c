@@ -39,33 +39,31 @@ same_time(struct timespec a, struct timespec b)
 	return a.tv_sec == b.tv_sec && a.tv_nsec == b.tv_nsec;
 }
 
-/* A link, a removal or another owner or mode moves the time of the last change. */
-static bool
-touched(const struct stat *a, const struct stat *b)
-{
-	return a->st_nlink != b->st_nlink || a->st_mode != b->st_mode || a->st_uid != b->st_uid || a->st_gid != b->st_gid;
-}
-
-/* That time tells of a writer who sets back the time of the last writing. */
-static bool
-same(const struct stat *a, const struct stat *b)
-{
-	return a->st_size == b->st_size && same_time(a->st_mtim, b->st_mtim) && (same_time(a->st_ctim, b->st_ctim) || touched(a, b));
-}
-
 enum dpo_status
-dpo_maps_same(const struct dpo_maps *maps, struct dpo_error *err)
+dpo_maps_look(struct dpo_maps *maps, bool *touched, struct dpo_error *err)
 {
+	*touched = false;
 	for (size_t i = 0; i < maps->count; i++) {
-		const struct dpo_map *map = &maps->list[i];
+		struct dpo_map *map = &maps->list[i];
 		struct stat now;
 
 		if (fstat(map->fd, &now) != 0)
 			return dpo_fail_errno(err, "%s", map->path);
-		if (!same(&map->then, &now))
+		if (now.st_size != map->then.st_size || !same_time(now.st_mtim, map->then.st_mtim))
 			return dpo_fail(err, DPO_IO, "%s: became another while it was read", map->path);
+		*touched |= !same_time(now.st_ctim, map->then.st_ctim);
+		map->then = now;
 	}
 	return DPO_OK;
+}
+
+const char *
+dpo_maps_path(const struct dpo_maps *maps, const void *at)
+{
+	for (size_t i = 0; i < maps->count; i++)
+		if ((uintptr_t)at - (uintptr_t)maps->list[i].data < maps->list[i].bytes)
+			return maps->list[i].path;
+	return "?";
 }
 
 void

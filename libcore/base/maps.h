@@ -3,7 +3,7 @@
  *
  * Programs that map one file share its pages, and none of them takes long to open it. The price: what is written to the file
  * afterwards is read by whoever mapped it, and one that becomes shorter ends whoever reads beyond its end by SIGBUS, which is for
- * the program to make a message of. So results are to be trusted only if dpo_maps_same says so after the last reading. A file
+ * the program to make a message of. So results are to be trusted only if dpo_maps_look says so after the last reading. A file
  * that is replaced by another of its name stays as it was for those who have it mapped.
  */
 #ifndef DPO_MAPS_H
@@ -11,6 +11,7 @@
 
 #include "base/error.h"
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/stat.h>
@@ -20,7 +21,7 @@ struct dpo_map {
 	size_t bytes;
 	char *path;		/* owned */
 	int fd;			/* owned */
-	struct stat then;	/* when it was mapped */
+	struct stat then;	/* when it was mapped, or looked at last */
 };
 
 /* {0} is empty. */
@@ -32,11 +33,15 @@ struct dpo_maps {
 /* Map the regular file fd is open on, which may be closed then: its bytes, or NULL where that cannot be or memory is out. */
 const uint8_t *dpo_maps_add(struct dpo_maps *maps, int fd, const char *path);
 /*
- * DPO_OK if no file was written to since it was mapped: its size and the times of its last writing and last change are the same.
- * Reading changes neither; links, owner and mode may change. Else DPO_IO, which names the first that was. Writing within a tick
- * of the file system's clock after the mapping, some milliseconds, is not seen.
+ * Whether a file was written to since it was mapped: DPO_IO, which names the first whose size or time of last writing is another.
+ * *touched: since it was looked at last, of some file the time of its last change alone became another. That comes from another
+ * name, link, owner or mode, also where it ends as it was, but also from a writer who set back the time of the last writing: what
+ * the file holds decides. Reading changes nothing. Writing within a tick of the file system's clock after the mapping, some milliseconds, is not
+ * seen.
  */
-enum dpo_status dpo_maps_same(const struct dpo_maps *maps, struct dpo_error *err) DPO_MUST_CHECK;
+enum dpo_status dpo_maps_look(struct dpo_maps *maps, bool *touched, struct dpo_error *err) DPO_MUST_CHECK;
+/* The path of the file that `at` points into. Borrowed. */
+const char *dpo_maps_path(const struct dpo_maps *maps, const void *at);
 /* Unmap all. */
 void dpo_maps_free(struct dpo_maps *maps);
 

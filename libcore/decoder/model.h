@@ -49,7 +49,7 @@ enum dpo_status dpo_model_open(struct dpo_model *model, const char *path, int th
 /*
  * As dpo_model_open, for a model that is only read: matrices in F16 or BF16 stay so in memory (params tells which), and
  * log-probs are the same bits; what is stored as it is needed is mapped, so that programs share it. A file that becomes
- * shorter while the model is in use is SIGBUS; whether one was written to tells dpo_maps_same (maps.h). Not for training all
+ * shorter while the model is in use is SIGBUS; whether one was written to tells dpo_weights_same (weights.h). Not for training all
  * weights, writing or identifying.
  */
 enum dpo_status dpo_model_open_frozen(struct dpo_model *model, const char *path, int threads,

@@ -1,5 +1,5 @@
 /*
- * params - the table of named tensors of a model. Layer 4; uses error, size, dtype, family.
+ * params - the table of named tensors of a model. Layer 4; uses error, size, dtype, random, family.
  *
  * One table drives loading, allocation, checkpoints, export, weight decay, initialisation, the
  * gradient check and the parameter count. Tensor data lie in one block of `total` floats, each
@@ -12,6 +12,7 @@
 
 #include "base/dtype.h"
 #include "base/error.h"
+#include "base/random.h"
 #include "model/family.h"
 
 #define DPO_RANK_MAX 4
@@ -25,6 +26,7 @@ struct dpo_tensor {
 	size_t count;		/* elements */
 	size_t offset;		/* floats from the start of the block; a multiple of 16 */
 	const void *mapped;	/* borrowed; where it lies instead, in a file that is mapped (weights.h); NULL: in the block */
+	uint8_t hash[DPO_HASH_BYTES];	/* of what is mapped, as it was read (identity.h) */
 	enum dpo_dtype dtype;	/* as it lies there */
 	enum dpo_init init;
 	bool decay;		/* weight decay applies: not to biases and norm weights */

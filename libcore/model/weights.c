@@ -13,7 +13,7 @@
 #include <string.h>
 
 struct work {
-	const struct dpo_params *params;
+	struct dpo_params *params;
 	const struct dpo_safetensors *set;
 	const struct dpo_safetensors_entry **entries;	/* owned; one a tensor */
 	float *block;
@@ -118,12 +118,58 @@ read_all(const struct work *work, char id[2 * DPO_HASH_BYTES + 1], const struct 
 	}
 	if (status == DPO_OK)
 		status = dpo_leaves_hash(tensors, bytes, n, take, work, threads, err);
+	for (size_t t = 0; status == DPO_OK && t < n; t++)
+		memcpy(work->params->list[t].hash, tensors[t].hash, DPO_HASH_BYTES);
 	if (status == DPO_OK)
 		status = dpo_identity(id, tensors, n, text.data, text.len, err);
 	dpo_buffer_free(&text);
 	free(bytes);
 	free(tensors);
 	return status;
+}
+
+/* ------------------------------------------------------------------ what is mapped, again */
+
+static enum dpo_status
+take_mapped(const void *context, size_t t, size_t at, size_t n, uint8_t *room, const uint8_t **bytes, struct dpo_error *err)
+{
+	const struct dpo_params *params = context;
+
+	(void)n;
+	(void)room;
+	(void)err;
+	*bytes = (const uint8_t *)params->list[t].mapped + at;
+	return DPO_OK;
+}
+
+/* On one thread: it is rare. */
+static enum dpo_status
+same_bytes(const struct dpo_params *params, const struct dpo_maps *maps, struct dpo_error *err)
+{
+	struct dpo_identity_tensor *now = dpo_alloc(params->count, sizeof *now);
+	size_t *bytes = dpo_alloc(params->count, sizeof *bytes);
+	enum dpo_status status = now && bytes ? DPO_OK : dpo_fail_memory(err);
+
+	for (size_t t = 0; status == DPO_OK && t < params->count; t++)
+		bytes[t] = params->list[t].mapped ? params->list[t].count * dpo_dtype_size(params->list[t].dtype) : 0;
+	if (status == DPO_OK)
+		status = dpo_leaves_hash(now, bytes, params->count, take_mapped, params, 1, err);
+	for (size_t t = 0; status == DPO_OK && t < params->count; t++)
+		if (bytes[t] > 0 && memcmp(now[t].hash, params->list[t].hash, DPO_HASH_BYTES) != 0)
+			status = dpo_fail(err, DPO_IO, "%s: became another while it was read",
+			    dpo_maps_path(maps, params->list[t].mapped));
+	free(now);
+	free(bytes);
+	return status;
+}
+
+enum dpo_status
+dpo_weights_same(const struct dpo_params *params, struct dpo_maps *maps, struct dpo_error *err)
+{
+	bool touched;
+	enum dpo_status status = dpo_maps_look(maps, &touched, err);
+
+	return status == DPO_OK && touched ? same_bytes(params, maps, err) : status;
 }
 
 /* ------------------------------------------------------------------ reading */

@@ -26,6 +26,12 @@ enum dpo_status dpo_weights_read(float **weights, char id[2 * DPO_HASH_BYTES + 1
 	const struct dpo_config *config, struct dpo_params *params, const char *directory, struct dpo_maps *maps,
 	int threads, struct dpo_error *err) DPO_MUST_CHECK;
 
+/*
+ * DPO_OK if the tensors that lie in mapped files are still those that were read and identified; else DPO_IO, which names the file.
+ * Mostly the files' times tell; where they leave it open (dpo_maps_look) what is mapped is hashed again.
+ */
+enum dpo_status dpo_weights_same(const struct dpo_params *params, struct dpo_maps *maps, struct dpo_error *err) DPO_MUST_CHECK;
+
 /* Only what dpo_weights_read finds out before it takes memory: the tensors are there and fit; with `keep` params is laid out. */
 enum dpo_status dpo_weights_look(const struct dpo_config *config, struct dpo_params *params, const char *directory, bool keep,
 	struct dpo_error *err) DPO_MUST_CHECK;

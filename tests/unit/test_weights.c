@@ -3,6 +3,7 @@
 #include "base/maps.h"
 #include "fixture.h"
 #include "model/safetensors.h"
+#include "model/weights.h"
 #include "models.h"
 
 #include <fcntl.h>
@@ -170,13 +171,13 @@ wait_a_tick(void)
 	(void)nanosleep(&(struct timespec){ .tv_nsec = 30000000 }, NULL);
 }
 
-/* What another may do to a file: from WRITE on it is another then. */
-enum deed { READ, REPLACE, LINK, FORBID, WRITE, WRITE_AND_SET_BACK, LENGTHEN, DEEDS };
+/* What another may do to a file: from WRITE on it is another then. What is between READ and WRITE_AND_SET_BACK touches it. */
+enum deed { READ, REPLACE, MOVE, LINK, FORBID, PERMIT, WRITE_AND_SET_BACK, WRITE, LENGTHEN, DEEDS };
 
 static void
 do_deed(enum deed deed, const char *path)
 {
-	int fd = open(path, deed < WRITE ? O_RDONLY : O_RDWR);
+	int fd = open(path, deed < WRITE_AND_SET_BACK ? O_RDONLY : O_RDWR);
 	struct stat before;
 	char other[512], byte = 'w';
 
@@ -185,10 +186,14 @@ do_deed(enum deed deed, const char *path)
 		assert_int_equal(read(fd, &byte, 1), 1);
 	else if (deed == REPLACE)
 		assert_int_equal(rename(fixture_path(other, directory, "other"), path), 0);
+	else if (deed == MOVE)
+		assert_int_equal(rename(path, fixture_path(other, directory, "moved")), 0);
 	else if (deed == LINK)
 		assert_int_equal(link(path, fixture_path(other, directory, "link")), 0);
 	else if (deed == FORBID)
 		assert_int_equal(fchmod(fd, 0400), 0);
+	else if (deed == PERMIT)
+		assert_int_equal(fchmod(fd, before.st_mode & 07777), 0);
 	else if (deed == LENGTHEN)
 		assert_int_equal(ftruncate(fd, before.st_size + 1), 0);
 	else
@@ -205,6 +210,7 @@ a_mapped_file_that_is_written_to_is_told(void **unused)
 	struct dpo_maps maps = { 0 };
 	struct dpo_error err;
 	char path[512], name[16];
+	bool touched;
 
 	(void)unused;
 	fixture_write(directory, "other", bytes, sizeof bytes);
@@ -218,11 +224,44 @@ a_mapped_file_that_is_written_to_is_told(void **unused)
 		close(fd);
 		wait_a_tick();
 		do_deed(deed, path);
-		assert_int_equal(dpo_maps_same(&maps, &err), deed < WRITE ? DPO_OK : DPO_IO);
-		if (deed >= WRITE)
+		assert_int_equal(dpo_maps_look(&maps, &touched, &err), deed < WRITE ? DPO_OK : DPO_IO);
+		assert_true(deed >= WRITE || touched == (deed != READ));
+		if (deed >= WRITE) {
 			assert_non_null(strstr(err.text, ": became another while it was read"));
+		} else {
+			assert_int_equal(dpo_maps_look(&maps, &touched, &err), DPO_OK);
+			assert_false(touched);	/* it is told once */
+		}
+		assert_string_equal(dpo_maps_path(&maps, maps.list[0].data + 8191), path);
 		dpo_maps_free(&maps);
 	}
+}
+
+/* A model in a file of its own, which is mapped; position 4096 lies in its first tensor. */
+static void
+a_model_goes_on_if_its_file_holds_the_same(void **unused)
+{
+	struct dpo_model model, frozen;
+	struct dpo_error err;
+	char path[512], file[512], name[16];
+
+	(void)unused;
+	models_make(&model, MODELS_LLAMA);
+	models_take_items(&model, 0, model.params.count);
+	fixture_write(directory, "other", "", 0);	/* for REPLACE */
+	for (enum deed deed = 0; deed < DEEDS; deed++) {
+		snprintf(name, sizeof name, "model%d", (int)deed);
+		models_make_directory(path, name, &model);
+		models_put_items(path, "model.safetensors");
+		open_frozen(&frozen, path);
+		wait_a_tick();
+		do_deed(deed, fixture_path(file, path, "model.safetensors"));
+		assert_int_equal(dpo_weights_same(&frozen.params, &frozen.maps, &err), deed < WRITE_AND_SET_BACK ? DPO_OK : DPO_IO);
+		if (deed >= WRITE_AND_SET_BACK)
+			assert_non_null(strstr(err.text, "model.safetensors: became another while it was read"));
+		dpo_model_free(&frozen);
+	}
+	dpo_model_free(&model);
 }
 
 static void
@@ -357,6 +396,7 @@ main(void)
 		cmocka_unit_test_setup_teardown(sixteen_bit_models_are_read_exactly, fixture_set_up, fixture_tear_down),
 		cmocka_unit_test_setup_teardown(floats_stay_in_their_file, fixture_set_up, fixture_tear_down),
 		cmocka_unit_test_setup_teardown(a_mapped_file_that_is_written_to_is_told, fixture_set_up, fixture_tear_down),
+		cmocka_unit_test_setup_teardown(a_model_goes_on_if_its_file_holds_the_same, fixture_set_up, fixture_tear_down),
 		cmocka_unit_test_setup_teardown(halves_stay_in_their_file_where_they_lie_on_their_boundary, fixture_set_up, fixture_tear_down),
 		cmocka_unit_test_setup_teardown(older_files_are_read, fixture_set_up, fixture_tear_down),
 		cmocka_unit_test_setup_teardown(wrong_tensors_are_refused, fixture_set_up, fixture_tear_down),
