@@ -122,25 +122,24 @@ static enum dpo_status
 take_again(const struct work *work, const struct leaf *leaf, struct dpo_error *err)
 {
 	uint8_t *room = dpo_alloc(1, DPO_LEAVES_PIECE);
-	enum dpo_status status = room ? DPO_OK : dpo_fail_memory(err);
+	enum dpo_status status = room && leaf->status != DPO_NOMEM ? DPO_OK : dpo_fail_memory(err);
 	const uint8_t *bytes;
 
 	for (size_t at = 0; piece(leaf, at) && status == DPO_OK; at += DPO_LEAVES_PIECE)
 		status = take(work, leaf, at, room, &bytes, err);
 	free(room);
-	return status;
+	return status != DPO_OK ? status : dpo_fail(err, leaf->status, "a tensor that could not be read could be read again: "
+	    "the file or its disk is not to be relied on");
 }
 
 /* All leaves; the first that failed is told. */
 static enum dpo_status
 run(struct work *work, int threads, struct dpo_error *err)
 {
-	enum dpo_status status;
-
 	dpo_parallel_for(threads, dpo_size_parts(work->count, LANES), group_item, work);
 	for (size_t i = 0; i < work->count; i++)
 		if (work->leaves[i].status != DPO_OK)
-			return (status = take_again(work, &work->leaves[i], err)) != DPO_OK ? status : dpo_fail_memory(err);
+			return take_again(work, &work->leaves[i], err);
 	return DPO_OK;
 }
 

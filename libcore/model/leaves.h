@@ -18,7 +18,8 @@
 
 /*
  * n bytes of a tensor, as they are or would be stored, from `at` on: *bytes is where they lie, which may be room[n]. Called from
- * several threads at once, with err NULL; and by one, for its message, again where that failed.
+ * several threads at once, with err NULL; and by one, for its message, again where that failed. A failure that does not come
+ * again is one all the same.
  */
 typedef enum dpo_status dpo_leaves_take(const void *context, size_t tensor, size_t at, size_t n, uint8_t *room,
 	const uint8_t **bytes, struct dpo_error *err);

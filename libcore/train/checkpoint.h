@@ -49,7 +49,8 @@ enum dpo_status dpo_checkpoint_read(struct dpo_checkpoint *checkpoint, struct dp
 
 /*
  * Remove the temporary files that killed runs left beside the checkpoint at path: .NAME.16 hex digits.tmp. Best effort;
- * a checkpoint is of one run at a time.
+ * a checkpoint is of one run at a time. Those of a NAME above 200 bytes stay: they carry only its beginning, which other runs may
+ * share.
  */
 void dpo_checkpoint_sweep(const char *path);
 
