@@ -35,6 +35,21 @@ check_floats(const struct dpo_column *column, const float *floats, size_t n, str
 	return DPO_OK;
 }
 
+/* Half floats, of which nothing but their bits is looked at: all ones in the exponent. */
+static enum dpo_status
+check_halves(const struct dpo_column *column, const uint16_t *halves, size_t n, struct dpo_error *err)
+{
+	uint16_t exponent = column->type == DPO_BF16S ? 0x7f80 : 0x7c00;
+
+	if (dpo_bytes_finite(halves, n, sizeof *halves, exponent))
+		return DPO_OK;
+	for (size_t i = 0; i < n; i++)
+		if ((halves[i] & exponent) == exponent)
+			return dpo_fail(err, DPO_NONFINITE, "column \"%s\": element %zu of %zu is %s", column->name, i + 1, n,
+			    (halves[i] & 0x7fff) == exponent ? "infinite" : "NaN");
+	return DPO_OK;
+}
+
 enum dpo_status
 dpo_record_check(const struct dpo_header *header, const struct dpo_value *values, struct dpo_error *err)
 {
@@ -49,6 +64,8 @@ dpo_record_check(const struct dpo_header *header, const struct dpo_value *values
 			status = check_floats(column, &values[i].f32, 1, err);
 		else if (column->type == DPO_F32S)
 			status = check_floats(column, values[i].data, values[i].count, err);
+		else if (column->type == DPO_BF16S || column->type == DPO_F16S)
+			status = check_halves(column, values[i].data, values[i].count, err);
 	}
 	return status;
 }

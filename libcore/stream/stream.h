@@ -97,7 +97,7 @@ void dpo_writer_hold(struct dpo_writer *writer, int threads);
 
 /*
  * Append one record; values as in dpo_reader_next. str must be UTF-8. A record beyond DPO_RECORD_MAX is DPO_LIMIT; NaN or
- * infinity in f32 or f32[] is DPO_NONFINITE naming the column.
+ * infinity in a column of floats is DPO_NONFINITE naming it.
  */
 enum dpo_status dpo_writer_put(struct dpo_writer *writer, const struct dpo_value *values, struct dpo_error *err)
 	DPO_MUST_CHECK;

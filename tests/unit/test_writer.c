@@ -261,6 +261,7 @@ static void
 writers_refuse_what_readers_would(void **state)
 {
 	const float floats[] = { 0, NAN, 0 };
+	const uint16_t halves[] = { 0, 0x7c00, 0xff80, 0x7fc0 };	/* infinite, NaN, NaN as f16; as bf16 finite, infinite, NaN */
 	struct dpo_error err;
 	uint8_t *large = calloc(1, DPO_RECORD_MAX);
 
@@ -269,6 +270,11 @@ writers_refuse_what_readers_would(void **state)
 	assert_non_null(strstr(err.text, "record 1: column \"c\""));
 	assert_int_equal(try_put(DPO_F32S, &(struct dpo_value){ .data = floats, .count = 3 }, &err), DPO_NONFINITE);
 	assert_non_null(strstr(err.text, "element 2 of 3 is NaN"));
+	assert_int_equal(try_put(DPO_F16S, &(struct dpo_value){ .data = halves, .count = 4 }, &err), DPO_NONFINITE);
+	assert_non_null(strstr(err.text, "element 2 of 4 is infinite"));
+	assert_int_equal(try_put(DPO_BF16S, &(struct dpo_value){ .data = halves, .count = 4 }, &err), DPO_NONFINITE);
+	assert_non_null(strstr(err.text, "element 3 of 4 is infinite"));
+	assert_int_equal(try_put(DPO_BF16S, &(struct dpo_value){ .data = halves, .count = 2 }, &err), DPO_OK);
 	assert_int_equal(try_put(DPO_STR, &(struct dpo_value){ .data = "a\xff", .count = 2 }, &err), DPO_FORMAT);
 	assert_int_equal(try_put(DPO_STR, &(struct dpo_value){ .data = "a\0b", .count = 3 }, &err), DPO_FORMAT);
 	assert_int_equal(try_put(DPO_BYTES, &(struct dpo_value){ .data = large, .count = DPO_RECORD_MAX }, &err), DPO_LIMIT);
