@@ -104,8 +104,11 @@ same_shape(const struct dpo_value *value, const struct dpo_tensor *tensor)
 }
 
 static enum dpo_status
-check_finite(const struct dpo_tensor *tensor, const struct dpo_value *data, struct dpo_error *err)
+check_piece(const struct dpo_tensor *tensor, const struct dpo_value *data, struct dpo_error *err)
 {
+	if (data->count > DPO_TENSORS_PIECE)
+		return dpo_fail(err, DPO_LIMIT, "tensor \"%s\": %zu elements in one record; the limit is %zu", tensor->name, data->count,
+		    DPO_TENSORS_PIECE);
 	return dpo_bytes_finite_floats(data->data, data->count) ? DPO_OK :
 	    dpo_fail(err, DPO_NONFINITE, "tensor \"%s\" holds a NaN or infinity", tensor->name);
 }
@@ -132,7 +135,7 @@ check_record(const struct dpo_tensors_fill *fill, const struct dpo_tensor *tenso
 	if (data->count > tensor->count - fill->elements)
 		return dpo_fail(err, DPO_FORMAT, "tensor \"%s\": more data than its shape holds",
 		    tensor->name);
-	return check_finite(tensor, data, err);
+	return check_piece(tensor, data, err);
 }
 
 enum dpo_status
@@ -216,7 +219,7 @@ dpo_tensors_gather(struct dpo_tensors_gather *gather, const struct dpo_tensors_c
 
 	if (status == DPO_OK && first)
 		status = begin_tensor(gather, &tensor, err);
-	if (status != DPO_OK || (status = check_finite(&tensor, data, err)) != DPO_OK)
+	if (status != DPO_OK || (status = check_piece(&tensor, data, err)) != DPO_OK)
 		return status;
 	if (values[columns->offset].i64 != (int64_t)(tensor.count - gather->missing) || data->count == 0 ||
 	    data->count > gather->missing || (!first && !same_shape(&values[columns->shape], last)))

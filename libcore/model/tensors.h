@@ -46,7 +46,7 @@ struct dpo_tensors_fill {
 
 /*
  * Take one record. It must go on exactly where the last one ended; else DPO_FORMAT naming the
- * tensor expected. NaN or infinity is DPO_NONFINITE.
+ * tensor expected. NaN or infinity is DPO_NONFINITE, more than DPO_TENSORS_PIECE floats DPO_LIMIT.
  */
 enum dpo_status dpo_tensors_take(struct dpo_tensors_fill *fill,
 	const struct dpo_tensors_columns *columns,
@@ -64,7 +64,7 @@ struct dpo_tensors_gather {
 
 /*
  * Take one record, which begins a tensor or goes on with the last. DPO_FORMAT: out of order, a name twice, or more data than
- * the shape holds; DPO_LIMIT: a name, rank or size too large; DPO_NONFINITE.
+ * the shape holds; DPO_LIMIT: a name, rank, size or record too large; DPO_NONFINITE.
  */
 enum dpo_status dpo_tensors_gather(struct dpo_tensors_gather *gather, const struct dpo_tensors_columns *columns,
 	const struct dpo_value *values, struct dpo_error *err) DPO_MUST_CHECK;

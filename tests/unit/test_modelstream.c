@@ -197,6 +197,27 @@ tensors_of_a_stream_are_checked(void **unused)
 }
 
 static void
+a_record_holds_4_mib_of_a_tensor(void **unused)
+{
+	struct dpo_model model;
+	struct hand hand;
+
+	(void)unused;
+	models_make(&model, MODELS_LLAMA);
+	for (size_t more = 0; more < 2; more++) {
+		size_t first = DPO_TENSORS_PIECE + more, count = model.params.list[0].count;
+
+		hand_open(&hand, "model");
+		hand_file(&hand, "config.json", MODELS_LLAMA, 0);
+		hand_tensor(&hand, &model, 0, model.params.list[0].name, 0, first);
+		hand_tensor(&hand, &model, 0, model.params.list[0].name, first, count - first);
+		hand_rest(&hand, &model, 1);
+		hand_gives(&hand, more ? DPO_LIMIT : DPO_OK, "1048577 elements in one record");
+	}
+	dpo_model_free(&model);
+}
+
+static void
 a_cut_stream_is_no_model(void **unused)
 {
 	struct dpo_model model;
@@ -224,6 +245,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(files_of_a_stream_are_checked, fixture_set_up, fixture_tear_down),
 		cmocka_unit_test_setup_teardown(tensors_of_a_stream_are_checked, fixture_set_up, fixture_tear_down),
+		cmocka_unit_test_setup_teardown(a_record_holds_4_mib_of_a_tensor, fixture_set_up, fixture_tear_down),
 		cmocka_unit_test_setup_teardown(a_cut_stream_is_no_model, fixture_set_up, fixture_tear_down),
 	};
 
