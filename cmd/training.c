@@ -10,6 +10,7 @@
 #include "train/trainsave.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <limits.h>
 #include <poll.h>
 #include <signal.h>
@@ -316,13 +317,24 @@ write_log(struct training *training)
 	}
 }
 
+static FILE *
+open_for_log(const char *path)
+{
+	int descriptor = dpo_file_descriptor(path), fd;
+
+	if (descriptor < 0)
+		return fopen(path, "we");
+	fd = fcntl(descriptor, F_DUPFD_CLOEXEC, 3);
+	return fd < 0 ? NULL : fdopen(fd, "w");
+}
+
 /* That of a pipe waits for its reader; a signal in the meantime ends the run before its first step. */
 static void
 open_log(struct training *training)
 {
 	const char *path = training->options->log;
 
-	while (path && !(training->log = fopen(path, "we")) && cli_signal() == 0)
+	while (path && !(training->log = open_for_log(path)) && cli_signal() == 0)
 		if (errno != EINTR)
 			fail_on(path);
 	write_log(training);

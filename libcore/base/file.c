@@ -106,16 +106,12 @@ dpo_file_join(const char *directory, const char *name)
 
 /* ------------------------------------------------------------------ output */
 
-/*
- * The descriptor that path is a name of, or -1. To open it by its name would open its file anew: without O_APPEND, at its
- * beginning.
- */
-static int
-named_descriptor(const char *path)
+int
+dpo_file_descriptor(const char *path)
 {
 	static const char *const folders[] = { "/dev/fd/", "/proc/self/fd/" };
 
-	if (!path || strcmp(path, "-") == 0 || strcmp(path, "/dev/stdout") == 0)
+	if (strcmp(path, "/dev/stdout") == 0)
 		return STDOUT_FILENO;
 	if (strcmp(path, "/dev/stderr") == 0)
 		return STDERR_FILENO;
@@ -182,8 +178,9 @@ open_temporary(struct dpo_out *out, struct dpo_error *err)
 enum dpo_status
 dpo_out_open(struct dpo_out *out, const char *path, struct dpo_error *err)
 {
-	const char *name = !path || strcmp(path, "-") == 0 ? "standard output" : path;
-	int descriptor = named_descriptor(path);
+	bool standard = !path || strcmp(path, "-") == 0;
+	const char *name = standard ? "standard output" : path;
+	int descriptor = standard ? STDOUT_FILENO : dpo_file_descriptor(path);
 	enum dpo_status status = DPO_OK;
 
 	*out = (struct dpo_out){ .fd = -1 };

@@ -30,10 +30,16 @@ enum dpo_status dpo_file_read(struct dpo_buffer *buffer, const char *path, size_
 char *dpo_file_join(const char *directory, const char *name);
 
 /*
+ * The descriptor that path is a name of, whether it is open or not: /dev/stdout, /dev/stderr, /dev/fd/N or /proc/self/fd/N; else -1.
+ * Opened by its name its file would be opened anew: without O_APPEND, at its beginning.
+ */
+int dpo_file_descriptor(const char *path);
+
+/*
  * An output. To a regular file (or a path that does not exist) it is atomic: the bytes go to `temp` beside it, and
  * dpo_out_commit() does fsync, rename, fsync of the directory; a symbolic link at path is replaced, not followed.
- * To a FIFO or a device it writes through. path NULL or "-" is standard output; so are /dev/stdout and /dev/fd/1, and any
- * other descriptor so named (/dev/stderr, /dev/fd/N, /proc/self/fd/N) is written to where it stands, whatever it is open on.
+ * To a FIFO or a device it writes through. path NULL or "-" is standard output. A descriptor (dpo_file_descriptor) is
+ * written to where it stands, whatever it is open on.
  * A name too
  * long for its file system is an error at once. {0} with fd -1 is closed. After an error only dpo_out_abort() is of use.
  */

@@ -131,6 +131,10 @@ refused() { # TEXT PROGRAM ARGUMENTS...: a usage error that says so
 	echo kept > grown
 	"$bin/dpo-cat" -o /dev/fd/5 pairs.ref 5>> grown
 	cmp grown <(echo kept; cat want)
+	"$bin/dpo-train" -q -m model --max-steps 1 --log log -o policy pairs.ref
+	echo kept > grown
+	"$bin/dpo-train" -q -m model --max-steps 1 --log /dev/stderr -o policy pairs.ref 2>> grown
+	cmp grown <(echo kept; cat log)
 	"$bin/dpo-cat" -o >(cat > through) pairs.ref
 	wait $!
 	cmp want through
