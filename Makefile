@@ -12,6 +12,9 @@ FLAGS = -std=c11 -D_POSIX_C_SOURCE=200809L $(STRICT) $(OPT) -g -ffp-contract=off
 	-MMD -MP -Ilibcore -Icmd $(SANITIZE) $(CFLAGS)
 LIBS = -lopenblas -lcjson -lzstd -lsodium -lpcre2-8 -lutf8proc -lsleef -lm
 
+# The same numbers and messages whatever the user's language.
+export LC_ALL := C
+
 # V=1 shows the commands.
 say = $(if $(V),,@echo '  $(1)' $@ && )
 

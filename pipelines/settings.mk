@@ -2,6 +2,9 @@
 #
 #	$(eval $(call settings,FILE,TEXT))
 
+# A decimal point, and bytes for characters, in every awk: mawk writes and reads 0,5 where the user's language does.
+export LC_ALL := C
+
 define settings
 $(1): force
 	@mkdir -p $$(@D)

@@ -421,3 +421,29 @@ for line in open("out/table.tsv").readlines()[1:]:
 	run "$pipelines/win-rate" a.jsonl other.jsonl ./judge
 	[ "$status" -eq 3 ]
 }
+
+@test "a language with a decimal comma changes no number" {
+	command -v localedef > /dev/null || skip "no localedef"
+	printf 'LC_NUMERIC\ndecimal_point ","\nthousands_sep ""\ngrouping -1\nEND LC_NUMERIC\n' > comma.source
+	localedef -c -i comma.source ./comma 2> /dev/null || :
+	[ -e comma/LC_NUMERIC ] || skip "localedef made no locale"
+	for i in 0 1; do
+		echo "{\"id\":\"0\",\"prompt\":\"p\",\"sample\":$i,\"completion\":\"good$i day bad bad\",\"logp\":-1.5,\"ref_logp\":-2.25}" >> samples.jsonl
+	done
+	printf '#!/bin/sh\ncat "%s/samples.jsonl"\n' "$PWD" > counting/dpo-gen
+	"$bin/dpo-tok" -q -m "$story" train.jsonl | "$bin/dpo-cat" > pairs.jsonl
+	numbers() {
+		"$pipelines/sentiment" samples.jsonl | tee rewarded.jsonl
+		sed 's/-10/-9.5/' rewarded.jsonl | "$pipelines/best-worst"
+		"$pipelines/flip-labels" -v share=0.4 pairs.jsonl
+		"$pipelines/short-answers" -v max=20.5 pairs.jsonl
+		"$pipelines/win-rate" samples.jsonl samples.jsonl sed 's/.*/{"a_wins":0.9}/'
+		DPO_BIN=$PWD/counting "$pipelines/best-of-n" -m x -r y
+		recipe beta-sweep.mk BETAS=0.5 -s
+		"$pipelines/compare" out/0.5/after.tsv out/0.5/after.tsv
+	}
+	numbers > wanted
+	rm -r out
+	LOCPATH=$PWD LC_ALL=comma numbers > given
+	cmp wanted given
+}
