@@ -22,19 +22,20 @@ table: $(OUT)/table.tsv
 	@awk -F '\t' '{ for (i = 1; i <= NF; i++) printf "%*s", 12, NR == 1 || i == 1 ? $$i : sprintf("%.4f", $$i); print "" }' $<
 
 # Held-out accuracy: a row a share of flipped labels, a column a loss.
-$(OUT)/table.tsv: $(runs:%=%/after.tsv)
-	@printf 'flipped' > $@; for loss in $(LOSSES); do printf '\t%s' $$loss >> $@; done; echo >> $@
-	@for share in $(SHARES); do printf '%s' $$share; for loss in $(LOSSES); do \
-	awk -F '\t' '$$1 == "eval_rewards/accuracies" { printf "\t%s", $$2 }' $(OUT)/$$loss-$$share/after.tsv; done; echo; done >> $@
+$(OUT)/table.tsv: $(runs:%=%/after.tsv) $(OUT)/table.settings
+	@{ printf 'flipped'; for loss in $(LOSSES); do printf '\t%s' $$loss; done; echo; \
+	for share in $(SHARES); do printf '%s' $$share; for loss in $(LOSSES); do \
+	awk -F '\t' '$$1 == "eval_rewards/accuracies" { printf "\t%s", $$2 }' $(OUT)/$$loss-$$share/after.tsv || exit 1; \
+	done; echo; done; } > $@.new && mv $@.new $@
 
 $(OUT)/%/after.tsv: $(OUT)/%/train.ref reference
 	+@$(RUN) OUT=$(OUT)/$* TRAIN_REF=$< THREADS=$(threads) \
 	LOSS_TYPE=$(loss) EXTRA='$(EXTRA) $(smoothing)' EVAL='$(DPO_BIN)/dpo-eval' $@
 
-$(OUT)/%/train.ref: reference
+$(OUT)/%/train.ref: $(OUT)/tokens/train.ref $(here)flip-labels
 	@mkdir -p $(@D)
-	@[ $@ -nt $(OUT)/tokens/train.ref ] || $(DPO_BIN)/dpo-cat -q $(OUT)/tokens/train.ref | \
-	$(here)flip-labels -v share=$(share) | $(DPO_BIN)/dpo-cat -q -z --stage flip-labels -o $@
+	@$(DPO_BIN)/dpo-cat -q $< | $(here)flip-labels -v share=$(share) | $(DPO_BIN)/dpo-cat -q -z --stage flip-labels -o $@
 
 .PHONY: table
 include $(here)runs.mk
+$(eval $(call settings,$(OUT)/table.settings,$(LOSSES) by $(SHARES)))

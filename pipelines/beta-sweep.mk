@@ -15,11 +15,11 @@ table: $(OUT)/table.tsv
 	NR > 1 && (best == "" || $$2 + 0 < least) { least = $$2 + 0; best = $$1 } \
 	END { print "best by held-out loss: beta " best }' $<
 
-$(OUT)/table.tsv: $(BETAS:%=$(OUT)/%/after.tsv)
-	@printf 'beta\tloss\trewards/accuracies\trewards/margins\tlog_ratios/chosen\tlog_ratios/rejected\n' > $@
-	@for beta in $(BETAS); do awk -F '\t' -v beta=$$beta '{ value[$$1] = $$2 } END { OFS = "\t"; print beta, value["eval_loss"], \
+$(OUT)/table.tsv: $(BETAS:%=$(OUT)/%/after.tsv) $(OUT)/table.settings
+	@{ printf 'beta\tloss\trewards/accuracies\trewards/margins\tlog_ratios/chosen\tlog_ratios/rejected\n'; \
+	for beta in $(BETAS); do awk -F '\t' -v beta=$$beta '{ value[$$1] = $$2 } END { OFS = "\t"; print beta, value["eval_loss"], \
 	value["eval_rewards/accuracies"], value["eval_rewards/margins"], \
-	value["eval_log_ratios/chosen"], value["eval_log_ratios/rejected"] }' $(OUT)/$$beta/after.tsv; done >> $@
+	value["eval_log_ratios/chosen"], value["eval_log_ratios/rejected"] }' $(OUT)/$$beta/after.tsv || exit 1; done; } > $@.new && mv $@.new $@
 
 figure: $(OUT)/table.svg
 
@@ -32,3 +32,4 @@ $(OUT)/%/after.tsv: reference
 
 .PHONY: table figure
 include $(here)runs.mk
+$(eval $(call settings,$(OUT)/table.settings,$(BETAS)))

@@ -33,8 +33,8 @@ $(OUT)/samples.jsonl: $(PROMPTS) $(call weights,$(MODEL)) $(OUT)/samples.setting
 $(OUT)/unlabelled.jsonl: $(OUT)/samples.jsonl
 	@$(call step,pair) $< > $@.new && mv $@.new $@
 
-$(OUT)/verdicts.jsonl: $(PRINCIPLES) $(OUT)/unlabelled.jsonl
-	@$(call step,ask) $^ > $@.new && mv $@.new $@
+$(OUT)/verdicts.jsonl: $(PRINCIPLES) $(OUT)/unlabelled.jsonl $(OUT)/ask.settings
+	@$(call step,ask) $(PRINCIPLES) $(OUT)/unlabelled.jsonl > $@.new && mv $@.new $@
 
 $(OUT)/verdicts.ref: $(OUT)/verdicts.jsonl $(call weights,$(JUDGE)) $(OUT)/judge.settings
 	@$(DPO_BIN)/dpo-tok -q -m $(JUDGE) --max-length 0 -o $(OUT)/verdicts.tok $<
@@ -48,6 +48,7 @@ policy: $(OUT)/pairs.jsonl
 	+@$(RUN) THREADS=$(threads) OUT=$(OUT) TRAIN=$< $(OUT)/policy.dpo
 
 include $(here)runs.mk
-$(eval $(call settings,$(OUT)/samples.settings,$(GEN)))
+$(eval $(call settings,$(OUT)/samples.settings,$(GEN) $(PROMPTS)))
+$(eval $(call settings,$(OUT)/ask.settings,$(PRINCIPLES)))
 $(eval $(call settings,$(OUT)/judge.settings,$(JUDGE)))
 .PHONY: pairs policy

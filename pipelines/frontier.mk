@@ -28,8 +28,8 @@ frontier: $(OUT)/frontier.tsv
 figure: $(OUT)/frontier.svg
 
 # Mean reward and its standard error, KL and its, which one completion has not; beta "-" is the reference.
-$(OUT)/frontier.tsv: $(OUT)/reference/point.tsv $(BETAS:%=$(OUT)/%/point.tsv)
-	@{ printf 'beta\treward\treward/error\tkl\tkl/error\tself_bleu\n'; cat $^; } > $@
+$(OUT)/frontier.tsv: $(OUT)/reference/point.tsv $(BETAS:%=$(OUT)/%/point.tsv) $(OUT)/table.settings
+	@{ printf 'beta\treward\treward/error\tkl\tkl/error\tself_bleu\n'; cat $(filter %/point.tsv,$^); } > $@.new && mv $@.new $@
 
 $(OUT)/%/point.tsv: $(OUT)/%/samples.jsonl
 	@awk -v beta='$(if $(filter reference,$*),-,$*)' '{ match($$0, "\"reward\":[^,}]*"); x = substr($$0, RSTART + 9, RLENGTH - 9); \

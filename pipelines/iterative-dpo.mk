@@ -32,10 +32,9 @@ samples = $(OUT)/$(shell echo $$(($(1) + 1)))/samples.jsonl
 table: $(OUT)/rounds.tsv
 	@awk -F '\t' '{ printf "%8s %12s\n", $$1, $$2 }' $<
 
-$(OUT)/rounds.tsv: $(foreach k,0 $(rounds),$(call samples,$(k)))
-	@printf 'round\treward\n' > $@
-	@k=0; for file in $^; do awk -v k=$$k '{ match($$0, "\"reward\":[^,}]*"); sum += substr($$0, RSTART + 9, RLENGTH - 9) } \
-	END { printf "%s\t%.4f\n", k, sum / NR }' $$file; k=$$((k + 1)); done >> $@
+$(OUT)/rounds.tsv: $(foreach k,0 $(rounds),$(call samples,$(k))) $(OUT)/rounds.settings
+	@{ printf 'round\treward\n'; k=0; for file in $(filter %.jsonl,$^); do awk -v k=$$k '{ match($$0, "\"reward\":[^,}]*"); sum += substr($$0, RSTART + 9, RLENGTH - 9) } \
+	END { printf "%s\t%.4f\n", k, sum / NR }' $$file || exit 1; k=$$((k + 1)); done; } > $@.new && mv $@.new $@
 
 # $(call sampled,K): the samples of the policy after round K, drawn with a seed of their own.
 define sampled
@@ -55,7 +54,8 @@ $(OUT)/$(1)/policy.dpo: $(OUT)/$(1)/pairs.jsonl force
 endef
 
 include $(here)runs.mk
-$(eval $(call settings,$(OUT)/samples.settings,$(SAMPLES) $(MAX_NEW_TOKENS) $(LABELLER)))
+$(eval $(call settings,$(OUT)/samples.settings,$(MODEL) $(PROMPTS) $(SAMPLES) $(MAX_NEW_TOKENS) $(LABELLER)))
+$(eval $(call settings,$(OUT)/rounds.settings,$(ROUNDS)))
 $(foreach k,0 $(rounds),$(eval $(call sampled,$(k))))
 $(foreach k,$(rounds),$(eval $(call trained,$(k),$(shell echo $$(($(k) - 1))))))
 .PHONY: table

@@ -25,8 +25,8 @@ loss = $(if $(filter-out 0,$*),LOSS_TYPE=modpo EXTRA='$(EXTRA) --objective $(COL
 table: $(OUT)/table.tsv
 	@awk -F '\t' '{ for (i = 1; i <= NF; i++) printf "%*s", 14, NR == 1 || i == 1 ? $$i : sprintf("%.4f", $$i); print "" }' $<
 
-$(OUT)/table.tsv: $(WEIGHTS:%=$(OUT)/%/point.tsv)
-	@{ printf 'weight\tpreference\tsecond\n'; cat $^; } > $@
+$(OUT)/table.tsv: $(WEIGHTS:%=$(OUT)/%/point.tsv) $(OUT)/table.settings
+	@{ printf 'weight\tpreference\tsecond\n'; cat $(filter %/point.tsv,$^); } > $@.new && mv $@.new $@
 
 # Accuracies from the rewards of each pair.
 $(OUT)/%/point.tsv: $(OUT)/%/policy.dpo $(OUT)/tokens/heldout.ref
@@ -36,12 +36,11 @@ $(OUT)/%/point.tsv: $(OUT)/%/policy.dpo $(OUT)/tokens/heldout.ref
 	/^\{"header"/ || /^\{"end"/ { next } \
 	{ d = number("reward_chosen") - number("reward_rejected"); m = number(column); n++; first += d > 0; \
 	if (m != 0) { pairs++; second += d * m > 0 } } \
-	END { printf "%s\t%.6g\t%.6g\n", weight, first / n, pairs ? second / pairs : 0 }' > $@
+	END { printf "%s\t%.6g\t%.6g\n", weight, first / n, pairs ? second / pairs : 0 }' > $@.new && mv $@.new $@
 
 $(OUT)/%/policy.dpo: reference
 	+@$(RUN) OUT=$(OUT)/$* THREADS=$(threads) $(loss) $@
 
-$(OUT)/tokens/heldout.ref: reference ;
-
 .PHONY: table
 include $(here)runs.mk
+$(eval $(call settings,$(OUT)/table.settings,$(WEIGHTS)))

@@ -11,6 +11,9 @@ RUN ?= $(MAKE) --no-print-directory -f $(here)dpo.mk TOKENS=$(OUT)/tokens
 reference:
 	+@$(RUN) OUT=$(OUT)/tokens $(OUT)/tokens/train.ref $(OUT)/tokens/heldout.ref
 
+# Only these files' times count, so that what is made of them is not made again each time.
+$(OUT)/tokens/train.ref $(OUT)/tokens/heldout.ref: reference ;
+
 help:
 	@sed -n 's/^# \{0,1\}//p;/^$$/q' $(firstword $(MAKEFILE_LIST))
 

@@ -24,7 +24,7 @@ SFT ?= $(DPO_BIN)/dpo-train -m $(BASE) --loss-type sft $(call sft,LEARNING_RATE 
 	ADAM_EPSILON RMSPROP_ALPHA RMSPROP_EPSILON MOMENTUM MAX_GRAD_NORM NUM_TRAIN_EPOCHS MAX_STEPS BATCH_SIZE ORDER SEED \
 	LOGGING_STEPS) $(SFT_EXTRA)
 SFT_TOK ?= $(DPO_BIN)/dpo-tok -m $(BASE) $(call sft,MAX_LENGTH)
-SFT_EVAL ?= $(DPO_BIN)/dpo-eval --loss-type sft -j $(THREADS)
+SFT_EVAL ?= $(DPO_BIN)/dpo-eval --loss-type sft
 
 base = $(if $(wildcard $(BASE)/.),$(wildcard $(BASE)/*.json $(BASE)/*.txt $(BASE)/*.safetensors $(BASE)/*.bin),$(BASE))
 
@@ -33,17 +33,19 @@ all: $(if $(TEXT_HELDOUT),$(OUT)/sft-before.tsv $(OUT)/sft-after.tsv)
 $(OUT)/sft.tok: $(TEXT) $(tokenizer) $(OUT)/sft-tok.settings
 	$(SFT_TOK) -o $@ $(TEXT)
 
-$(OUT)/sft-heldout.tok: $(TEXT_HELDOUT) $(tokenizer) $(OUT)/sft-tok.settings
+$(OUT)/sft-heldout.tok: $(TEXT_HELDOUT) $(tokenizer) $(OUT)/sft-heldout-tok.settings
 	$(SFT_TOK) -o $@ $(TEXT_HELDOUT)
 
 $(OUT)/sft.dpo: $(OUT)/sft.tok $(base) $(OUT)/sft.settings
 	$(SFT) -j $(THREADS) --checkpoint $(OUT)/sft-checkpoint.dpo --save-steps $(SAVE_STEPS) --log $(OUT)/sft-log.jsonl -o $@ $<
 
-$(OUT)/sft-before.tsv: $(OUT)/sft-heldout.tok $(base)
-	$(SFT_EVAL) -m $(BASE) --format tsv -o $@ $<
+$(OUT)/sft-before.tsv: $(OUT)/sft-heldout.tok $(base) $(OUT)/sft-eval.settings
+	$(SFT_EVAL) -j $(THREADS) -m $(BASE) --format tsv -o $@ $<
 
-$(OUT)/sft-after.tsv: $(OUT)/sft.dpo $(OUT)/sft-heldout.tok
-	$(SFT_EVAL) -m $< --format tsv -o $@ $(OUT)/sft-heldout.tok
+$(OUT)/sft-after.tsv: $(OUT)/sft.dpo $(OUT)/sft-heldout.tok $(OUT)/sft-eval.settings
+	$(SFT_EVAL) -j $(THREADS) -m $< --format tsv -o $@ $(OUT)/sft-heldout.tok
 
-$(eval $(call settings,$(OUT)/sft-tok.settings,$(SFT_TOK)))
+$(eval $(call settings,$(OUT)/sft-tok.settings,$(SFT_TOK) $(TEXT)))
+$(eval $(call settings,$(OUT)/sft-heldout-tok.settings,$(SFT_TOK) $(TEXT_HELDOUT)))
+$(eval $(call settings,$(OUT)/sft-eval.settings,$(SFT_EVAL) -m $(BASE)))
 $(eval $(call settings,$(OUT)/sft.settings,$(SFT)))

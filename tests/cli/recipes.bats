@@ -68,6 +68,9 @@ kill_at() { # FILE COMMAND...: killed, with all that it started, once FILE is th
 	[ "$(calls dpo-reflogp) $(calls dpo-train)" = "2 3" ]
 	best=$(sed 1d out/table.tsv | sort -t "$(printf '\t')" -k2,2g | head -1 | cut -f1)
 	grep -qx "best by held-out loss: beta $best" third
+	recipe beta-sweep.mk BETAS='0.5 0.1'
+	[ "$(cut -f1 out/table.tsv | tr '\n' ' ')" = "beta 0.5 0.1 " ]
+	[ "$(calls dpo-train)" = 3 ]
 }
 
 @test "beta-sweep: killed in any stage it goes on to the same table; the policies that are there are not trained again" {
@@ -141,6 +144,8 @@ assert len(rows) == 6 and abs(mean - float(point[1])) < 1e-5'
 	cmp out/reference/samples.jsonl before.jsonl
 	recipe frontier.mk BETAS='0.1 0.5' MAX_NEW_TOKENS=24 SAMPLES=2 > shown
 	[ "$(calls dpo-reflogp) $(calls dpo-train) $(wc -l < out/0.1/samples.jsonl)" = "2 2 12" ]
+	recipe frontier.mk BETAS=0.5 MAX_NEW_TOKENS=24 SAMPLES=2 > shown
+	[ "$(cut -f1 out/frontier.tsv | tr '\n' ' ')" = "beta - 0.5 " ]
 	rm out/*/samples.jsonl
 	run recipe frontier.mk BETAS='0.1 0.5' MAX_NEW_TOKENS=0
 	[ "$status" -ne 0 ]
@@ -167,6 +172,10 @@ assert len(rows) == 6 and abs(mean - float(point[1])) < 1e-5'
 	recipe ablate-noise.mk SHARES='0 0.4' LOSSES='sigmoid robust'
 	[ "$(calls dpo-reflogp) $(calls dpo-train)" = "2 4" ]
 	head -1 out/table.tsv | grep -qx "$(printf 'flipped\tsigmoid\trobust')"
+	recipe ablate-noise.mk SHARES='0.4 0' LOSSES=robust
+	[ "$(cut -f1 out/table.tsv | tr '\n' ' ')" = "flipped 0.4 0 " ]
+	head -1 out/table.tsv | grep -qx "$(printf 'flipped\trobust')"
+	[ "$(calls dpo-train)" = 4 ]
 	"$bin/dpo-cat" --header out/robust-0.4/policy.dpo | grep -q '"label_smoothing":0.4'
 	for run in sigmoid-0 sigmoid-0.4; do
 		"$bin/dpo-cat" out/$run/train.ref | sed '1d;$d' > $run.jsonl
@@ -252,8 +261,14 @@ assert abs(mean - float(open("means").readlines()[3])) < 1e-3'
 	rounds out ROUNDS=1 MAX_NEW_TOKENS=16
 	rounds out ROUNDS=2 MAX_NEW_TOKENS=16
 	[ "$(calls dpo-reflogp) $(calls dpo-train)" = "2 2" ]
+	rounds out ROUNDS=1 MAX_NEW_TOKENS=16
+	[ "$(wc -l < out/rounds.tsv)" = 3 ]
 	rounds out ROUNDS=2 MAX_NEW_TOKENS=16 SAMPLES=5
 	[ "$(calls dpo-train)" = 4 ]
+	head -5 prompts.jsonl > fewer.jsonl
+	touch -d yesterday fewer.jsonl
+	rounds out ROUNDS=1 MAX_NEW_TOKENS=16 PROMPTS=fewer.jsonl
+	[ "$(wc -l < out/1/samples.jsonl)" = 20 ]
 	run rounds out ROUNDS=1 MAX_NEW_TOKENS=16 LABELLER=false
 	[ "$status" -ne 0 ]
 }
@@ -297,6 +312,10 @@ for i, line in enumerate(open("out/pairs.jsonl")):
 	[ "$(calls dpo-reflogp) $(calls dpo-train)" = "4 2" ]
 	cmp samples.jsonl out/samples.jsonl
 	[ -n "$(cmp before.jsonl out/pairs.jsonl)" ]
+	echo 'Be brief.' > other.txt
+	touch -d yesterday other.txt
+	constitution PRINCIPLES=other.txt
+	[ "$(calls dpo-reflogp)" = 5 ]
 }
 
 # bos/: the story model with a token in front of every text that is not rendered, and a template that writes it itself.
@@ -370,6 +389,9 @@ for line in open(sys.argv[1]):
 	"$bin/dpo-cat" --header out/0.9/policy.dpo | grep -q modpo
 	recipe modpo.mk COLUMN=shorter WEIGHTS='0 0.9' LEARNING_RATE=1e-3 MAX_STEPS=2
 	[ "$(calls dpo-reflogp) $(calls dpo-train)" = "2 2" ]
+	recipe modpo.mk COLUMN=shorter WEIGHTS=0.9 LEARNING_RATE=1e-3 MAX_STEPS=2
+	[ "$(wc -l < out/table.tsv) $(calls dpo-train)" = "2 2" ]
+	recipe modpo.mk COLUMN=shorter WEIGHTS='0 0.9' LEARNING_RATE=1e-3 MAX_STEPS=2
 	for weight in 0 0.9; do
 		"$bin/dpo-cat" out/$weight/pairs.dpo | sed '1d;$d' > $weight.jsonl
 	done

@@ -72,6 +72,28 @@ later() { sleep 0.05; touch "$1"; }	# make compares times of files
 	dpo "1 1 0 2"
 }
 
+@test "another file, however old, is another setting" {
+	tail -n +2 train.jsonl > other.jsonl
+	touch -d yesterday other.jsonl
+	dpo "2 2 1 2"
+	dpo "1 1 0 2" HELDOUT=other.jsonl
+	dpo "2 2 1 2" TRAIN=other.jsonl
+	cp out/heldout.ref held.ref
+	cp out/train.ref pairs.ref
+	touch -d yesterday held.ref pairs.ref
+	dpo "0 0 0 2" TRAIN=other.jsonl HELDOUT_REF=held.ref
+	dpo "0 0 1 1" TRAIN=other.jsonl HELDOUT_REF=held.ref TRAIN_REF=pairs.ref
+	run_mk sft-dpo.mk BASE=model TEXT=text.jsonl OUT=sft SFT_MAX_STEPS=1 TEXT_HELDOUT=text-heldout.jsonl
+	touch -d yesterday text.jsonl
+	run_mk sft-dpo.mk BASE=model TEXT=text-heldout.jsonl OUT=sft SFT_MAX_STEPS=1 TEXT_HELDOUT=text.jsonl
+	[ "$(counts)" = "2 2 2 4" ]
+}
+
+@test "the number of threads is no setting, but one that equals it is" {
+	dpo "2 2 1 2" BETA=1 THREADS=1
+	dpo "0 0 1 2" BETA=2 THREADS=2
+}
+
 @test "threads and the environment change nothing; runs may share the stages before training" {
 	dpo "2 2 1 2"
 	dpo "0 0 0 0" THREADS=2
