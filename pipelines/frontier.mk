@@ -4,8 +4,8 @@
 #
 # Figure 2, left, of Rafailov et al. 2023 (arXiv:2305.18290). On top of a sweep (beta-sweep.mk, whose settings apply) each policy
 # and the reference continue the held-out prompts, SAMPLES times each, at most MAX_NEW_TOKENS tokens, at temperature 1. REWARD is
-# a filter that adds "reward" to completions; KL is the mean over them of the exact divergence, in nats a completion
-# (dpo-eval --samples). Targets: frontier (default), figure (OUT/frontier.svg, and the sweep's), help.
+# a filter that adds "reward" to completions (mean-reward: its error is over prompts); KL is the mean over them of the exact
+# divergence, in nats a completion, its error over completions (dpo-eval --samples). Targets: frontier (default), figure (OUT/frontier.svg, and the sweep's), help.
 
 here := $(dir $(lastword $(MAKEFILE_LIST)))
 
@@ -27,16 +27,15 @@ frontier: $(OUT)/frontier.tsv
 
 figure: $(OUT)/frontier.svg
 
-# Mean reward and its standard error, KL and its, which one completion has not; beta "-" is the reference.
+# Mean reward and its standard error, KL and its, which one prompt or completion has not; beta "-" is the reference.
 $(OUT)/frontier.tsv: $(OUT)/reference/point.tsv $(BETAS:%=$(OUT)/%/point.tsv) $(OUT)/table.settings
 	@{ printf 'beta\treward\treward/error\tkl\tkl/error\tself_bleu\n'; cat $(filter %/point.tsv,$^); } > $@.new && mv $@.new $@
 
-$(OUT)/%/point.tsv: $(OUT)/%/samples.jsonl
-	@awk -v beta='$(if $(filter reference,$*),-,$*)' '{ match($$0, "\"reward\":[^,}]*"); x = substr($$0, RSTART + 9, RLENGTH - 9); \
-	d = x - mean; mean += d / ++n; squares += d * (x - mean) } END { if (!n) exit 1; \
-	printf "%s\t%.6g\t%s", beta, mean, (n > 1 ? sprintf("%.6g", sqrt(squares / (n - 1) / n)) : "") }' $< > $@
-	@$(DPO_BIN)/dpo-eval -q --samples -m $(if $(filter reference,$*),$(MODEL),$(OUT)/$*/policy.dpo) -r $(MODEL) -j $(threads) --format tsv $< | \
-	awk -F '\t' '{ value[$$1] = $$2 } END { OFS = "\t"; print "", value["eval_kl"], value["eval_kl/error"], value["eval_self_bleu"] }' >> $@
+$(OUT)/%/point.tsv: $(OUT)/%/samples.jsonl $(here)mean-reward $(here)json.awk
+	@mean=$$($(here)mean-reward $<) && \
+	kl=$$($(DPO_BIN)/dpo-eval -q --samples -m $(if $(filter reference,$*),$(MODEL),$(OUT)/$*/policy.dpo) -r $(MODEL) -j $(threads) --format tsv $< | \
+	awk -F '\t' '{ value[$$1] = $$2 } END { OFS = "\t"; print value["eval_kl"], value["eval_kl/error"], value["eval_self_bleu"] }') && \
+	printf '%s\t%s\t%s\n' '$(if $(filter reference,$*),-,$*)' "$$mean" "$$kl" > $@.new && mv $@.new $@
 
 $(OUT)/reference/samples.jsonl: $(HELDOUT) $(weights) $(OUT)/samples.settings
 	@mkdir -p $(@D)

@@ -32,9 +32,9 @@ samples = $(OUT)/$(shell echo $$(($(1) + 1)))/samples.jsonl
 table: $(OUT)/rounds.tsv
 	@awk -F '\t' '{ printf "%8s %12s\n", $$1, $$2 }' $<
 
-$(OUT)/rounds.tsv: $(foreach k,0 $(rounds),$(call samples,$(k))) $(OUT)/rounds.settings
-	@{ printf 'round\treward\n'; k=0; for file in $(filter %.jsonl,$^); do awk -v k=$$k '{ match($$0, "\"reward\":[^,}]*"); sum += substr($$0, RSTART + 9, RLENGTH - 9) } \
-	END { printf "%s\t%.4f\n", k, sum / NR }' $$file || exit 1; k=$$((k + 1)); done; } > $@.new && mv $@.new $@
+$(OUT)/rounds.tsv: $(foreach k,0 $(rounds),$(call samples,$(k))) $(OUT)/rounds.settings $(here)mean-reward $(here)json.awk
+	@{ printf 'round\treward\n'; k=0; for file in $(filter %.jsonl,$^); do \
+	$(here)mean-reward $$file | awk -v k=$$k '{ printf "%s\t%.4f\n", k, $$1 }' || exit 1; k=$$((k + 1)); done; } > $@.new && mv $@.new $@
 
 # $(call sampled,K): the samples of the policy after round K, drawn with a seed of their own.
 define sampled
@@ -46,7 +46,7 @@ endef
 
 # $(call trained,K,K - 1): round K. dpo.mk knows what is out of date.
 define trained
-$(OUT)/$(1)/pairs.jsonl: $(OUT)/$(1)/samples.jsonl
+$(OUT)/$(1)/pairs.jsonl: $(OUT)/$(1)/samples.jsonl $(here)best-worst $(here)json.awk
 	@$(here)best-worst $$< > $$@.new && mv $$@.new $$@
 
 $(OUT)/$(1)/policy.dpo: $(OUT)/$(1)/pairs.jsonl force

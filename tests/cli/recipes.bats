@@ -199,6 +199,42 @@ rewards = [json.loads(line)["reward"] for line in open("out")]
 assert abs(rewards[0] - 20 * (3 - 1) / 7) < 1e-4 and rewards[1] == 0 and rewards[2] == -5, rewards'
 }
 
+@test "members of a row are its own: not those of a member, wherever they stand, nor those that a text speaks of" {
+	cat > samples.jsonl <<-'END'
+		{"meta":{"sample":1,"reward":[9,{"completion":"no"}]},"id":"7","prompt":"say \"reward\":9}","sample": 0, "completion" : "so happy"}
+		{"id":"7","prompt":"say","sample":1,"completion":"\"completion\":\"glad\"","eos":"x","odd":[{}]}
+		{"id":"8","prompt":"p","sample":0,"completion":"sad"}
+		{"id":"8","prompt":"p","sample":1,"completion":"no \\"}
+	END
+	"$pipelines/sentiment" samples.jsonl > rewarded.jsonl
+	python3 -c 'import json
+rows = [json.loads(line, object_pairs_hook=lambda pairs: pairs) for line in open("rewarded.jsonl")]
+assert [dict(row)["reward"] for row in rows] == [10, 10, -20, -20] and all(row[-1][0] == "reward" for row in rows), rows'
+	sed -i 's/"reward":-20/"reward" : -1e1/; 2s/"reward":10/"reward":2.5/' rewarded.jsonl
+	"$pipelines/best-worst" rewarded.jsonl > pairs.jsonl
+	python3 -c 'import json
+assert [json.loads(line) for line in open("pairs.jsonl")] == [{"id": "7", "prompt": "say \"reward\":9}", "chosen": "so happy",
+	"rejected": "\"completion\":\"glad\"", "margin": 7.5}]'
+	[ "$("$pipelines/mean-reward" rewarded.jsonl)" = "$(printf -- '-1.875\t8.125')" ] # of 6.25 and -10
+	refused() { # STAGE MESSAGE, of the rows on standard input
+		run "$pipelines/$1"
+		echo "$output"
+		[ "$status" -eq 3 ]
+		[ "$output" = "$1: $2" ]
+	}
+	refused sentiment 'line 1: a "reward" already' < rewarded.jsonl
+	refused sentiment 'line 1: not a JSON object' <<< '{"completion":"cut'
+	refused best-worst 'line 1: no "reward"' < samples.jsonl
+	refused mean-reward 'line 1: no "reward"' < samples.jsonl
+	refused mean-reward 'no completions' < /dev/null
+	tail -1 rewarded.jsonl > rest.jsonl
+	refused best-worst 'line 1: a sample without the first of its prompt' < rest.jsonl
+	: > empty.jsonl
+	run "$pipelines/best-worst" empty.jsonl
+	[ "$status" -eq 0 ]
+	[ -z "$output" ]
+}
+
 @test "best-of-n: the sample with the largest log-ratio of each prompt" {
 	recipe beta-sweep.mk BETAS=0.1 > /dev/null
 	"$pipelines/best-of-n" -m out/0.1/policy.dpo -r "$story" -n 4 --max-new-tokens 16 heldout.jsonl > best
@@ -212,6 +248,9 @@ for i, row in enumerate(best):
 	assert row["sample"] == rewards.index(max(rewards)) and abs(row["implicit_reward"] - max(rewards)) < 1e-4'
 	run "$pipelines/best-of-n" -m out/0.1/policy.dpo -r "$story" nowhere.jsonl
 	[ "$status" -ne 0 ]
+	run "$pipelines/best-of-n" -r "$story" -m
+	[ "$status" -eq 2 ]
+	[ "$output" = "best-of-n: -m needs a value" ]
 }
 
 rounds() { # OUT [SETTING=VALUE...]
@@ -431,6 +470,17 @@ for line in open("out/table.tsv").readlines()[1:]:
 	head -4 a.jsonl > a4.jsonl
 	head -4 b.jsonl > b4.jsonl
 	"$pipelines/win-rate" a4.jsonl b4.jsonl sed 's/.*/{"a_wins":0.9}/' | grep -qx "$(printf 'win_rate\t0.5')"
+	sed 's/"id":"[2345]"/"id":"2"/' a.jsonl > a=2.jsonl # four samples of one prompt count as one
+	sed 's/"id":"[2345]"/"id":"2"/' b.jsonl > b=2.jsonl
+	"$pipelines/win-rate" a=2.jsonl b=2.jsonl ./judge > report
+	printf '%s\t%s\n' rows 5 prompts 2 wins 4 ties 1 win_rate 0.9375 | cmp - <(head -5 report)
+	: > none.jsonl
+	run "$pipelines/win-rate" none.jsonl none.jsonl ./judge
+	[ "$status" -eq 3 ]
+	[ "$output" = "win-rate: none.jsonl and none.jsonl have no rows" ]
+	run "$pipelines/win-rate" a.jsonl b.jsonl sed 's/.*/{"a_wins":1.5}/'
+	[ "$status" -eq 3 ]
+	[ "$output" = 'win-rate: line 1: of the judge: "a_wins" is no probability' ]
 	run "$pipelines/win-rate" a.jsonl b4.jsonl ./judge
 	[ "$status" -eq 3 ]
 	run "$pipelines/win-rate" a.jsonl b.jsonl head -2
