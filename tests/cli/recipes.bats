@@ -332,13 +332,16 @@ for line in open("out/pairs.jsonl"):
 	row = json.loads(line)
 	text = ("Stories \"end\" well.\nNobody \\cries\\.\n\nQuestion: " + row["prompt"] + "\n\nAnswer A:" + row["chosen"] + "\n\nAnswer B:" +
 		row["rejected"] + "\n\nThe better answer is")
-	for verdict in (" A", " B"):
-		print(json.dumps({"prompt": text, "completion": verdict}))' > verdicts.jsonl
+	swapped = text.replace("Answer A:" + row["chosen"] + "\n\nAnswer B:" + row["rejected"], "Answer A:" + row["rejected"] + "\n\nAnswer B:" + row["chosen"])
+	for prompt in (text, swapped):
+		for verdict in (" A", " B"):
+			print(json.dumps({"prompt": prompt, "completion": verdict}))' > verdicts.jsonl
 	"$bin/dpo-tok" -q -m "$story" --max-length 0 verdicts.jsonl | "$bin/dpo-reflogp" -q -m "$story" | "$bin/dpo-cat" | sed '1d;$d' > logps
 	python3 -c 'import json, math
-p = [math.exp(json.loads(line)["ref_chosen_logps"][0]) for line in open("logps")]
+p = [json.loads(line)["ref_chosen_logps"][0] for line in open("logps")]
 for i, line in enumerate(open("out/pairs.jsonl")):
-	assert abs(json.loads(line)["label_prob"] - p[2 * i] / (p[2 * i] + p[2 * i + 1])) < 1e-6'
+	a, b, swapped_a, swapped_b = p[4 * i:4 * i + 4]
+	assert abs(json.loads(line)["label_prob"] - 1 / (1 + math.exp(-((a - b) + (swapped_b - swapped_a)) / 2))) < 1e-6'
 	constitution policy
 	[ -s out/policy.dpo ]
 	[ "$(calls dpo-reflogp) $(calls dpo-train)" = "2 1" ] # the judge, the reference
@@ -380,11 +383,11 @@ for n, line in enumerate(open("heldout.jsonl")):
 	sample() { "$bin/dpo-gen" -q -m bos -n 2 --temperature 0.5 --max-new-tokens "$1"; }
 	(head -4 prompts.jsonl | sample 12; tail -2 prompts.jsonl | sample 150) > samples.jsonl # length; eos
 	awk '{ sub(/}$/, ",\"reward\":" NR % 2 "}"); print }' samples.jsonl | "$pipelines/best-worst" > best.jsonl
-	constitution() { awk -v step="$1" -f "$pipelines/constitution.awk" "${@:2}"; }
+	constitution() { awk -f "$pipelines/json.awk" -v step="$1" -f "$pipelines/constitution.awk" "${@:2}"; }
 	echo 'Be kind.' > principles.txt
 	constitution pair samples.jsonl > unlabelled.jsonl
 	constitution ask principles.txt unlabelled.jsonl > verdicts.jsonl
-	sed 's/.*/{"ref_chosen_logps":[-1]}/' verdicts.jsonl > logps
+	sed 's/^{\("id":"[^"]*\( .\)"\).*/{\1,"ref_chosen_logps":[-1\2]}/; s/ A\]/]/; s/ B\]/.5]/' verdicts.jsonl > logps
 	constitution label logps unlabelled.jsonl > labelled.jsonl
 	for file in best labelled; do
 		"$bin/dpo-tok" -q -m bos $file.jsonl | "$bin/dpo-cat" | sed '1d;$d' > $file.ids
@@ -407,12 +410,34 @@ for file in ("best", "labelled"):
 assert ends == {"eos", "length"}, ends
 different = [pair for pair in zip(samples[::2], samples[1::2]) if pair[0]["completion"] != pair[1]["completion"]]
 assert len(different) > 3
-for (a, b), verdict in zip(different, verdicts[::2]):
+assert len(verdicts) == 4 * len(different)
+for (a, b), verdict in zip(different + [pair[::-1] for pair in different], verdicts[::4] + verdicts[2::4]):
 	assert verdict["prompt"] == ("Be kind.\n\nQuestion: " + a["prompt"] + "\n\nAnswer A:" + a["completion"] + "\n\nAnswer B:" +
 		b["completion"] + "\n\nThe better answer is")'
 	run make -s -f "$pipelines/constitution.mk" DPO_BIN="$bin" MODEL=bos PRINCIPLES=principles.txt PROMPTS=prompts.jsonl OUT=out MAX_NEW_TOKENS=40
 	[ "$status" -eq 0 ]
 	[ "$(grep -c '"rendered":true' out/pairs.jsonl)" -ge 3 ]
+}
+
+@test "constitution: every pair has its verdicts, and a judge that decides nothing is no judge; no principles are none" {
+	constitution() { awk -f "$pipelines/json.awk" -v step="$1" -f "$pipelines/constitution.awk" "${@:2}"; }
+	: > nothing.txt
+	printf '{"id":"%s","prompt":"p","chosen":"c","rejected":"r"}\n' 0 1 > pairs.jsonl
+	constitution ask nothing.txt pairs.jsonl > verdicts.jsonl
+	[ "$(wc -l < verdicts.jsonl)" -eq 8 ]
+	for order in 1 2; do for verdict in A B; do for pair in 1 2; do
+		echo "{\"id\":\"$pair $order $verdict\",\"ref_chosen_logps\":[-1,-2]}"
+	done; done; done > logps
+	run constitution label logps pairs.jsonl
+	[ "$status" -eq 3 ]
+	[[ "$output" == *"begin with the same token"* ]]
+	sed -i 's/1 1 B","ref_chosen_logps":\[-1/1 1 B","ref_chosen_logps":[-2/' logps
+	constitution label logps pairs.jsonl > labelled
+	grep -q '"label_prob":0.622459' labelled # sigmoid(1 / 2)
+	sed -i '$d' logps
+	run constitution label logps pairs.jsonl
+	[ "$status" -eq 3 ]
+	[[ "$output" == *"pairs.jsonl:2: no verdicts on this pair"* ]]
 }
 
 @test "modpo: one reference for all weights; the second objective is traded for the preference" {
