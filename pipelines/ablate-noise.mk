@@ -3,10 +3,14 @@
 #	make -j2 -f pipelines/ablate-noise.mk MODEL=DIR TRAIN=train.jsonl HELDOUT=heldout.jsonl OUT=noise
 #
 # The reference is computed once, in OUT/tokens: flipping a label swaps its log-probs too (flip-labels). cdpo and robust are
-# told the share, as --label-smoothing (at most 0.45). The held-out labels stay right. All settings of dpo.mk apply. Targets:
+# told the share, as --label-smoothing (at most 0.45). The held-out labels stay right. Other settings of dpo.mk apply. Targets:
 # table (default), help.
 
 here := $(dir $(lastword $(MAKEFILE_LIST)))
+own := SHARES LOSSES
+taken := LOSS_TYPE EVALUATOR TRAIN_REF THREADS TOKENS
+include $(here)settings.mk
+
 OUT ?= noise
 DPO_BIN ?= bin
 SHARES ?= 0 0.1 0.2 0.3 0.4
@@ -30,7 +34,7 @@ $(OUT)/table.tsv: $(runs:%=%/after.tsv) $(OUT)/table.settings
 
 $(OUT)/%/after.tsv: $(OUT)/%/train.ref reference
 	+@$(RUN) OUT=$(OUT)/$* TRAIN_REF=$< THREADS=$(threads) \
-	LOSS_TYPE=$(loss) EXTRA='$(EXTRA) $(smoothing)' EVAL='$(DPO_BIN)/dpo-eval' $@
+	LOSS_TYPE=$(loss) EXTRA='$(EXTRA) $(smoothing)' EVALUATOR='$(DPO_BIN)/dpo-eval' $@
 
 $(OUT)/%/train.ref: $(OUT)/tokens/train.ref $(here)flip-labels
 	@mkdir -p $(@D)

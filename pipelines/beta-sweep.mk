@@ -4,9 +4,13 @@
 #
 # Tokens and reference log-probs are computed once, in OUT/tokens; OUT/BETA holds the policy and reports of each. Adding a
 # beta trains only that one; an interrupted sweep goes on from its checkpoints. With -j the runs share the processors out.
-# All settings of dpo.mk apply. Targets: table (default), figure (OUT/table.svg), help.
+# Other settings of dpo.mk apply. Targets: table (default), figure (OUT/table.svg), help.
 
 here := $(dir $(lastword $(MAKEFILE_LIST)))
+own += BETAS
+taken := BETA THREADS TOKENS
+include $(here)settings.mk
+
 OUT ?= sweep
 BETAS ?= 0.01 0.1 0.5 1.0
 

@@ -12,24 +12,27 @@
 # pairs (default: OUT/pairs.jsonl), policy (OUT/policy.dpo), help.
 
 here := $(dir $(lastword $(MAKEFILE_LIST)))
+own := JUDGE PRINCIPLES PROMPTS MAX_NEW_TOKENS GEN_EXTRA
+taken := TRAIN THREADS TOKENS
+include $(here)settings.mk
+
 DPO_BIN ?= bin
 MODEL ?= testdata/story
 JUDGE ?= $(MODEL)
 PRINCIPLES ?= principles.txt
-PROMPTS ?= testdata/story/heldout.jsonl
+PROMPTS ?= testdata/story/train.jsonl
 OUT ?= constitution
 MAX_NEW_TOKENS ?= 128
 GEN_EXTRA ?=
 
 RUN = $(MAKE) --no-print-directory -f $(here)dpo.mk
-weights = $(if $(wildcard $(1)/.),$(wildcard $(1)/*.json $(1)/*.safetensors $(1)/*.bin),$(1))
 steps = $(here)json.awk $(here)constitution.awk
 step = awk -f $(here)json.awk -v step=$(1) -f $(here)constitution.awk
 GEN = $(DPO_BIN)/dpo-gen -q -m $(MODEL) -n 2 --max-new-tokens $(MAX_NEW_TOKENS) $(GEN_EXTRA)
 
 pairs: $(OUT)/pairs.jsonl
 
-$(OUT)/samples.jsonl: $(PROMPTS) $(call weights,$(MODEL)) $(OUT)/samples.settings
+$(OUT)/samples.jsonl: $(PROMPTS) $(call model_files,$(MODEL)) $(OUT)/samples.settings
 	@$(GEN) -j $(threads) -o $@ $(PROMPTS)
 
 $(OUT)/unlabelled.jsonl: $(OUT)/samples.jsonl $(steps)
@@ -38,7 +41,7 @@ $(OUT)/unlabelled.jsonl: $(OUT)/samples.jsonl $(steps)
 $(OUT)/verdicts.jsonl: $(PRINCIPLES) $(OUT)/unlabelled.jsonl $(OUT)/ask.settings $(steps)
 	@$(call step,ask) $(PRINCIPLES) $(OUT)/unlabelled.jsonl > $@.new && mv $@.new $@
 
-$(OUT)/verdicts.ref: $(OUT)/verdicts.jsonl $(call weights,$(JUDGE)) $(OUT)/judge.settings
+$(OUT)/verdicts.ref: $(OUT)/verdicts.jsonl $(call model_files,$(JUDGE)) $(OUT)/judge.settings
 	@$(DPO_BIN)/dpo-tok -q -m $(JUDGE) --max-length 0 -o $(OUT)/verdicts.tok $<
 	@$(DPO_BIN)/dpo-reflogp -q -j $(threads) -m $(JUDGE) -o $@ $(OUT)/verdicts.tok
 

@@ -8,10 +8,12 @@
 # divergence, in nats a completion, its error over completions (dpo-eval --samples). Targets: frontier (default), figure (OUT/frontier.svg, and the sweep's), help.
 
 here := $(dir $(lastword $(MAKEFILE_LIST)))
+own := SAMPLES MAX_NEW_TOKENS REWARD
+.DEFAULT_GOAL := frontier
+include $(here)beta-sweep.mk
 
 SHELL := /bin/bash
 .SHELLFLAGS := -o pipefail -c
-.DEFAULT_GOAL := frontier
 MODEL ?= testdata/story
 HELDOUT ?= testdata/story/heldout.jsonl
 DPO_BIN ?= bin
@@ -20,7 +22,7 @@ MAX_NEW_TOKENS ?= 96
 REWARD ?= $(here)sentiment
 
 generate = $(DPO_BIN)/dpo-gen -q -n $(SAMPLES) --max-new-tokens $(MAX_NEW_TOKENS)
-weights = $(if $(wildcard $(MODEL)/.),$(wildcard $(MODEL)/*.json $(MODEL)/*.safetensors $(MODEL)/*.bin),$(MODEL))
+policy = $(if $(filter reference,$*),-m $(MODEL),$(as_policy) $(OUT)/$*/policy.dpo)
 
 frontier: $(OUT)/frontier.tsv
 	@awk -F '\t' '{ for (i = 1; i <= NF; i++) printf "%*s", 14, NR == 1 || i == 1 || $$i == "" ? $$i : sprintf("%.4f", $$i); print "" }' $<
@@ -33,16 +35,15 @@ $(OUT)/frontier.tsv: $(OUT)/reference/point.tsv $(BETAS:%=$(OUT)/%/point.tsv) $(
 
 $(OUT)/%/point.tsv: $(OUT)/%/samples.jsonl $(here)mean-reward $(here)json.awk
 	@mean=$$($(here)mean-reward $<) && \
-	kl=$$($(DPO_BIN)/dpo-eval -q --samples -m $(if $(filter reference,$*),$(MODEL),$(OUT)/$*/policy.dpo) -r $(MODEL) -j $(threads) --format tsv $< | \
+	kl=$$($(DPO_BIN)/dpo-eval -q --samples $(policy) -r $(MODEL) -j $(threads) --format tsv $< | \
 	awk -F '\t' '{ value[$$1] = $$2 } END { OFS = "\t"; print value["eval_kl"], value["eval_kl/error"], value["eval_self_bleu"] }') && \
 	printf '%s\t%s\t%s\n' '$(if $(filter reference,$*),-,$*)' "$$mean" "$$kl" > $@.new && mv $@.new $@
 
-$(OUT)/reference/samples.jsonl: $(HELDOUT) $(weights) $(OUT)/samples.settings
+$(OUT)/reference/samples.jsonl: $(HELDOUT) $(call model_files,$(MODEL)) $(OUT)/samples.settings $(call scripts,$(REWARD))
 	@mkdir -p $(@D)
 	@$(generate) -j $(threads) -m $(MODEL) $(HELDOUT) | $(REWARD) > $@.new && mv $@.new $@
 
-$(OUT)/%/samples.jsonl: $(OUT)/%/after.tsv $(OUT)/samples.settings
-	@$(generate) -j $(threads) -m $(OUT)/$*/policy.dpo $(HELDOUT) | $(REWARD) > $@.new && mv $@.new $@
+$(OUT)/%/samples.jsonl: $(OUT)/%/after.tsv $(OUT)/samples.settings $(call scripts,$(REWARD))
+	@$(generate) -j $(threads) $(policy) $(HELDOUT) | $(REWARD) > $@.new && mv $@.new $@
 
-include $(here)beta-sweep.mk
 $(eval $(call settings,$(OUT)/samples.settings,$(generate) -m $(MODEL) $(HELDOUT) $(REWARD)))

@@ -5,9 +5,13 @@
 # COLUMN is a key of the rows: by how much the chosen answer is better than the rejected one in the second objective. Each weight
 # is a run with --loss-type modpo on one shared reference (weight 0: the preference alone). The table has, held out, the accuracy
 # of the implicit reward on the preference, and on the second objective: the share of pairs where it prefers the answer that
-# COLUMN does. All settings of dpo.mk apply. Targets: table (default), help.
+# COLUMN does. Other settings of dpo.mk apply. Targets: table (default), help.
 
 here := $(dir $(lastword $(MAKEFILE_LIST)))
+own := COLUMN WEIGHTS
+taken := LOSS_TYPE TOK THREADS TOKENS
+include $(here)settings.mk
+
 SHELL := /bin/bash
 .SHELLFLAGS := -o pipefail -c
 OUT ?= modpo
@@ -30,7 +34,7 @@ $(OUT)/table.tsv: $(WEIGHTS:%=$(OUT)/%/point.tsv) $(OUT)/table.settings
 
 # Accuracies from the rewards of each pair.
 $(OUT)/%/point.tsv: $(OUT)/%/policy.dpo $(OUT)/tokens/heldout.ref
-	@$(DPO_BIN)/dpo-eval -q -j $(threads) -m $< --per-pair $(OUT)/$*/pairs.dpo -o $(OUT)/$*/report.txt $(OUT)/tokens/heldout.ref
+	@$(DPO_BIN)/dpo-eval -q -j $(threads) $(as_policy) $< --per-pair $(OUT)/$*/pairs.dpo -o $(OUT)/$*/report.txt $(OUT)/tokens/heldout.ref
 	@$(DPO_BIN)/dpo-cat $(OUT)/$*/pairs.dpo | awk -v weight=$* -v column=$(COLUMN) 'function number(key) { \
 	match($$0, "\"" key "\":[^,}]*"); return substr($$0, RSTART + length(key) + 3, RLENGTH - length(key) - 3) + 0 } \
 	/^\{"header"/ || /^\{"end"/ { next } \

@@ -1,11 +1,10 @@
-# runs.mk - what the recipes of several runs share, and include at their end: one reference for all, and shares of the processors.
+# runs.mk - what the recipes of several runs include at their end: one reference for all, and shares of the processors.
 #
 # The runs are make's own jobs (-j); each gets its share of the processors, at least one. RUN makes the files of one by dpo.mk.
 
-include $(here)settings.mk
-
 jobs = $(or $(patsubst -j%,%,$(filter -j%,$(MAKEFLAGS))),1)
-threads = $(shell n=$$(( $$(nproc) / $(jobs) )); echo $$(( n > 0 ? n : 1 )))
+# A bare -j promises no end of jobs.
+threads = $(if $(filter -j,$(MAKEFLAGS)),1,$(shell n=$$(( $$(nproc) / $(jobs) )); echo $$(( n > 0 ? n : 1 ))))
 RUN ?= $(MAKE) --no-print-directory -f $(here)dpo.mk TOKENS=$(OUT)/tokens
 
 reference:

@@ -59,6 +59,55 @@ ran() { grep -oE 'bin[^ ]*/dpo-[a-z]+ |^dpo-[a-z]+' ran | grep -oE 'dpo-[a-z]+' 
 	[ "$("$bin/dpo-cat" out/train.tok | wc -l)" -lt 26 ]
 }
 
+@test "settings: an option of dpo-train is a variable, or left to EXTRA; a variable that is neither is refused" {
+	printf 'include %s/pipelines/settings.mk\nlist:\n\t@printf "%%s\\n" $(known)\n' "$root" > list.mk
+	make -s -f list.mk list | sort > known
+	"$bin/dpo-train" --help | grep -oE '^ +(-[a-z], )?--[a-z0-9-]+' | sed 's/.*--//' | tr a-z- A-Z_ | sort > options
+	comm -13 known options | tr '\n' ' ' > left
+	[ "$(cat left)" = "ADAPTER CHECKPOINT DRY_RUN FORMULA HELP INIT LOG MAX_MEMORY MAX_TIME OBJECTIVE OUTPUT QUIET RESTART VERBOSE " ]
+	refused() { # RECIPE VARIABLE
+		run make -f "$root/pipelines/$1" "$2=1" help
+		echo "$output"
+		[ "$status" -eq 2 ]
+		[[ "$output" == *"*** $2 is no setting of "*"/$1; its target help tells them"* ]]
+	}
+	for recipe in dpo sft-dpo beta-sweep frontier ablate-noise modpo iterative-dpo constitution; do
+		refused $recipe.mk LEARNING_RAET
+	done
+	refused dpo.mk BETAS
+	refused sft-dpo.mk MODEL
+	refused beta-sweep.mk BETA
+	refused frontier.mk TOKENS
+	refused ablate-noise.mk LOSS_TYPE
+	refused iterative-dpo.mk TRAIN
+	DPO_KNOWN=BETAS make -s -f "$root/pipelines/dpo.mk" BETAS=1 help > /dev/null # as a recipe of one's own would call it
+	run_mk -n DTYPE=bf16
+	[ "$(grep -c '^[^ ]*/dpo-.* --dtype bf16' ran)" -eq 5 ] # both references, the training, both evaluations
+}
+
+@test "dpo.mk: a low-rank adapter is trained, evaluated, continued, exported and reported" {
+	run_mk LORA_R=4 LORA_TARGET_MODULES=all-linear SHOWN=2 GEN="$bin/dpo-gen --max-new-tokens 8" MAX_STEPS=2 all export report
+	"$bin/dpo-cat" --header out/policy.dpo | grep -q '"kind":"adapter"'
+	"$bin/dpo-eval" -q -m "$root/testdata/story" -a out/policy.dpo --format tsv out/heldout.ref | cmp - out/after.tsv
+	[ -s out/hf/model.safetensors ]
+	[ -s out/report.html ]
+	run_mk EXTRA='--lora-r 4' MAX_STEPS=2
+	[ "$(ran)" = "dpo-eval dpo-train " ]
+	run make -s -f "$root/pipelines/iterative-dpo.mk" LORA_R=4
+	[ "$status" -eq 2 ]
+	[[ "$output" == *"not from an adapter"* ]]
+}
+
+@test "dpo.mk: held-out pairs while it trains; a checkpoint of other settings is dropped" {
+	run_mk out/heldout.ref
+	run run_mk EVAL=out/heldout.ref EVAL_STEPS=1 EXTRA='--max-time 0.000001'
+	[ "$status" -ne 0 ]
+	[ -s out/checkpoint.dpo ]
+	run_mk EVAL=out/heldout.ref EVAL_STEPS=1 BETA=0.2
+	grep -q 'checkpoint.dpo is of a run with other settings; a new one begins' ran
+	[ "$(grep -c eval_loss out/log.jsonl)" -eq 3 ]
+}
+
 @test "a stage swapped for the Python one gives the same result" {
 	python=
 	for candidate in python3 /usr/bin/python3; do

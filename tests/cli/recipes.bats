@@ -97,11 +97,11 @@ kill_at() { # FILE COMMAND...: killed, with all that it started, once FILE is th
 	printf '#!/bin/sh\necho 4\n' > many/nproc
 	chmod +x many/nproc
 	printf '#!/bin/sh\necho "$*" | grep -oE -- "-j [0-9]+" >> "%s/threads"\nexec "%s/dpo-train" "$@"\n' "$PWD" "$bin" > counting/dpo-train
-	for jobs in 1 2 8; do
+	for jobs in 1 2 8 ''; do # -j alone: so many as it likes
 		rm -rf out threads
 		PATH="$PWD/many:$PATH" recipe beta-sweep.mk -j$jobs BETAS='0.1 0.5'
 		echo "$jobs: $(cat threads)"
-		[ "$(sort -u threads)" = "-j $((4 / jobs > 1 ? 4 / jobs : 1))" ]
+		[ "$(sort -u threads)" = "-j $((4 / ${jobs:-4} > 1 ? 4 / ${jobs:-4} : 1))" ]
 		[ "$(wc -l < threads)" -eq 2 ]
 	done
 }
@@ -160,10 +160,21 @@ assert len(rows) == 6 and abs(mean - float(point[1])) < 1e-5'
 	chmod +x reward
 	recipe frontier.mk BETAS=0.5 MAX_NEW_TOKENS=8 REWARD=./reward > shown
 	awk -F '\t' 'NR > 1 && !($3 > 0.2236 && $3 < 0.2237) { bad = 1 } END { exit bad || NR != 3 }' out/frontier.tsv # sqrt(0.3 / 6)
+	sed -i 's/1e9/2e9/' reward # another reward, as a stage that was edited is another stage
+	recipe frontier.mk BETAS=0.5 MAX_NEW_TOKENS=8 REWARD=./reward > shown
+	awk -F '\t' 'NR > 1 && $2 < 2e9 { bad = 1 } END { exit bad || NR != 3 }' out/frontier.tsv
 	head -1 heldout.jsonl > one.jsonl
 	recipe frontier.mk BETAS=0.5 MAX_NEW_TOKENS=8 HELDOUT=one.jsonl REWARD=./reward figure > shown
 	awk -F '\t' 'NR > 1 && !($2 > 0 && $3 == "" && $5 == "") { bad = 1 } END { exit bad || NR != 3 }' out/frontier.tsv
 	grep -q 'Reward against divergence' out/frontier.svg
+}
+
+@test "frontier: of adapters; with no word about betas and place it has those of a sweep" {
+	recipe frontier.mk BETAS=0.5 MAX_NEW_TOKENS=8 LORA_R=2 > shown
+	[ "$(wc -l < out/frontier.tsv)" -eq 3 ]
+	run make -q -f "$pipelines/frontier.mk" MODEL="$story" TRAIN=train.jsonl HELDOUT=heldout.jsonl DPO_BIN="$bin" sweep/0.01/point.tsv sweep/frontier.tsv
+	echo "$output"
+	[ "$status" -eq 1 ]
 }
 
 @test "ablate-noise: a table from one reference; flipped rows are their mirror, their share as asked" {

@@ -89,6 +89,24 @@ later() { sleep 0.05; touch "$1"; }	# make compares times of files
 	[ "$(counts)" = "2 2 2 4" ]
 }
 
+@test "a script in a stage's place is part of what the stage makes" {
+	printf 'exec wrapped/dpo-tok -m model "$@"\n' > mine
+	dpo "2 2 1 2" TOK='sh mine'
+	later mine
+	dpo "2 2 1 2" TOK='sh mine'
+}
+
+@test "a model of the Hugging Face cache, and what its name stands for" {
+	mkdir -p hub/models--a--story/refs hub/models--a--story/snapshots
+	cp -r model hub/models--a--story/snapshots/123
+	printf 123 > hub/models--a--story/refs/main
+	export HF_HUB_CACHE=$PWD/hub
+	dpo "2 2 1 2" MODEL=a/story
+	later hub/models--a--story/refs/main
+	dpo "2 2 1 2" MODEL=a/story
+	dpo "2 2 1 2" MODEL=a/story@123
+}
+
 @test "the number of threads is no setting, but one that equals it is" {
 	dpo "2 2 1 2" BETA=1 THREADS=1
 	dpo "0 0 1 2" BETA=2 THREADS=2
