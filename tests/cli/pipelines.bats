@@ -140,6 +140,10 @@ ran() { grep -oE 'bin[^ ]*/dpo-[a-z]+ |^dpo-[a-z]+' ran | grep -oE 'dpo-[a-z]+' 
 	PATH="$PWD/fake:$PATH" run sh "$root/pipelines/setup" build test
 	[ "$status" -eq 0 ]
 	[ -z "$output" ]
+	printf '#!/bin/sh\nprintf installedinstalled\n' > fake/dpkg-query # for two architectures
+	PATH="$PWD/fake:$PATH" run sh "$root/pipelines/setup" build
+	[ "$status" -eq 0 ]
+	[ -z "$output" ]
 	[ ! -e called ]
 }
 
@@ -157,6 +161,20 @@ ran() { grep -oE 'bin[^ ]*/dpo-[a-z]+ |^dpo-[a-z]+' ran | grep -oE 'dpo-[a-z]+' 
 	make -C "$root" -n BIN="$PWD/none" FUZZ_CC=cc-of-mine fuzz > told
 	grep -q 'cc-of-mine -std' told
 	! grep -q clang- told
+}
+
+@test "compare and report: a name with = is a name; a row ends at its line's end alone" {
+	printf 'eval_loss\t0.5\n' > a=1.tsv
+	"$root/pipelines/compare" a=1.tsv a=1.tsv | grep -qE '^loss +0.5 +0.5$'
+	run_mk SHOWN=1 GEN="$bin/dpo-gen --max-new-tokens 8" report
+	python3 - <<-'END'
+		import json
+		for name in ("out/before.jsonl", "out/after.jsonl"):
+		    row = json.loads(open(name).readline()) | {"completion": "so\u2028 it\u0085 goes"}
+		    open(name, "w").write(json.dumps(row, ensure_ascii=False) + "\n")
+	END
+	"$root/pipelines/report" -o again.html out
+	grep -q 'it' again.html
 }
 
 @test "the story's tokenizer, text and pairs come out byte for byte" {
