@@ -15,6 +15,9 @@ LIBS = -lopenblas -lcjson -lzstd -lsodium -lpcre2-8 -lutf8proc -lsleef -lm
 # The same numbers and messages whatever the user's language.
 export LC_ALL := C
 
+# A command with $(MAKE) in it would run under make -n too.
+make := $(MAKE)
+
 # V=1 shows the commands.
 say = $(if $(V),,@echo '  $(1)' $@ && )
 
@@ -38,20 +41,27 @@ $(BIN)/dpo-eval: $(patsubst cmd/%.c,$(BIN)/obj/%.o,cmd/lossopts.c cmd/report.c $
 $(BIN)/dpo-%: $(BIN)/obj/dpo-%.o $(cli) $(BIN)/libdpo.a
 	$(call say,LINK)$(CC) $(FLAGS) $(LDFLAGS) -o $@ $(filter %.o,$^) $(BIN)/libdpo.a $(LIBS)
 
-$(BIN)/libdpo.a: $(core)
-	$(call say,AR)rm -f $@ && $(AR) rcs $@ $^
+# Files that change with their text: what was compiled with other flags, or is no longer there, is out of date.
+$(BIN)/flags: text = $(CC) $(FLAGS) $(LDFLAGS)
+$(BIN)/sources: text = $(core)
+$(BIN)/flags $(BIN)/sources: .force
+	@mkdir -p $(@D)
+	@printf '%s\n' '$(subst ','\'',$(text))' | cmp -s - $@ || printf '%s\n' '$(subst ','\'',$(text))' > $@
+
+$(BIN)/libdpo.a: $(core) $(BIN)/sources
+	$(call say,AR)rm -f $@ && $(AR) rcs $@ $(core)
 
 vpath %.c $(wildcard libcore/*/) cmd
 
-$(BIN)/obj/%.o: %.c
+$(BIN)/obj/%.o: %.c $(BIN)/flags
 	@mkdir -p $(@D)
 	$(call say,CC)$(CC) $(FLAGS) -c -o $@ $<
 
-$(BIN)/obj/tests/%.o: tests/unit/%.c
+$(BIN)/obj/tests/%.o: tests/unit/%.c $(BIN)/flags
 	@mkdir -p $(@D)
 	$(call say,CC)$(CC) $(FLAGS) -c -o $@ $<
 
-$(BIN)/obj/tests/%.o: tests/tools/%.c
+$(BIN)/obj/tests/%.o: tests/tools/%.c $(BIN)/flags
 	@mkdir -p $(@D)
 	$(call say,CC)$(CC) $(FLAGS) -c -o $@ $<
 
@@ -69,7 +79,7 @@ benches = $(patsubst tests/bench/%.c,$(BIN)/bench/%,$(filter-out $(shared:%=test
 
 units: $(unit) $(tools) $(benches) # the benches too, so that they build with what they measure
 
-$(BIN)/obj/bench/%.o: tests/bench/%.c
+$(BIN)/obj/bench/%.o: tests/bench/%.c $(BIN)/flags
 	@mkdir -p $(@D)
 	$(call say,CC)$(CC) $(FLAGS) -c -o $@ $<
 
@@ -116,7 +126,7 @@ endif
 # ---------------------------------------------------------------- demo and tests
 
 demo: all ## train the story model on preferences: before and after, side by side (under a minute)
-	+@sh pipelines/demo $(BIN)
+	@sh pipelines/demo $(BIN) $(make)
 
 bats = $(foreach f,$(wildcard tests/$(1)/*.bats),'$(1)/$(notdir $(f))=DPO_BIN=$(abspath $(BIN)) bats --tap $(f)')
 asan = -fsanitize=address,undefined -fno-sanitize-recover=all
@@ -150,6 +160,6 @@ layers: ## check that libcore's layers point one way and that it neither prints 
 help: ## print this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile
 
-.PHONY: all units bench fuzz setup demo test sanitized conformance asan install clean layers help
+.PHONY: .force all units bench fuzz setup demo test sanitized conformance asan install clean layers help
 .SECONDARY:
 -include $(wildcard $(BIN)/obj/*.d $(BIN)/obj/tests/*.d $(BIN)/obj/bench/*.d)

@@ -4,6 +4,7 @@
 # A command that prints no result line, or fails without a "not ok", counts as one failure.
 # Ends with "N passed, N failed, N skipped"; the exit status is the verdict.
 set -u
+unset MAKEFLAGS	# what the tests were made with is no setting of a recipe under test
 passed=0 failed=0 skipped=0 skip='^(ok .*|not ok [0-9]+ )# skip'
 out=$(mktemp) || exit 1
 trap 'rm -f "$out"' EXIT

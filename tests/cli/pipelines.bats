@@ -177,6 +177,25 @@ ran() { grep -oE 'bin[^ ]*/dpo-[a-z]+ |^dpo-[a-z]+' ran | grep -oE 'dpo-[a-z]+' 
 	grep -q 'it' again.html
 }
 
+@test "make: other flags compile anew, and the same do not; a source that is gone leaves the library; -n does nothing" {
+	mkdir tree
+	cp -r "$root"/Makefile "$root"/libcore "$root"/cmd "$root"/pipelines tree
+	built() { make -s -C tree BIN="$PWD/built" "$@" "$PWD/built/libdpo.a"; }
+	printf '#!/bin/sh\necho compiled >> "%s/compiled"\nwhile [ $# -gt 0 ]; do [ "$1" != -o ] || : > "$2"; shift; done\n' "$PWD" > cc
+	chmod +x cc
+	built CC="$PWD/cc"
+	all=$(wc -l < compiled)
+	built CC="$PWD/cc"
+	[ "$(wc -l < compiled)" -eq "$all" ]
+	built CC="$PWD/cc" CFLAGS=-DOTHER
+	[ "$(wc -l < compiled)" -eq $((2 * all)) ]
+	rm tree/libcore/base/random.c
+	built CC="$PWD/cc" CFLAGS=-DOTHER
+	[ -z "$(ar t built/libdpo.a | grep random)" ]
+	make -C tree -n BIN="$PWD/built" CC="$PWD/cc" demo > told
+	grep -q 'sh pipelines/demo' told
+}
+
 @test "the story's tokenizer, text and pairs come out byte for byte" {
 	make -s -C "$root/testdata/story" OUT="$PWD/story" BIN="$bin" check-data
 }
