@@ -93,6 +93,15 @@ refuses() {
 dpo-chat stopped here" ]
 }
 
+@test "chat: without Jinja it says what is missing, and nothing passes for all rows" {
+	mkdir without
+	echo 'raise ImportError' > without/jinja2.py
+	run sh -c "echo '$pair' | PYTHONPATH=without '$chat' -m model 2>&1 > out"
+	[ "$status" -eq 1 ]
+	[ "$output" = "dpo-chat: Jinja is missing (Debian: apt-get install python3-jinja2)" ]
+	not_whole
+}
+
 @test "chat: a model of the Hugging Face cache" {
 	mkdir -p hub/models--a--b/refs hub/models--a--b/snapshots
 	mv model hub/models--a--b/snapshots/123

@@ -54,7 +54,7 @@ there_and_back() { # PACKAGE OTHER
 	echo "raise ImportError" | tee without/duckdb/__init__.py > without/pyarrow/__init__.py
 	run env PYTHONPATH=without "${DPO_PYTHON:-python3}" "$root/pipelines/from-parquet" x.parquet
 	[ "$status" -eq 3 ]
-	[[ "$output" == "from-parquet: neither pyarrow nor duckdb is installed (pip install pyarrow)"* ]]
+	[[ "$output" == "from-parquet: neither pyarrow nor duckdb is installed (in a virtual environment: pip install pyarrow)"* ]]
 }
 
 @test "dpo-tok names the stage when it meets a Parquet file" {
