@@ -530,6 +530,29 @@ for line in open("out/table.tsv").readlines()[1:]:
 	[ "$status" -eq 3 ]
 }
 
+@test "best-of-n, win-rate, plot: a signal is their end, with its status and no files left" {
+	mkdir work fake
+	export TMPDIR=$PWD/work
+	ends() { # SIGNAL COMMAND...: it runs fake/strike, which sends the signal to its parent
+		printf '#!/bin/sh\nkill -%s $PPID\n' $1 > fake/strike
+		chmod +x fake/strike
+		cp fake/strike fake/gnuplot
+		cp fake/strike fake/dpo-gen
+		status=0
+		DPO_BIN=$PWD/fake PATH="$PWD/fake:$PATH" "${@:2}" > said 2>&1 || status=$?
+		echo "$*: $status"
+		[ "$status" -eq $((128 + $(kill -l $1))) ]
+		[ -z "$(ls work)" ]
+	}
+	echo '{"id":"1","prompt":"p","sample":0,"completion":"c"}' > a.jsonl
+	echo '{"loss":1,"rewards/margins":0,"step":1}' > log.jsonl
+	for signal in HUP TERM; do # a job of a shell that is not interactive may ignore INT
+		ends $signal "$pipelines/best-of-n" -m x -r y
+		ends $signal "$pipelines/win-rate" a.jsonl a.jsonl fake/strike
+		ends $signal "$pipelines/plot" -o log.svg log.jsonl
+	done
+}
+
 @test "a language with a decimal comma changes no number" {
 	command -v localedef > /dev/null || skip "no localedef"
 	printf 'LC_NUMERIC\ndecimal_point ","\nthousands_sep ""\ngrouping -1\nEND LC_NUMERIC\n' > comma.source
