@@ -18,6 +18,11 @@ function whole(    prompt) {
 		",\"rendered\":true"
 }
 
+# By dpo-chat, all of it or, of a prompt with answers that are plain text, the prompt alone.
+function rendered() {
+	return row["rendered"] ~ /^(true|"prompt")$/
+}
+
 function eos() {
 	return "eos" in row ? string("eos") : ""
 }
@@ -27,7 +32,7 @@ step == "pair" {
 	if (number("sample") == 0) { first = string("completion"); first_eos = eos() }
 	else if (string("completion") != first) {
 		line = pair(string("id"), string("prompt"), first, string("completion"))
-		if (row["rendered"] == "true")
+		if (rendered())
 			line = line ",\"rendered\":true,\"chosen_eos\":\"" first_eos "\",\"rejected_eos\":\"" eos() "\""
 		print line "}"
 	}
@@ -66,7 +71,7 @@ step == "label" && FILENAME == ARGV[1] {
 }
 step == "label" {
 	read_row()
-	line = row["rendered"] == "true" ? whole() : substr($0, 1, length($0) - 1)
+	line = rendered() ? whole() : substr($0, 1, length($0) - 1)
 	first = odds(FNR " 1"); second = odds(FNR " 2")
 	printf "%s,\"label_prob\":%.9g}\n", line, 1 / (1 + exp((second - first) / 2))
 	judged++; decided += first != 0 || second != 0
