@@ -28,23 +28,27 @@ struct options {
 };
 
 static const struct cli_option table[] = {
-	{ "model", 'm', CLI_TEXT, offsetof(struct options, model), "POLICY", "the policy: a model stream or directory", 0, 0, NULL },
+	{ "model", 'm', CLI_TEXT, offsetof(struct options, model), "POLICY",
+	    "the policy: a model stream or directory", 0, 0, NULL },
 	POLICY_ADAPTER(struct options),
 	{ "reference", 'r', CLI_TEXT, offsetof(struct options, reference), "REF",
 	    "give the log-probs of completions under this model too", 0, 0, NULL },
 	{ "num-samples", 'n', CLI_INTEGER, offsetof(struct options, samples), "N", "completions of each prompt", 1, 1 << 20, NULL },
 	{ "max-new-tokens", 0, CLI_INTEGER, offsetof(struct options, max_new_tokens), "N", "tokens of a completion at most", 1,
 	    1 << 24, NULL },
-	{ "temperature", 0, CLI_NUMBER, offsetof(struct options, temperature), "T", "divide logits by this; 0: greedy", 0, 1e6, NULL },
-	{ "top-k", 0, CLI_INTEGER, offsetof(struct options, top_k), "K", "draw from the K likeliest tokens; 0: from all", 0, 1 << 24,
-	    NULL },
-	{ "top-p", 0, CLI_NUMBER, offsetof(struct options, top_p), "P", "draw from the likeliest tokens that make up this share", 0, 1,
+	{ "temperature", 0, CLI_NUMBER, offsetof(struct options, temperature), "T",
+	    "divide logits by this; 0: greedy", 0, 1e6, NULL },
+	{ "top-k", 0, CLI_INTEGER, offsetof(struct options, top_k), "K",
+	    "draw from the K likeliest tokens; 0: from all", 0, 1 << 24, NULL },
+	{ "top-p", 0, CLI_NUMBER, offsetof(struct options, top_p), "P",
+	    "draw from the likeliest tokens that make up this share", 0, 1,
 	    NULL },
 	{ "min-p", 0, CLI_NUMBER, offsetof(struct options, min_p), "P",
 	    "draw from tokens of at least this share of the likeliest's probability", 0, 1, NULL },
 	{ "repetition-penalty", 0, CLI_NUMBER, offsetof(struct options, repetition_penalty), "R",
 	    "divide positive logits of tokens seen by this, multiply negative ones", 1e-3, 1e3, NULL },
-	{ "stop", 0, CLI_LIST, offsetof(struct options, stop), "STRING", "end a completion at this text; may be repeated", 0, 0, NULL },
+	{ "stop", 0, CLI_LIST, offsetof(struct options, stop), "STRING",
+	    "end a completion at this text; may be repeated", 0, 0, NULL },
 	{ "seed", 0, CLI_INTEGER, offsetof(struct options, seed), "N", "of the random numbers", 0, 9007199254740992.0, NULL },
 	{ "batch-size", 0, CLI_INTEGER, offsetof(struct options, batch_size), "N", "completions at work at once", 1, 4096, NULL },
 	CLI_COMMON(struct options),
@@ -57,7 +61,8 @@ static const struct cli_program program = {
 };
 
 /* Members this program writes: a row's own of these names are left out. */
-static const char *const own_members[] = { "sample", "prompt_ids", "completion", "eos", "completion_ids", "logps", "logp", "ref_logps",
+static const char *const own_members[] = { "sample", "prompt_ids", "completion", "eos", "completion_ids", "logps", "logp",
+    "ref_logps",
 	"ref_logp", "finish_reason", NULL };
 
 static const char *const finish_names[] = { "", "eos", "stop", "length" };
@@ -110,8 +115,8 @@ open_reference(struct job *job, const struct options *options)
 		cli_fail_at(&err, options->reference);
 	}
 	if (job->reference.config.vocab_size < job->model.config.vocab_size) {
-		(void)dpo_fail(&err, DPO_MISMATCH, "its vocabulary has %zu tokens, the policy's %zu", job->reference.config.vocab_size,
-		    job->model.config.vocab_size);
+		(void)dpo_fail(&err, DPO_MISMATCH, "its vocabulary has %zu tokens, the policy's %zu",
+		    job->reference.config.vocab_size, job->model.config.vocab_size);
 		cli_fail_at(&err, options->reference);
 	}
 	cli_check(dpo_scorer_new(&job->scorer, &job->reference.config, &job->reference.params, job->reference.weights, false,
@@ -161,7 +166,7 @@ check_positions(const struct job *job, struct dpo_error *err)
 	if (most > dpo_generator_positions(job->generator))
 		most = dpo_generator_positions(job->generator);
 	if (job->scorer && most > job->reference.config.max_positions)
-		return dpo_fail(err, DPO_FORMAT, "prompt and completion may have %zu tokens, the reference's positions are %zu", most,
+		return dpo_fail(err, DPO_FORMAT, "prompt and completion may have %zu tokens, the reference has %zu positions", most,
 		    job->reference.config.max_positions);
 	return DPO_OK;
 }
@@ -357,8 +362,8 @@ main(int argc, char **argv)
 	policy_same(&job.model);
 	policy_same(&job.reference);
 	cli_commit(&job.out);
-	cli_note("%" PRIu64 " prompts, %" PRIu64 " tokens; %" PRIu64 " completions ended in EOS, %" PRIu64 " at a stop string, %" PRIu64
-	    " at their length", job.rows, job.tokens, job.finished[DPO_FINISH_EOS], job.finished[DPO_FINISH_STOP],
+	cli_note("%" PRIu64 " prompts, %" PRIu64 " tokens; %" PRIu64 " completions ended in EOS, %" PRIu64 " at a stop string, "
+	    "%" PRIu64 " at their length", job.rows, job.tokens, job.finished[DPO_FINISH_EOS], job.finished[DPO_FINISH_STOP],
 	    job.finished[DPO_FINISH_LENGTH]);
 	close_all(&job);
 	return cli_finish(0);

@@ -26,7 +26,8 @@ struct options {
 
 static const struct cli_option table[] = {
 	CLI_COMMON(struct options),
-	{ "model", 'm', CLI_TEXT, offsetof(struct options, model), "MODEL", "the reference: a model directory or stream", 0, 0, NULL },
+	{ "model", 'm', CLI_TEXT, offsetof(struct options, model), "MODEL",
+	    "the reference: a model directory or stream", 0, 0, NULL },
 	POLICY_ADAPTER(struct options),
 	POLICY_DTYPE(struct options),
 };

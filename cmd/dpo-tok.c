@@ -2,9 +2,9 @@
 /*
  * Reads rows ({"prompt","chosen","rejected"}, or {"chosen","rejected"} with a shared beginning, or the supervised
  * {"prompt","completion"}), tokenizes each by TRL's rules (libcore/rows/pairs.h) with the tokenizer of a model, and writes a
- * stream of kind "pairs" or "sft". The first row decides which; a row of the other kind is an error. Rows are read and written one by
- * one, and tokenized in batches of those that are there, so that threads share them: memory does not grow with the input,
- * and the first record is visible downstream at once. What was dropped, cut or moved is counted and told at the end.
+ * stream of kind "pairs" or "sft". The first row decides which; a row of the other kind is an error. Rows are read and written
+ * one by one, and tokenized in batches of those available, so that threads share them: memory does not grow with the input,
+ * and the first record is visible downstream at once. What was dropped, cut or moved is counted and reported at the end.
  */
 #include "base/parallel.h"
 #include "cli.h"

@@ -21,7 +21,10 @@ resident(void)
 	return pages * (size_t)sysconf(_SC_PAGESIZE);
 }
 
-/* What is there already: program, tokenizer, rows; the weights' blocks, if they are, count apart. Of mapped files nothing was used yet. */
+/*
+ * What is there already: program, tokenizer, rows; the weights' blocks, if present, are counted separately. Nothing of mapped
+ * files was used yet.
+ */
 static size_t
 present(const struct dpo_model *model)
 {
@@ -37,12 +40,14 @@ print_json(const struct dpo_estimate *e, size_t program)
 	struct dpo_buffer out = { 0 };
 	struct dpo_error err;
 
-	dpo_buffer_printf(&out, "{\"parameters\": %zu,\n \"trained_parameters\": %zu,\n \"memory\": {\n", e->parameters, e->trained);
+	dpo_buffer_printf(&out, "{\"parameters\": %zu,\n \"trained_parameters\": %zu,\n \"memory\": {\n", e->parameters,
+	    e->trained);
 	dpo_buffer_printf(&out, "  \"program_and_rows\": %zu,\n  \"weights\": %zu,\n  \"packed_weights\": %zu,\n"
 	    "  \"gradients\": %zu,\n  \"moments\": %zu,\n",
 	    program, e->weights, e->packed, e->gradients, e->moments);
-	dpo_buffer_printf(&out, "  \"activations\": %zu,\n  \"reference\": %zu,\n  \"best\": %zu,\n  \"output\": %zu,\n  \"total\": %zu},\n", e->activations,
-	    e->reference, e->best, e->output, e->total + program);
+	dpo_buffer_printf(&out,
+	    "  \"activations\": %zu,\n  \"reference\": %zu,\n  \"best\": %zu,\n  \"output\": %zu,\n  \"total\": %zu},\n",
+	    e->activations, e->reference, e->best, e->output, e->total + program);
 	dpo_buffer_printf(&out, " \"steps\": %" PRIu64 ",\n \"rows\": %" PRIu64 ",\n \"tokens\": %" PRIu64 ",\n", e->steps, e->rows,
 	    e->tokens);
 	dpo_buffer_printf(&out, " \"operations\": %.4g,\n \"seconds\": %.3g}\n", e->operations, e->seconds);
@@ -86,7 +91,7 @@ dryrun_estimate(struct training *training)
 		exit(cli_finish(0));
 	}
 	if (options->max_memory > 0 && e.total + program > (size_t)options->max_memory)
-		cli_check(dpo_fail(&err, DPO_NOMEM, "the run needs %zu bytes of memory, more than --max-memory %zu", e.total + program,
-		    (size_t)options->max_memory), &err);
+		cli_check(dpo_fail(&err, DPO_NOMEM, "the run needs %zu bytes of memory, more than --max-memory %zu",
+		    e.total + program, (size_t)options->max_memory), &err);
 	note(&e, program);
 }

@@ -31,8 +31,8 @@ same_tokenizer(const struct dpo_reader *ours, const struct dpo_reader *theirs)
 		cli_warn("%s: cannot tell whether its tokens are those of %s: no tokenizer id", dpo_reader_name(ours),
 		    dpo_reader_name(theirs));
 	} else if (strcmp(our, their) != 0) {
-		(void)dpo_fail(&err, DPO_MISMATCH, "made with tokenizer %.16s..., %.200s with %.16s...", our, dpo_reader_name(theirs),
-		    their);
+		(void)dpo_fail(&err, DPO_MISMATCH, "made with tokenizer %.16s..., %.200s with %.16s...", our,
+		    dpo_reader_name(theirs), their);
 		cli_fail_at(&err, dpo_reader_name(ours));
 	}
 }

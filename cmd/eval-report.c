@@ -80,7 +80,8 @@ job_report(struct report *report, const struct job *job)
 	if (metrics->reference)
 		put_rewards(report, &job->eval);
 	if (job->objective.per_token)
-		report_put(report, "perplexity", exp(-metrics->logp[0] / (metrics->scored[0] ? (double)metrics->scored[0] : 1)), false);
+		report_put(report, "perplexity", exp(-metrics->logp[0] / (metrics->scored[0] ? (double)metrics->scored[0] : 1)),
+		    false);
 	if (job->reference_scorer)
 		put_drift(report, job);
 	if (job->baseline.scorer)

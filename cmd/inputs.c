@@ -34,7 +34,8 @@ remember(const struct stat *about)
 static bool
 is_model_file(const char *name)
 {
-	static const char *const ends[] = { ".safetensors", ".safetensors.index.json", ".bin", ".bin.index.json", DPO_ADAPTER_CONFIG };
+	static const char *const ends[] = { ".safetensors", ".safetensors.index.json", ".bin", ".bin.index.json",
+	    DPO_ADAPTER_CONFIG };
 	size_t n = strlen(name);
 
 	for (size_t i = 0; dpo_files_names[i]; i++)

@@ -1,6 +1,7 @@
 /* options - the option table of cli.h at work: parsing, --help, --version. */
 #include "cli.h"
 #include "cli_private.h"
+#include "base/buffer.h"
 #include "kernel/bf16.h"
 #include "kernel/gemm.h"
 #include "stream/header.h"
@@ -160,10 +161,16 @@ parse_number(const struct cli_option *option, const char *text, double *field)
 static const char *
 parse_choice(const struct cli_option *option, const char *text)
 {
-	for (size_t i = 0; option->choices[i]; i++)
-		if (strcmp(option->choices[i], text) == 0)
+	struct dpo_buffer names = { 0 };
+
+	for (size_t i = 0; option->choices[i]; i++) {
+		if (strcmp(option->choices[i], text) == 0) {
+			dpo_buffer_free(&names);
 			return option->choices[i];
-	cli_usage("--%s: \"%s\" is none of its choices; see --help", option->name, text);
+		}
+		dpo_buffer_printf(&names, "%s%s", i ? ", " : "", option->choices[i]);
+	}
+	cli_usage("--%s: \"%s\" is not one of: %s", option->name, text, dpo_buffer_text(&names));
 }
 
 static void
@@ -267,7 +274,7 @@ cli_parse(const struct cli_program *program, void *options, int argc, char **arg
 	if (sodium_init() < 0)
 		cli_usage("libsodium does not start");
 	if (dpo_wish_said() == DPO_WISHES)
-		cli_usage("DPO_KERNEL: \"%s\" is none of %s", getenv("DPO_KERNEL"), DPO_WISH_NAMES);
+		cli_usage("DPO_KERNEL: \"%s\" is not one of: %s", getenv("DPO_KERNEL"), DPO_WISH_NAMES);
 	make_tables(program, longs, shorts);
 	while ((code = getopt_long(argc, argv, shorts, longs, NULL)) != -1) {
 		const struct cli_option *option = by_code(program, code);
@@ -282,7 +289,7 @@ cli_parse(const struct cli_program *program, void *options, int argc, char **arg
 	count = (size_t)(argc - optind);
 	*operands = argv + optind;
 	if (count > program->max_operands)
-		cli_usage("%s: one operand too many", argv[optind + (int)program->max_operands]);
+		cli_usage("%s: unexpected operand", argv[optind + (int)program->max_operands]);
 	if (common->threads == 0)
 		common->threads = dpo_parallel_available();
 	if (common->threads > 1)

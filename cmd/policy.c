@@ -61,8 +61,8 @@ policy_compare_reference(const struct dpo_header *header, bool bf16)
 	const char *here = policy_dtypes[bf16];
 
 	if (dtype && strcmp(dtype, here) != 0)
-		cli_warn("the reference was computed in %s, this is %s: log-probs differ by rounding; dpo-reflogp --dtype %s avoids it",
-		    dtype, here, here);
+		cli_warn("the reference was computed in %s, this is %s: log-probs differ by rounding; dpo-reflogp --dtype %s "
+		    "avoids it", dtype, here, here);
 	else if (kernel && strcmp(kernel, dpo_lineage_kernel_here(bf16)) != 0)
 		cli_warn("the reference was computed with BLAS kernel %s, this is %s: log-probs differ by rounding", kernel,
 		    dpo_lineage_kernel_here(bf16));

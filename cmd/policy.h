@@ -29,8 +29,10 @@ extern const char *const policy_dtypes[];	/* the first is the default */
 
 /* The options' rows, for a program whose options have a field `dtype`, `adapter`. */
 #define POLICY_DTYPE(type) \
-	{ "dtype", 0, CLI_CHOICE, offsetof(type, dtype), "DTYPE", "precision of the matrix products' operands", 0, 0, policy_dtypes }
+	{ "dtype", 0, CLI_CHOICE, offsetof(type, dtype), "DTYPE", \
+	    "precision of the matrix products' operands", 0, 0, policy_dtypes }
 #define POLICY_ADAPTER(type) \
-	{ "adapter", 'a', CLI_TEXT, offsetof(type, adapter), "ADAPTER", "with this adapter: a stream or PEFT directory", 0, 0, NULL }
+	{ "adapter", 'a', CLI_TEXT, offsetof(type, adapter), "ADAPTER", \
+	    "with this adapter: a stream or PEFT directory", 0, 0, NULL }
 
 #endif

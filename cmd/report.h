@@ -29,8 +29,8 @@ void report_begin(struct report *report, const char *format, const struct cli_li
 void report_put(struct report *report, const char *name, double value, bool exact);
 
 /*
- * Write the report to the output. Returns 0, or 5 where a requirement is not met, each named on standard error; one of a name that was
- * never put is a usage error, after the report.
+ * Write the report to the output. Returns 0, or 5 if requirements are not met, naming each on standard error; one with a name
+ * that was never put is a usage error, after the report.
  */
 int report_write(struct report *report, const char *output);
 

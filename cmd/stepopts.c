@@ -94,13 +94,14 @@ print_optimizers(const char *name)
 	for (const struct dpo_optimizer *o = dpo_optimizers; o->name; o++) {
 		if (!is_wanted(name, o->name, "optim"))
 			continue;
-		printf("%s\n  step        %s\n  state       %s\n  source      %s\n  options     --weight-decay", o->name, o->formula,
-		    o->memory, o->source);
+		printf("%s\n  step        %s\n  state       %s\n  source      %s\n  options     --weight-decay", o->name,
+		    o->formula, o->memory, o->source);
 		print_uses(of_optim, o->uses);
 		found = true;
 	}
 	if (found)
-		printf("p: weights; g: the clipped gradient; lr: learning rate; wd: weight decay, 0 for biases and norms; t: step, from 1\n");
+		printf("p: weights; g: the clipped gradient; lr: learning rate; wd: weight decay, 0 for biases and norms; "
+		    "t: step, from 1\n");
 	return found;
 }
 

@@ -1,9 +1,9 @@
 /*
- * arena - one growing block of floats, carved anew for each example. Layer 1; uses size.
+ * arena - one growing block of floats, carved up again for each example. Layer 1; uses size.
  *
- * Use: begin, take everything, end. While the block is too small, takes give NULL and only count;
- * dpo_arena_end then makes it large enough and says that the carving has to be done again. {0} is
- * a valid empty arena. In the steady state nothing is allocated.
+ * Usage: begin, take everything, end. While the block is too small, takes return NULL and only count; dpo_arena_end then
+ * enlarges it and reports that the carving must be repeated. {0} is a valid empty arena. In the steady state nothing is
+ * allocated.
  */
 #ifndef DPO_ARENA_H
 #define DPO_ARENA_H
@@ -20,11 +20,11 @@ struct dpo_arena {
 };
 
 void dpo_arena_begin(struct dpo_arena *arena);
-/* rows x columns floats, 64 byte aligned, with whatever they held before; NULL while counting. */
+/* rows x columns floats, 64-byte aligned, contents undefined; NULL while counting. */
 float *dpo_arena_take(struct dpo_arena *arena, size_t rows, size_t columns);
-/* READY: all takes since begin were given. AGAIN: there is room now, carve again. */
+/* READY: all takes since begin succeeded. AGAIN: there is room now; carve again. */
 enum dpo_arena_result dpo_arena_end(struct dpo_arena *arena);
-/* Room for at least so many floats, exactly so many if there was less; what takes gave is lost. false: no memory. */
+/* Grow to exactly `floats` if smaller; earlier takes become invalid. false: no memory. */
 bool dpo_arena_reserve(struct dpo_arena *arena, size_t floats);
 void dpo_arena_free(struct dpo_arena *arena);
 

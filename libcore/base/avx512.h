@@ -1,6 +1,5 @@
 /*
- * avx512 - what the files of our AVX-512 kernels share; empty where the compiler cannot make such code. Layer 0; uses
- * nothing.
+ * avx512 - what our AVX-512 kernels share; empty where the compiler cannot generate such code. Layer 0; uses nothing.
  *
  * The kernels are compiled for AVX-512 function by function, and run only where the processor has it.
  */

@@ -56,7 +56,7 @@ any_half(const half *halves, uint16_t exponent)
 bool
 dpo_bytes_finite(const void *numbers, size_t n, size_t each, uint32_t exponent)
 {
-	uint32_t last[RUN] = { 0 };	/* a shorter run, and zeros behind it */
+	uint32_t last[RUN] = { 0 };	/* a shorter run, padded with zeros */
 	const uint8_t *at = numbers;
 	bool bad = false;
 

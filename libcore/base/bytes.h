@@ -76,18 +76,18 @@ dpo_bytes_from_bf16(uint16_t h)
 float dpo_bytes_from_f16(uint16_t h);
 
 /*
- * n little-endian elements of `each` bytes (1, 2, 4 or 8) from the host's order to little-endian or back
- * (the same act). On a little-endian host it is a copy. to and from do not overlap.
+ * Copy n elements of `each` bytes (1, 2, 4 or 8) from host byte order to little-endian or back (the same operation). On a
+ * little-endian host this is a plain copy. to and from must not overlap.
  */
 void dpo_bytes_swap_copy(void *to, const void *from, size_t n, size_t each);
 
 /*
- * Whether n numbers of `each` bytes (4 or 2) are finite: none has an exponent of all ones, whose bits are given as the numbers
- * have them, in their order of bytes.
+ * Whether n numbers of `each` bytes (4 or 2) are all finite: none has all of the bits `exponent` set, which is given in the
+ * byte order of the numbers.
  */
 bool dpo_bytes_finite(const void *numbers, size_t n, size_t each, uint32_t exponent);
 
-/* The same of floats in the host's order. */
+/* The same for floats in host byte order. */
 static inline bool
 dpo_bytes_finite_floats(const float *x, size_t n)
 {

@@ -1,13 +1,12 @@
 /*
  * error - how libcore reports failure. Layer 0; uses nothing.
  *
- * A function that meets the outside (files, streams, JSON, memory) returns an enum dpo_status and
- * fills a caller-owned struct dpo_error. The text is one line, "place: fact": lower case, no full
- * stop, the offending value shown. Whoever knows a better name of the place puts it in front with
- * dpo_error_prefix(), once. Pure arithmetic returns its value; wrong sizes there are programmer
- * errors and assert.
+ * A function that deals with the outside (files, streams, JSON, memory) returns an enum dpo_status and fills a caller-owned
+ * struct dpo_error. The text is one line, "place: fact": lower case, no full stop, the offending value shown. A caller that
+ * knows a better name for the place prepends it with dpo_error_prefix(), once. Pure arithmetic returns its value; wrong
+ * sizes there are programmer errors and assert.
  *
- * The tens of a status are the exit code's family, so that cmd needs no second table:
+ * The tens digit of a status is the exit code, so that cmd needs no second table:
  *	1x  failure of this machine   exit 1
  *	2x  usage                     exit 2
  *	3x  the input is bad          exit 3
@@ -46,13 +45,13 @@ struct dpo_error {
 enum dpo_status dpo_fail(struct dpo_error *err, enum dpo_status status, const char *format, ...)
 	DPO_PRINTF(3, 4);
 
-/* As dpo_fail with DPO_IO, followed by ": " and the text of errno. */
+/* Like dpo_fail with DPO_IO, followed by ": " and the text of errno. */
 enum dpo_status dpo_fail_errno(struct dpo_error *err, const char *format, ...) DPO_PRINTF(2, 3);
 
 /* "out of memory"; returns DPO_NOMEM. */
 enum dpo_status dpo_fail_memory(struct dpo_error *err);
 
-/* Put "PLACE: " in front of err's text; returns err's status. */
+/* Prepend "PLACE: " to err's text; returns err's status. */
 enum dpo_status dpo_error_prefix(struct dpo_error *err, const char *format, ...) DPO_PRINTF(2, 3);
 
 #endif

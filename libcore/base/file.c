@@ -199,7 +199,7 @@ dpo_out_open(struct dpo_out *out, const char *path, struct dpo_error *err)
 	return status;
 }
 
-/* The system begins to bring what was written to the disk, so that fsync has less to wait for, and tells of failures. */
+/* Ask the system to start writing back what was written: fsync then has less to wait for. Failures are fsync's to report. */
 static void
 begin_sync(struct dpo_out *out)
 {

@@ -17,8 +17,8 @@ enum dpo_status dpo_file_read_some(int fd, void *bytes, size_t n, size_t *got, c
 	struct dpo_error *err) DPO_MUST_CHECK;
 
 /*
- * n bytes at `position` of a regular file; one that ends before is DPO_TRUNCATED. May be called from several threads at once.
- * Messages do not name the file.
+ * Read n bytes at `position` of a regular file; DPO_TRUNCATED if it ends before that. May be called from several threads at
+ * once. Messages do not name the file.
  */
 enum dpo_status dpo_file_read_at(int fd, size_t position, void *bytes, size_t n, struct dpo_error *err) DPO_MUST_CHECK;
 
@@ -37,18 +37,17 @@ int dpo_file_descriptor(const char *path);
 
 /*
  * An output. To a regular file (or a path that does not exist) it is atomic: the bytes go to `temp` beside it, and
- * dpo_out_commit() does fsync, rename, fsync of the directory; a symbolic link at path is replaced, not followed.
- * To a FIFO or a device it writes through. path NULL or "-" is standard output. A descriptor (dpo_file_descriptor) is
- * written to where it stands, whatever it is open on.
- * A name too
- * long for its file system is an error at once. {0} with fd -1 is closed. After an error only dpo_out_abort() is of use.
+ * dpo_out_commit() does fsync, rename, fsync of the directory; a symbolic link at path is replaced, not followed. To a FIFO
+ * or a device it writes through. path NULL or "-" is standard output. A descriptor (dpo_file_descriptor) is written to
+ * where it stands, whatever it is open on. A name too long for its file system is an error at once. {0} with fd -1 is
+ * closed. After an error only dpo_out_abort() may be called.
  */
 struct dpo_out {
 	int fd;
 	char *path;		/* owned; "standard output" for that */
 	char *temp;		/* owned; NULL when writing through */
 	char *directory;	/* owned; the directory of path, when temp is set */
-	size_t resting;		/* bytes written that the system was not yet asked to bring to the disk */
+	size_t resting;		/* bytes written since the system was last asked to start writing back */
 };
 
 enum dpo_status dpo_out_open(struct dpo_out *out, const char *path, struct dpo_error *err) DPO_MUST_CHECK;

@@ -2,7 +2,7 @@
 
 #include <string.h>
 
-/* Behind the string that begins at text[at], its closing quote included. */
+/* The offset just after the string that begins at text[at], closing quote included. */
 static size_t
 skip_string(const char *text, size_t n, size_t at)
 {
@@ -19,7 +19,7 @@ skip_space(const char *text, size_t n, size_t at)
 	return at;
 }
 
-/* Where the value begins of a member whose key is text[begin..end): behind the colon; 0 if that is no key. */
+/* Where the value of the member whose key is text[begin..end) begins, after the colon; 0 if that is no key. */
 static size_t
 value_of(const char *text, size_t n, size_t end)
 {

@@ -1,5 +1,5 @@
 /*
- * jsonedit - one value of a JSON text changed, every other byte kept. Layer 2; uses buffer.
+ * jsonedit - change one value of a JSON text and keep every other byte. Layer 2; uses buffer.
  */
 #ifndef DPO_JSONEDIT_H
 #define DPO_JSONEDIT_H
@@ -7,8 +7,8 @@
 #include "base/buffer.h"
 
 /*
- * Append text[0..n), an object that dpo_json_parse accepts, to out; where its own member `key` is a string, with `value` for it
- * (neither needs escaping). Members of objects within are left alone.
+ * Append text[0..n), an object that dpo_json_parse accepts, to out, with `value` in place of its own member `key` if that
+ * is a string (neither needs escaping). Members of nested objects are left alone.
  */
 void dpo_jsonedit_string(struct dpo_buffer *out, const char *text, size_t n, const char *key, const char *value);
 

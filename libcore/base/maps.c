@@ -50,7 +50,7 @@ dpo_maps_look(struct dpo_maps *maps, bool *touched, struct dpo_error *err)
 		if (fstat(map->fd, &now) != 0)
 			return dpo_fail_errno(err, "%s", map->path);
 		if (now.st_size != map->then.st_size || !same_time(now.st_mtim, map->then.st_mtim))
-			return dpo_fail(err, DPO_IO, "%s: became another while it was read", map->path);
+			return dpo_fail(err, DPO_IO, "%s: changed while it was read", map->path);
 		*touched |= !same_time(now.st_ctim, map->then.st_ctim);
 		map->then = now;
 	}

@@ -1,5 +1,5 @@
 /*
- * maps - files that lie in memory as they are, read-only. Layer 1; uses error, size.
+ * maps - files mapped into memory, read-only. Layer 1; uses error, size.
  *
  * Programs that map one file share its pages, and none of them takes long to open it. The price: what is written to the file
  * afterwards is read by whoever mapped it, and one that becomes shorter ends whoever reads beyond its end by SIGBUS, which is for
@@ -30,7 +30,10 @@ struct dpo_maps {
 	size_t count, capacity;
 };
 
-/* Map the regular file fd is open on, which may be closed then: its bytes, or NULL where that cannot be or memory is out. */
+/*
+ * Map the regular file open on fd, which may be closed afterwards. Returns its bytes, or NULL if it cannot be mapped or
+ * memory is out.
+ */
 const uint8_t *dpo_maps_add(struct dpo_maps *maps, int fd, const char *path);
 /*
  * Whether a file was written to since it was mapped: DPO_IO, which names the first whose size or time of last writing is another.

@@ -1,8 +1,8 @@
 /*
- * parallel - the one place with threads. Layer 2; uses OpenMP.
+ * parallel - the only place with threads. Layer 2; uses OpenMP.
  *
- * Work is cut into items by its shape alone, never by the number of threads; an item writes only what is its own.
- * Sums over items are taken by the caller in item order. So results do not depend on the thread count.
+ * Work is cut into items by its shape alone, never by the number of threads; an item writes only its own results. Sums over
+ * items are taken by the caller in item order. So results do not depend on the thread count.
  */
 #ifndef DPO_PARALLEL_H
 #define DPO_PARALLEL_H
@@ -12,12 +12,15 @@
 /* One item of work. context is the caller's. */
 typedef void dpo_parallel_item(void *context, size_t item);
 
-/* Call item(context, i) for every i below n, on at most `threads` threads; returns when all are done. threads 1 or n 1: no thread is used. */
+/*
+ * Call item(context, i) for every i below n, on at most `threads` threads; returns when all are done. With threads 1 or n 1
+ * all run on the calling thread.
+ */
 void dpo_parallel_for(int threads, size_t n, dpo_parallel_item *item, void *context);
 
 /*
- * The calling thread may run on every processor that this process was given. Where OpenMP binds threads (OMP_PROC_BIND), it has
- * bound the first one to a single processor by now, and a program that this thread starts would be given no other.
+ * Let the calling thread run on every processor this process was given. Where OpenMP binds threads (OMP_PROC_BIND), it has
+ * by now bound the first one to a single processor, and a program started from it would inherit that.
  */
 void dpo_parallel_unbind(void);
 

@@ -29,7 +29,7 @@ dpo_size_least(size_t a, size_t b)
 	return a < b ? a : b;
 }
 
-/* How many parts of at most d, which is not 0, make n: n / d, rounded up. */
+/* How many parts of at most d make n: n / d, rounded up. d is not 0. */
 static inline size_t
 dpo_size_parts(size_t n, size_t d)
 {
@@ -40,7 +40,7 @@ dpo_size_parts(size_t n, size_t d)
 void *dpo_alloc(size_t n, size_t each);
 
 /*
- * As dpo_alloc, on a 64 byte boundary, for data that kernels walk. Large blocks are on huge pages where the system has them, and
+ * As dpo_alloc, on a 64-byte boundary, for the data of kernels. Large blocks use huge pages where the system has them, and
  * take memory only as they are touched. Caller frees with free().
  */
 void *dpo_alloc_aligned(size_t n, size_t each);
@@ -51,7 +51,7 @@ void *dpo_alloc_aligned(size_t n, size_t each);
  */
 bool dpo_size_grow(void **array, size_t *capacity, size_t need, size_t each);
 
-/* A copy of n bytes and a NUL behind them; NULL if out of memory. Caller frees. */
+/* A copy of n bytes followed by a NUL; NULL if out of memory. Caller frees. */
 char *dpo_size_copy(const void *bytes, size_t n);
 
 #endif

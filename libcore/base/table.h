@@ -1,8 +1,8 @@
 /*
  * table - a hash table from byte strings to 64-bit integers. Layer 1; uses size.
  *
- * {0} is a valid empty table. Keys are copied. The hash is FNV-1a over the key with a multiply-xor finish: it is
- * not keyed, so an adversary can make lookups slow, never wrong.
+ * {0} is a valid empty table. Keys are copied. The hash is FNV-1a over the key with a multiply-xor finish. It is not keyed:
+ * an adversary can make lookups slow, never wrong.
  */
 #ifndef DPO_TABLE_H
 #define DPO_TABLE_H

@@ -22,7 +22,7 @@
 void dpo_activation_forward(int threads, enum dpo_activation kind, enum dpo_mlp_kind mlp,
 	size_t rows, size_t n, const float *x, float *y);
 
-/* y[rows][n] from x again, and dx (shaped as x) from dy[rows][n]. Plain: dx may be dy. */
+/* y[rows][n] from x once more, and dx (shaped like x) from dy[rows][n]. Plain: dx may be dy. */
 void dpo_activation_backward(int threads, enum dpo_activation kind, enum dpo_mlp_kind mlp,
 	size_t rows, size_t n, const float *x, const float *dy, float *dx, float *y);
 

@@ -101,8 +101,8 @@ backward_queries(const struct work *w, struct blocks *b, size_t strip, size_t n)
 	b->seen[strip] = all = dpo_mask_rows(w->a->sequence, w->a->window, &b->keys, row, n, w->strip->unit, seen);
 	columns = all.to - all.from;
 	if (columns > 0) {
-		w->strip->product(n, columns, dim, (struct dpo_operand){ w->qkv + at_q, w->ld, false }, b->k_transposed, 0, all.from,
-		    false, p + all.from, KEYS);
+		w->strip->product(n, columns, dim, (struct dpo_operand){ w->qkv + at_q, w->ld, false }, b->k_transposed, 0,
+		    all.from, false, p + all.from, KEYS);
 		w->strip->product(n, columns, dim, (struct dpo_operand){ w->d_out + row * w->ld_out + b->head * dim, w->ld_out,
 		    false }, b->v_transposed, 0, all.from, false, d_s + all.from, KEYS);
 	}

@@ -16,8 +16,8 @@ _Static_assert((int)DPO_CACHE_BLOCK == (int)DPO_SUM_LANES, "a block of keys is o
 typedef float half_lanes __attribute__((vector_size(2 * DPO_SUM_LANES)));
 
 struct step {
-	const struct dpo_attention *own;	/* as of qkv */
-	const struct dpo_attention *a;		/* as of the cache's keys and values, but for its queries */
+	const struct dpo_attention *own;	/* of qkv */
+	const struct dpo_attention *a;		/* of the cache's keys and values; its queries are not used */
 	struct dpo_cache *const *caches;
 	size_t layer, ld, ld_values;
 	const float *qkv;

@@ -1,9 +1,9 @@
 /*
  * cache - the keys and values of the tokens a sequence has seen (KV cache). Layer 4; uses error, size.
  *
- * Of each layer it holds the keys, after rope, and the values of all key heads (kv_heads head_dim floats each), by blocks of
- * positions: of a block first the keys, those of one dimension beside each other, so that a query is set against a whole
- * block without a sum over lanes; then the values, position by position.
+ * Of each layer it holds the keys, after rope, and the values of all key heads (kv_heads head_dim floats each), in blocks
+ * of positions: first the block's keys, those of one dimension side by side, so that a query is multiplied with a whole
+ * block without a sum over lanes; then its values, position by position.
  */
 #ifndef DPO_CACHE_H
 #define DPO_CACHE_H
@@ -22,19 +22,19 @@ struct dpo_cache {
 	size_t floats;		/* allocated */
 };
 
-/* Empty the cache and make room for `positions`; memory is used again where it is enough. DPO_NOMEM only. */
+/* Empty the cache and make room for `positions`; memory is reused if sufficient. DPO_NOMEM only. */
 enum dpo_status dpo_cache_reserve(struct dpo_cache *cache, size_t layers, size_t width, size_t positions,
 	struct dpo_error *err) DPO_MUST_CHECK;
 
-/* `to` holds what `from` holds. Same layers and width, to->capacity at least from->length. */
+/* Copy what `from` holds to `to`. Same layers and width, to->capacity at least from->length. */
 void dpo_cache_copy(struct dpo_cache *to, const struct dpo_cache *from);
 
 /*
- * The key of a position, below capacity: its dimensions are BLOCK floats apart. A position of which BLOCK is a divisor begins
- * a block, [width][BLOCK].
+ * The key of a position, below capacity: its dimensions are BLOCK floats apart. A position that is a multiple of BLOCK
+ * begins a block, [width][BLOCK].
  */
 float *dpo_cache_key(const struct dpo_cache *cache, size_t layer, size_t position);
-/* The value of a position: [width]. Those of the next ones in its block lie behind it. */
+/* The value of a position: [width]. Those of the next positions in its block follow it. */
 float *dpo_cache_value(const struct dpo_cache *cache, size_t layer, size_t position);
 
 /* Put dimensions first .. first+n of the key and value of a position, which is below capacity. */

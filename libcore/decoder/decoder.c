@@ -141,8 +141,8 @@ dpo_decoder_head(const struct dpo_decoder *decoder, const float *weights, float 
 }
 
 /*
- * What adapters keep for the way back: u of each map, and the masks of their dropout, of each layer or one layer's for all. A
- * decoder that never goes back has one of each for all.
+ * What adapters keep for the backward pass: u of each map, and the masks of their dropout, for each layer or one layer's
+ * for all. An inference-only decoder has one of each for all.
  */
 static void
 carve_adapter(struct dpo_decoder *d, size_t rows)
@@ -175,7 +175,7 @@ carve_adapter(struct dpo_decoder *d, size_t rows)
 		d->layers.lowrank_v = dpo_arena_take(&d->arena, rows, rank);
 }
 
-/* What the products of a pass of so many rows take. */
+/* What the products of a pass of that many rows take. */
 static size_t
 scratch(const struct dpo_decoder *d, size_t rows)
 {

@@ -23,7 +23,7 @@
 /* Completions that may be asked for and not handed out, for each sequence at work: so that there is a next one to begin. */
 enum { AHEAD = 4 };
 
-/* Up to so many weights stay in a core's cache: whole sequences are shared out to threads then, and not each product. */
+/* Up to that many weights stay in a core's cache: then threads share out whole sequences, not each product. */
 enum { SMALL = 1 << 20 };
 
 /* A sequence at work. */
@@ -238,7 +238,7 @@ dpo_generator_ask(struct dpo_generator *generator, uint64_t row, const struct dp
 			return dpo_fail(err, DPO_FORMAT, "the prompt's token %zu is %" PRId32
 			    ", the model's vocabulary has %zu", i, prompt->ids[i], g->config->vocab_size);
 	if (prompt->count >= dpo_generator_positions(g))
-		return dpo_fail(err, DPO_FORMAT, "the prompt has %zu tokens, the model's positions are %zu", prompt->count,
+		return dpo_fail(err, DPO_FORMAT, "the prompt has %zu tokens, the model has %zu positions", prompt->count,
 		    dpo_generator_positions(g));
 	dpo_buffer_printf(&purpose, "generate %zu %s", sample, key);
 	free(c->purpose);
@@ -260,7 +260,7 @@ dpo_generator_ask(struct dpo_generator *generator, uint64_t row, const struct dp
 
 /* ------------------------------------------------------------------ beginning */
 
-/* Compute the prompt, unless it is the one at hand. */
+/* Compute the prompt, unless it is the current one. */
 static enum dpo_status
 compute_prompt(const struct dpo_generator *g, struct worker *worker, const struct dpo_completion *c)
 {
@@ -480,7 +480,8 @@ step_worker(void *context, size_t item)
 
 	worker->first = item * g->n_at_work / g->n_workers;
 	worker->n = (item + 1) * g->n_at_work / g->n_workers - worker->first;
-	if ((worker->status = advance(g, worker)) != DPO_OK || (worker->status = begin_fresh(g, worker)) != DPO_OK || worker->n == 0)
+	if ((worker->status = advance(g, worker)) != DPO_OK || (worker->status = begin_fresh(g, worker)) != DPO_OK ||
+	    worker->n == 0)
 		return;
 	predict(g, worker);
 	if (g->n_workers == 1)

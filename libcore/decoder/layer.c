@@ -60,7 +60,7 @@ carve_backward(struct dpo_layers *l, size_t rows, struct dpo_arena *arena)
 	size_t partial = dpo_norm_partial(rows, l->hidden);
 
 	l->dx = dpo_arena_take(arena, rows, l->hidden);
-	/* Before attention goes back the MLP is done, and before the norm what attention gave. */
+	/* Attention's backward pass comes after the MLP's, and the norm's after attention's. */
 	l->d_up = l->d_qkv = dpo_arena_take(arena, rows, larger(l->up, l->qkv));
 	l->d_normed = l->d_attended = dpo_arena_take(arena, rows, larger(l->hidden, l->query));
 	l->d_activated = l->up == l->inner ? l->d_up : dpo_arena_take(arena, rows, l->inner);
@@ -243,7 +243,7 @@ step_lowrank(const struct dpo_layers *l, const struct dpo_lowrank *low, size_t r
 		dpo_vector_add(y.data + row * y.ld, share.data + row * share.ld, low->out);
 }
 
-/* A map with its adapter, if there is one; arguments as of dpo_linear. */
+/* A map with its adapter, if there is one; arguments as for dpo_linear. */
 static void
 forward_map(const struct dpo_layers *l, const struct dpo_place *place, const float *weights, size_t rows,
     struct dpo_matrix x, struct dpo_matrix residual, struct dpo_matrix y)
@@ -462,7 +462,7 @@ input_gradient(const struct dpo_layers *l, const struct dpo_place *place,
 	    matrix(norm ? l->d_normed : dx, l->hidden));
 }
 
-/* What input_gradient kept goes back through the norm, which read x, to dx. */
+/* The backward pass of the norm, which read x, from what input_gradient kept to dx. */
 static void
 norm_gradient(const struct dpo_layers *l, const struct dpo_place *place, size_t rows,
     const float *weights, float *gradients, const float *x, float *dx)

@@ -4,7 +4,7 @@
  *
  *	y = x W^T + b, W (out,in) as Linear stores it; y = x W + b, W (in,out) as GPT-2's Conv1D stores it.
  *
- * In bf16 the products' operands are rounded (mixed.h); weights, inputs, outputs and gradients are float all the same.
+ * In bf16 the products' operands are rounded (mixed.h); weights, inputs, outputs and gradients stay float.
  *
  * Rows of x and y may be strided: ld is the distance between rows, in floats. Bits do not depend
  * on the thread count.
@@ -18,7 +18,7 @@
 
 /*
  * Room for the weight packed for products in bf16, forward [0] and for the input's gradient [1], which saves packing it for
- * every example: filled when first needed. Whoever changes the weight says so by fresh = false.
+ * every example: filled when first needed. Whoever changes the weight sets fresh = false.
  */
 struct dpo_linear_pack {
 	uint16_t *data;		/* dpo_mixed_packed_size numbers; NULL: not kept packed */
@@ -32,7 +32,7 @@ struct dpo_linear {
 	enum dpo_dtype dtype;	/* as the weight is stored */
 	const float *weight;	/* [out][in] or [in][out] */
 	const float *bias;	/* [out], or NULL */
-	float *d_weight;	/* gradients, added to; NULL for what is not trained or not there */
+	float *d_weight;	/* gradients, added to; NULL if not trained or not there */
 	float *d_bias;
 	bool bf16;		/* only where dpo_bf16_kernel names a kernel */
 	struct dpo_linear_pack *pack;	/* [2], or NULL */

@@ -252,7 +252,8 @@ dpo_lora_start(struct dpo_lora *lora, const float *weights, uint64_t seed)
 		const struct dpo_lora_part *part = &lora->parts[i];
 
 		if (part->saved)
-			dpo_vector_widen(lora->block + part->saved->offset, dpo_params_data(from, weights), from->dtype, from->count);
+			dpo_vector_widen(lora->block + part->saved->offset, dpo_params_data(from, weights), from->dtype,
+			    from->count);
 		if (part->a && !dpo_random_uniform(lora->block + part->a->offset, part->a->count,
 		    1.0 / sqrt((double)part->a->shape[1]), seed, part->a->name))
 			return false;

@@ -1,8 +1,8 @@
 /*
- * loraconfig - what an adapter is: peft's adapter_config.json, and which modules it speaks of. Layer 3; uses error, size,
+ * loraconfig - what an adapter is: peft's adapter_config.json, and which modules it applies to. Layer 3; uses error, size,
  * buffer, json, regex.
  *
- * Keys and their meaning are peft's (0.21). Read are r, lora_alpha, use_rslora, lora_dropout, target_modules, rank_pattern,
+ * Keys and their meaning are peft's (0.21). It reads r, lora_alpha, use_rslora, lora_dropout, target_modules, rank_pattern,
  * alpha_pattern and modules_to_save. A key that would change the mathematics and is not implemented (use_dora, bias,
  * layers_to_transform, a key of a newer peft) is DPO_UNSUPPORTED naming it, unless it is null, false or empty.
  *
@@ -26,7 +26,7 @@ struct dpo_loraconfig {
 	const cJSON *save;	/* a list of names, or NULL */
 };
 
-/* The same as a person writes it; lists have commas between names, patterns are NAME=NUMBER. Texts may be NULL. */
+/* The same as a user writes it; lists have commas between names, patterns are NAME=NUMBER. Texts may be NULL. */
 struct dpo_loraconfig_text {
 	int64_t rank;
 	double alpha, dropout;
@@ -37,18 +37,18 @@ struct dpo_loraconfig_text {
 };
 
 /*
- * Make the tree of it, which the caller deletes. An empty name, and a pattern without number or there twice, are DPO_USAGE. On error
- * *tree is NULL.
+ * Make the tree of it, which the caller deletes. An empty name, and a duplicate pattern or one without a number, are
+ * DPO_USAGE. On error *tree is NULL.
  */
 enum dpo_status dpo_loraconfig_make(cJSON **tree, const struct dpo_loraconfig_text *text, struct dpo_error *err)
 	DPO_MUST_CHECK;
 
-/* Read and check the tree, which the configuration borrows from. */
+/* Read and check the tree; the configuration borrows from it. */
 enum dpo_status dpo_loraconfig_read(struct dpo_loraconfig *config, const cJSON *tree, struct dpo_error *err)
 	DPO_MUST_CHECK;
 
 /*
- * Whether the configuration puts an adapter on the module: its name is in the list or ends in "." and a name of it, or
+ * Whether the configuration puts an adapter on the module: its name is in the list or ends with "." and a name in it, or
  * the whole name matches the expression, or, with "all-linear", always. Modules to save never have one.
  */
 enum dpo_status dpo_loraconfig_targets(const struct dpo_loraconfig *config, const char *module, bool *is,
@@ -61,7 +61,7 @@ enum dpo_status dpo_loraconfig_fits(const char *key, const char *module, bool *i
 enum dpo_status dpo_loraconfig_rank(const struct dpo_loraconfig *config, const char *module, size_t *rank, double *scale,
 	struct dpo_error *err) DPO_MUST_CHECK;
 
-/* Whether it is trained whole: the name, or that of a module it lies in, ends in a name of the list. */
+/* Whether the module is trained whole: its name, or that of a module containing it, ends with a name in the list. */
 bool dpo_loraconfig_saves(const struct dpo_loraconfig *config, const char *module);
 
 #endif

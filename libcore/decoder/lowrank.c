@@ -82,7 +82,8 @@ dpo_lowrank_forward(int threads, const struct dpo_lowrank *low, size_t rows, str
 	struct pass pass = { .low = low, .rows = rows, .from = x, .to = y, .middle = low->u };
 
 	dpo_lowrank_draw(threads, low, rows);
-	pass.down = dpo_thin_right(low->bf16, false, low->rank, low->in, (struct dpo_operand){ low->a, low->in, true }, low->scratch);
+	pass.down = dpo_thin_right(low->bf16, false, low->rank, low->in, (struct dpo_operand){ low->a, low->in, true },
+	    low->scratch);
 	pass.up = dpo_thin_right(low->bf16, false, low->out, low->rank, (struct dpo_operand){ low->b, low->rank, true },
 	    low->scratch + dpo_thin_room(low->rank, low->in));
 	dpo_parallel_for(useful_threads(threads, low, rows), dpo_size_parts(rows, ROWS), pass_some, &pass);
@@ -94,7 +95,8 @@ dpo_lowrank_backward_input(int threads, const struct dpo_lowrank *low, size_t ro
 {
 	struct pass pass = { .low = low, .rows = rows, .back = true, .from = dy, .to = dx, .middle = v };
 
-	pass.down = dpo_thin_right(low->bf16, false, low->rank, low->out, (struct dpo_operand){ low->b, low->rank, false }, low->scratch);
+	pass.down = dpo_thin_right(low->bf16, false, low->rank, low->out, (struct dpo_operand){ low->b, low->rank, false },
+	    low->scratch);
 	if (dx.data)
 		pass.up = dpo_thin_right(low->bf16, false, low->in, low->rank, (struct dpo_operand){ low->a, low->in, false },
 		    low->scratch + dpo_thin_room(low->rank, low->out));
@@ -153,6 +155,6 @@ dpo_lowrank_backward_weight(int threads, const struct dpo_lowrank *low, size_t r
 	g.u = dpo_thin_right(low->bf16, true, low->rank, rows, (struct dpo_operand){ low->u, low->rank, false }, low->scratch);
 	g.v = dpo_thin_right(low->bf16, true, low->rank, rows, (struct dpo_operand){ v, low->rank, false },
 	    low->scratch + dpo_thin_room(low->rank, rows));
-	dpo_parallel_for(useful_threads(threads, low, rows), dpo_size_parts(low->in, g.columns) + dpo_size_parts(low->out, g.columns),
-	    gather_some, &g);
+	dpo_parallel_for(useful_threads(threads, low, rows),
+	    dpo_size_parts(low->in, g.columns) + dpo_size_parts(low->out, g.columns), gather_some, &g);
 }

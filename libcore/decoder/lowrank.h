@@ -4,8 +4,8 @@
  *
  *	y += scale drop(x) A^T B^T
  *
- * With u = scale drop(x) A^T and v = scale dy B the gradients are d_B = dy^T u, d_A = v^T drop(x), dx = drop(v A); drop
- * takes what it multiplies by from u and v, so that it is a mask alone. u is kept from the forward pass, v goes from the
+ * With u = scale drop(x) A^T and v = scale dy B the gradients are d_B = dy^T u, d_A = v^T drop(x), dx = drop(v A); the
+ * factor of drop is applied in u and v, so that drop is only a mask. u is kept from the forward pass; v passes from the
  * first half of the backward pass to the second. In bf16 the operands of all products are rounded (thin.h). Bits do not
  * depend on the thread count, and those of a row not on the other rows.
  */
@@ -22,18 +22,18 @@ struct dpo_lowrank {
 	float *d_a, *d_b;		/* gradients, added to */
 	struct dpo_dropout dropout;
 	bool bf16;			/* only where dpo_bf16_kernel names a kernel */
-	float *u;			/* [rows][rank]; the forward pass writes, the backward one reads it */
+	float *u;			/* [rows][rank]; written by the forward pass, read by the backward pass */
 	float *scratch;			/* dpo_lowrank_scratch floats, 64 byte aligned */
 };
 
-/* Floats of scratch that so many rows need, `longest` being the larger of in and out; SIZE_MAX if they overflow. */
+/* Floats of scratch that `rows` rows need, `longest` being the larger of in and out; SIZE_MAX if they overflow. */
 size_t dpo_lowrank_scratch(size_t rows, size_t longest, size_t rank);
 
-/* Draw the mask, if there is dropout, as the forward pass does; for a way back without one. */
+/* Draw the mask, if there is dropout, as the forward pass does; for a backward pass without one. */
 void dpo_lowrank_draw(int threads, const struct dpo_lowrank *low, size_t rows);
 /* y[rows][out] += the adapter's share for x[rows][in]. */
 void dpo_lowrank_forward(int threads, const struct dpo_lowrank *low, size_t rows, struct dpo_matrix x, struct dpo_matrix y);
-/* dx[rows][in] += the adapter's share for dy[rows][out]; dx.data may be NULL: it is not wanted. v[rows][rank] is written. */
+/* dx[rows][in] += the adapter's share for dy[rows][out]; dx.data may be NULL if not wanted. v[rows][rank] is written. */
 void dpo_lowrank_backward_input(int threads, const struct dpo_lowrank *low, size_t rows, struct dpo_matrix dy,
 	struct dpo_matrix dx, float *v);
 /* d_a and d_b += their gradients; v as dpo_lowrank_backward_input wrote it for the same dy. */

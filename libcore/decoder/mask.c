@@ -41,7 +41,7 @@ clip(size_t start, size_t n, size_t low, size_t high)
 	return range;
 }
 
-/* Rows of the prefix are positions; those of a segment come behind its prefix. */
+/* Rows of the prefix are positions; those of a segment follow its prefix. */
 static struct dpo_range
 seen_by(const struct dpo_segment *at, size_t row, size_t window, const struct dpo_keys *keys)
 {

@@ -20,13 +20,12 @@ struct dpo_range {
 /* Step to the sequence's next block, of at most `most` keys; start with {0}. false when there is none. */
 bool dpo_mask_next(const struct dpo_sequence *sequence, size_t most, struct dpo_keys *keys);
 
-/* No row from this one on sees a key of the block; nor does one before keys->first. */
+/* Rows from this one on see no key of the block; nor do rows before keys->first. */
 size_t dpo_mask_end(const struct dpo_sequence *sequence, const struct dpo_keys *keys);
 
 /*
- * seen[n]: the keys of the block that rows row .. row+n-1 see, of no more than `window` positions, their own among them
- * (0: of all). Returned is the least range that holds them all and begins and ends at multiples of `unit`, which may be
- * beyond the block.
+ * seen[n]: the keys of the block that rows row .. row+n-1 see, within `window` positions including their own (0: all).
+ * Returns the smallest range that holds them all and begins and ends at multiples of `unit`, perhaps beyond the block.
  */
 struct dpo_range dpo_mask_rows(const struct dpo_sequence *sequence, size_t window, const struct dpo_keys *keys, size_t row,
 	size_t n, size_t unit, struct dpo_range *seen);

@@ -2,8 +2,8 @@
  * model - any MODEL opened: a Hugging Face directory or a model stream. Layer 9; uses error, size, file, files, modelfiles,
  * content, header, stream, config, params, lora, maps, weights, tensors.
  *
- * After opening, all weights are in one block, in the order of the table params.h makes for the
- * configuration, as float. Of a model that is only read matrices are as they are stored, and what can stay in its file does.
+ * After opening, all weights are in one block, in the order of the table params.h makes for the configuration, as float. In
+ * a read-only model (dpo_model_open_frozen) matrices stay as stored, and what can stay in its file does.
  */
 #ifndef DPO_MODEL_H
 #define DPO_MODEL_H
@@ -21,7 +21,7 @@ struct dpo_model {
 	struct dpo_config config;
 	struct dpo_params params;	/* names, shapes and offsets of every tensor in `weights` */
 	float *weights;			/* owned; params.total floats, 64 byte aligned */
-	struct dpo_maps maps;		/* owned; files that tensors lie in (params.h); of dpo_model_open_frozen alone */
+	struct dpo_maps maps;		/* owned; mapped files that tensors lie in (params.h); only from dpo_model_open_frozen */
 	struct dpo_lora *lora;		/* owned; an adapter (adapter.h), or NULL: none */
 	struct dpo_files files;
 	cJSON *stages;			/* owned; the stream's chain, for a directory [] */
@@ -56,17 +56,17 @@ enum dpo_status dpo_model_open_frozen(struct dpo_model *model, const char *path,
 	struct dpo_error *err) DPO_MUST_CHECK;
 
 /*
- * The model at path without its weights: files, configuration and table, as dpo_model_open or, with `frozen`, dpo_model_open_frozen
- * would lay them out; weights are NULL, the id "". Of a directory the weights' headers are read and checked.
+ * The model at path without its weights: files, configuration and table, as dpo_model_open or, with `frozen`,
+ * dpo_model_open_frozen would lay them out; weights are NULL, the id is "". For a directory the headers of the weight files
+ * are read and checked.
  */
 enum dpo_status dpo_model_outline(struct dpo_model *model, const char *path, bool frozen, struct dpo_error *err) DPO_MUST_CHECK;
-/* The same of what dpo_model_init makes. */
+/* The same for what dpo_model_init makes. */
 enum dpo_status dpo_model_init_outline(struct dpo_model *model, const char *config_path, struct dpo_error *err) DPO_MUST_CHECK;
 
 /*
- * A model with random weights from the config.json at path (tokenizer files beside it are taken
- * in): matrices and embeddings normal(0, initializer_range), norm weights 1, biases 0, keyed by
- * (seed, tensor name).
+ * A model with random weights from the config.json at path (tokenizer files beside it are included): matrices and
+ * embeddings normal(0, initializer_range), norm weights 1, biases 0, keyed by (seed, tensor name).
  */
 enum dpo_status dpo_model_init(struct dpo_model *model, const char *config_path, uint64_t seed,
 	struct dpo_error *err)
@@ -80,13 +80,13 @@ struct dpo_trained {
 
 struct dpo_trained dpo_model_trained(const struct dpo_model *model);
 
-/* Compute model->id anew, after the weights or the adapter changed. */
+/* Recompute model->id after the weights or the adapter changed. */
 enum dpo_status dpo_model_identify(struct dpo_model *model, int threads,
 	struct dpo_error *err) DPO_MUST_CHECK;
 
 /*
- * Write a model stream (kind "model") to out: header with `stages` (borrowed), the files, then all
- * tensors in table order. parent as in dpo_writer_end. On at most `threads` threads; the bytes do not depend on them.
+ * Write a model stream (kind "model") to out: header with `stages` (borrowed), the files, then all tensors in table order.
+ * parent as in dpo_writer_end. On at most `threads` threads; the bytes do not depend on the number.
  */
 enum dpo_status dpo_model_write(const struct dpo_model *model, const cJSON *stages,
 	const uint8_t *parent, struct dpo_out *out, int threads, struct dpo_error *err) DPO_MUST_CHECK;

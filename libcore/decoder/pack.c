@@ -30,7 +30,7 @@ check(const struct dpo_example *example, size_t vocab, size_t max_positions, str
 		if (!dpo_size_add(example->n_prompt, example->n_answer[a], &length) ||
 		    length > max_positions)
 			return dpo_fail(err, DPO_FORMAT,
-			    "prompt and %s have %zu tokens, the model's positions are %zu",
+			    "prompt and %s have %zu tokens, the model has %zu positions",
 			    names[a], length, max_positions);
 		status = check_tokens(example->answer[a], example->n_answer[a], names[a], vocab,
 		    err);

@@ -1,11 +1,10 @@
 /*
  * pack - a prompt with its answers as one sequence. Layer 4; uses error, size.
  *
- * The rows are [prompt | answer 0 | answer 1], each answer without its last token (nothing is
- * predicted from it). An answer's row sees the prompt and the rows of its own answer up to itself;
- * positions restart after the prompt. The last prompt row predicts the first token of every
- * answer, so it is computed once. Rows that predict something are the last ones of the sequence:
- * the head works on them alone.
+ * The rows are [prompt | answer 0 | answer 1], each answer without its last token (nothing is predicted from it). An
+ * answer's row sees the prompt and the rows of its own answer up to itself; positions restart after the prompt. The last
+ * prompt row predicts the first token of every answer, so it is computed once. The rows that predict something are the last
+ * of the sequence: the head works on them alone.
  */
 #ifndef DPO_PACK_H
 #define DPO_PACK_H
@@ -47,8 +46,8 @@ struct dpo_sequence {
 #define DPO_NO_ROW SIZE_MAX
 
 /*
- * Pack example into sequence ({0}, or used before). DPO_FORMAT names a token not below `vocab`, an
- * answer without tokens, or a prompt with an answer of more than max_positions tokens.
+ * Pack example into sequence ({0}, or used before). DPO_FORMAT names a token not below `vocab`, an answer without tokens,
+ * or a prompt and answer of more than max_positions tokens together.
  */
 enum dpo_status dpo_pack(struct dpo_sequence *sequence, const struct dpo_example *example,
 	size_t vocab, size_t max_positions, struct dpo_error *err) DPO_MUST_CHECK;

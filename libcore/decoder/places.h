@@ -1,5 +1,5 @@
 /*
- * places - where the decoder's tensors lie in a block of parameters. Layer 7; uses error, size, family, params, linear,
+ * places - where the decoder's tensors are in a block of parameters. Layer 7; uses error, size, family, params, linear,
  * norm, lowrank, lora.
  *
  * The same places serve weights and gradients. With an adapter the gradients are those of the adapter's table, and what
@@ -19,7 +19,7 @@ struct dpo_place {
 	const struct dpo_tensor *weight, *bias;
 	size_t in, out;			/* of a linear map; of a norm both are its width */
 	struct dpo_linear_pack *pack;	/* of a linear map (packs.h), or NULL */
-	uint16_t *mask;			/* of its adapter's dropout, if that is at work */
+	uint16_t *mask;			/* of its adapter's dropout, if that is on */
 	float *u;			/* of its adapter (lowrank.h), if it has one */
 };
 
@@ -53,10 +53,10 @@ enum dpo_status dpo_places_init(struct dpo_places *places, const struct dpo_conf
 void dpo_places_free(struct dpo_places *places);
 
 #define DPO_PLACES_MAPS 7
-/* The linear maps of a layer; those that it has not have no weight. */
+/* The linear maps of a layer; absent maps have weight NULL. */
 void dpo_places_maps(struct dpo_layer_places *layer, struct dpo_place *maps[DPO_PLACES_MAPS]);
 
-/* Where a tensor's numbers and gradients lie. */
+/* Where a tensor's numbers and gradients are. */
 struct dpo_home {
 	const float *data;
 	enum dpo_dtype dtype;
@@ -68,7 +68,7 @@ struct dpo_home dpo_places_home(const struct dpo_places *places, const struct dp
 	float *gradients);
 /* Whether a gradient is needed at or below a layer, the embeddings being below layer 0. */
 bool dpo_places_trained(const struct dpo_places *places, size_t layer);
-/* Whether one is needed of what the layer's attention reads: for what lies below the layer, or for the norm before it. */
+/* Whether one is needed for what the layer's attention reads: for anything below the layer, or for the norm before it. */
 bool dpo_places_below(const struct dpo_places *places, size_t layer);
 /* The adapter of the map at a place into *low, without scratch, bf16 and dropout's key; false if it has none. */
 bool dpo_places_lowrank(const struct dpo_places *places, const struct dpo_place *place, float *gradients,

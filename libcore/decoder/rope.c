@@ -60,7 +60,7 @@ llama3(const struct dpo_rope *rope, float f)
 	return (1.0f - smooth) * f / factor + smooth * f;
 }
 
-/* The i at which a head turns so many times within the original positions. */
+/* The i at which a head turns that many times within the original positions. */
 static double
 turning(const struct dpo_rope *rope, double turns)
 {

@@ -22,13 +22,13 @@
 
 #include "model/family.h"
 
-/* Lengths of which this is equal have the same frequencies. */
+/* Lengths with an equal result share frequencies. */
 size_t dpo_rope_choice(const struct dpo_rope *rope, size_t length);
 
-/* Sequences up to this length have the frequencies of short ones; SIZE_MAX if all have. */
+/* Sequences up to this length have the frequencies of short ones; SIZE_MAX if all do. */
 size_t dpo_rope_steady(const struct dpo_rope *rope);
 
-/* By what g_i is divided to be f_i, i below dim / 2, where that does not depend on the length. */
+/* g_i / f_i, i below dim / 2, where it does not depend on the length. */
 float dpo_rope_divisor(const struct dpo_rope *rope, size_t i);
 
 /* table[positions][2][dim / 2]: cosines, then sines, of each position, for sequences of `length`. */

@@ -6,10 +6,10 @@
  *	repetition penalty r:	z_v = z_v / r if z_v >= 0, z_v r if not, for each token v seen, in prompt or completion
  *	temperature T:		z_v = z_v / T; with T = 0 the largest logit is taken (ties to the lowest id) and nothing below
  *				applies
- *	top-k:			tokens with z_v below the k-th largest go (ties with it stay)
- *	top-p:			tokens go that have more likely ones of p or more in all before them (Holtzman et al. 2020,
+ *	top-k:			tokens with z_v below the k-th largest are dropped (ties with it stay)
+ *	top-p:			a token is dropped if likelier ones add up to p or more (Holtzman et al. 2020,
  *				arXiv:1904.09751); the likeliest stays
- *	min-p:			tokens go whose probability is below min-p of the likeliest's (Nguyen et al. 2024,
+ *	min-p:			a token is dropped if its probability is below min-p times the likeliest's (Nguyen et al. 2024,
  *				arXiv:2407.01082)
  *
  * and a token is drawn from what is left, normalised. Probabilities are those after the steps before.
@@ -21,7 +21,7 @@
 
 #include <stdint.h>
 
-/* Below, a quotient by the temperature leaves the range of float where logits are large, and greedy is the same in all but name. */
+/* Below this, large logits divided by the temperature leave the range of float, and the result is greedy in all but name. */
 #define DPO_SAMPLING_COLDEST 1e-6
 
 struct dpo_sampling {
@@ -35,7 +35,7 @@ struct dpo_sampling {
 /* Memory for one row at a time; {0} before init. */
 struct dpo_sampler {
 	size_t vocab;
-	float *weights;			/* owned; [vocab]: what each token has of the probability, not normalised */
+	float *weights;			/* owned; [vocab]: the share of each token, not normalised */
 	double total;			/* of the weights */
 	struct dpo_candidate *candidates;	/* owned; [vocab] */
 	float *scratch;			/* owned; [vocab] */
@@ -50,13 +50,13 @@ void dpo_sampler_free(struct dpo_sampler *sampler);
 double dpo_sampler_log_sum(struct dpo_sampler *sampler, const float *logits);
 
 /*
- * The weights of a row after all steps, from logits[vocab] and the n tokens seen, each below vocab. With T = 0 the token
- * taken has weight 1, all others 0.
+ * The weights of a row after all steps, from logits[vocab] and the n tokens seen, each below vocab. With T = 0 the chosen
+ * token has weight 1, all others 0.
  */
 void dpo_sampler_weigh(struct dpo_sampler *sampler, const struct dpo_sampling *sampling, const float *logits,
 	const int32_t *seen, size_t n);
 
-/* The token at u, in [0, 1), of the cumulated weights in order of ids. */
+/* The token at u, in [0, 1), of the cumulative weights in order of ids. */
 int32_t dpo_sampler_draw(const struct dpo_sampler *sampler, double u);
 
 #endif

@@ -40,7 +40,7 @@ struct kernel {
 	void (*axpys)(enum dpo_dtype dtype, size_t rows, size_t steps, const float *x, size_t ldx, const void *w, size_t at,
 		size_t ldw, float *y, size_t ldy, size_t columns);
 	size_t outs;		/* of a call, at most */
-	size_t runs;		/* of memory that the steps of a call are taken from, side by side; 0: they are consecutive rows of w */
+	size_t runs;		/* of memory, side by side, that a call takes its steps from; 0: they are consecutive rows of w */
 };
 
 /* Into the first cache, the second one, or, AHEAD bytes further, past the caches: what is read once and soon. */

@@ -8,8 +8,8 @@
  */
 
 /*
- * OUTS outputs of a block, and rows of an (in,out) w that are added at once from ROW_RUNS runs of memory: two fewer than the
- * lines of a set of the first cache, or 0.
+ * OUTS outputs per block, and ROW_RUNS, the runs of memory from which rows of an (in,out) w are added at once: two fewer
+ * than the lines of a set of the first cache, or 0.
  */
 #if LANES == 16
 #define OUTS 4
@@ -46,7 +46,7 @@ NAME(weights)(const void *w, const enum dpo_dtype dtype, size_t at)
 	return (VEC)((WORDS)number | (bits & 0x8000) << 16);
 }
 
-/* The memory that holds weights from number `at` on is on its way. */
+/* Prefetch the weights from number `at` on. */
 TARGET static inline __attribute__((always_inline)) void
 NAME(fetch)(const enum fetch to, const void *w, const enum dpo_dtype dtype, size_t at)
 {
@@ -71,10 +71,10 @@ NAME(sum_lanes)(const VEC *v)
 }
 
 /*
- * y[r][o] = x[r] . w[o] for up to ROWS_AT_ONCE rows and up to OUTS outputs of a block: LANES sums over every LANES-th element
- * of whole lines, added up, and then what is left of the row. rows, outs, dtype and `to` are constants where this is called.
- * A processor left to itself fetches ahead too little of what is read but once: meanwhile, `fetched` rows of w from number
- * `next` on are fetched; the set with many registers fetches the rows after these instead.
+ * y[r][o] = x[r] . w[o] for up to ROWS_AT_ONCE rows and up to OUTS outputs of a block: LANES sums over every LANES-th
+ * element of whole lines, added up, and then what is left of the row. rows, outs, dtype and `to` are constants where this
+ * is called. On its own a processor prefetches too little of what is read only once: meanwhile, `fetched` rows of w from
+ * number `next` on are fetched; the set with many registers fetches the rows after these instead.
  */
 TARGET static inline __attribute__((always_inline)) void
 NAME(dots)(const size_t rows, const size_t outs, const enum dpo_dtype dtype, const float *x, size_t ldx, const struct block b,

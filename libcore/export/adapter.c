@@ -21,7 +21,7 @@ enum { CONFIG_LIMIT = 1 << 24 };	/* bytes */
 
 /* ------------------------------------------------------------------ attaching */
 
-/* An adapter by these settings (taken over) for the model, all zero. */
+/* An adapter with these settings, which it takes ownership of, for the model, all zero. */
 static enum dpo_status
 attach(struct dpo_model *model, cJSON *settings, struct dpo_error *err)
 {

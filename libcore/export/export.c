@@ -295,7 +295,9 @@ write_bytes(const struct dpo_export *export, const char *name, const void *bytes
 static enum dpo_status
 write_config(const struct dpo_export *export, const struct dpo_named_file *file, struct dpo_error *err)
 {
-	static const char *const names[] = { [DPO_DTYPE_F32] = "float32", [DPO_DTYPE_F16] = "float16", [DPO_DTYPE_BF16] = "bfloat16" };
+	static const char *const names[] = {
+		[DPO_DTYPE_F32] = "float32", [DPO_DTYPE_F16] = "float16", [DPO_DTYPE_BF16] = "bfloat16",
+	};
 	struct dpo_buffer half = { 0 }, text = { 0 };
 	enum dpo_status status;
 
@@ -325,8 +327,8 @@ write_index(const struct dpo_export *export, struct dpo_error *err)
 	enum dpo_status status;
 	char name[64];
 
-	dpo_buffer_printf(&text, "{\n  \"metadata\": {\n    \"total_parameters\": %zu,\n    \"total_size\": %zu\n  },\n  \"weight_map\": {",
-	    params->parameters, params->parameters * dpo_dtype_size(export->form.dtype));
+	dpo_buffer_printf(&text, "{\n  \"metadata\": {\n    \"total_parameters\": %zu,\n    \"total_size\": %zu\n  },\n"
+	    "  \"weight_map\": {", params->parameters, params->parameters * dpo_dtype_size(export->form.dtype));
 	for (size_t shard = 0; shard < export->n_shards; shard++)
 		for (size_t t = export->shards[shard]; t < export->shards[shard + 1]; t++) {
 			name_shard(name, export, shard);

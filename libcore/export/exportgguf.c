@@ -64,7 +64,8 @@ check_gemma2(const struct dpo_config *config, struct dpo_error *err)
 		return dpo_fail(err, DPO_UNSUPPORTED, "llama.cpp always caps the logits of this family");
 	for (size_t layer = 0; layer < config->layers; layer++)
 		if ((dpo_config_window(config, layer) > 0) != (layer % 2 == 0))
-			return dpo_fail(err, DPO_UNSUPPORTED, "llama.cpp has a window on every other layer of this family, from the first");
+			return dpo_fail(err, DPO_UNSUPPORTED,
+			    "llama.cpp has a window on every other layer of this family, from the first");
 	return DPO_OK;
 }
 
@@ -82,8 +83,8 @@ check_rope(const struct dpo_config *config, const struct family *family, struct 
 		    2 * DPO_ROPE_FACTORS);
 	if (rope->kind == DPO_ROPE_YARN && !(rope->truncate && same(rope->scale, 1 + 0.1 * log(rope->factor)) &&
 	    same(rope->beta_fast, 32) && same(rope->beta_slow, 1)))
-		return dpo_fail(err, DPO_UNSUPPORTED, "llama.cpp has yarn with \"beta_fast\" 32, \"beta_slow\" 1, \"truncate\" and its "
-		    "own scale only");
+		return dpo_fail(err, DPO_UNSUPPORTED, "llama.cpp has yarn with \"beta_fast\" 32, \"beta_slow\" 1, \"truncate\" "
+		    "and its own scale only");
 	return DPO_OK;
 }
 

@@ -28,7 +28,7 @@ struct vocabulary {
 	cJSON *config;			/* tokenizer_config.json, or NULL */
 	const cJSON *entries;		/* {token: id} */
 	const cJSON *added;		/* added_tokens, or NULL */
-	struct dpo_buffer merges;	/* "left right", each with a NUL behind it */
+	struct dpo_buffer merges;	/* "left right", each followed by a NUL */
 	size_t n_merges;
 	struct token *tokens;		/* owned; `rows` of them */
 	size_t rows;
@@ -70,7 +70,8 @@ read_scored(struct vocabulary *v, struct dpo_error *err)
 		if (!cJSON_IsString(text) || !cJSON_IsNumber(score))
 			return dpo_fail(err, DPO_FORMAT, "tokenizer.json: entry %zu is not a piece and its score", i);
 		if (i == v->rows)
-			return dpo_fail(err, DPO_FORMAT, "token \"%.60s\" has an id beyond the %zu embeddings", text->valuestring, v->rows);
+			return dpo_fail(err, DPO_FORMAT, "token \"%.60s\" has an id beyond the %zu embeddings",
+			    text->valuestring, v->rows);
 		v->tokens[i] = (struct token){ .text = text->valuestring, .score = (float)score->valuedouble,
 			.type = cJSON_IsNumber(unknown) && unknown->valuedouble == (double)i ? UNKNOWN : NORMAL };
 		i++;
@@ -83,7 +84,8 @@ static enum dpo_status
 read_pieces(struct vocabulary *v, struct dpo_error *err)
 {
 	if (v->pieces.count > v->rows)
-		return dpo_fail(err, DPO_FORMAT, "tokenizer.model has %zu pieces, more than the %zu embeddings", v->pieces.count, v->rows);
+		return dpo_fail(err, DPO_FORMAT, "tokenizer.model has %zu pieces, more than the %zu embeddings", v->pieces.count,
+		    v->rows);
 	for (size_t i = 0; i < v->pieces.count; i++)
 		v->tokens[i] = (struct token){ .text = dpo_sentencepiece_text(&v->pieces, i), .type = v->pieces.list[i].type,
 			.score = v->pieces.list[i].score };
@@ -255,7 +257,8 @@ open_files(struct vocabulary *v, const struct dpo_files *files, struct dpo_error
 	} else if (pieces) {
 		status = open_pieces(v, pieces, err);
 	} else {
-		return dpo_fail(err, DPO_UNSUPPORTED, "GGUF needs the model's tokenizer.json, vocab.json and merges.txt, or tokenizer.model");
+		return dpo_fail(err, DPO_UNSUPPORTED,
+		    "GGUF needs the model's tokenizer.json, vocab.json and merges.txt, or tokenizer.model");
 	}
 	return status == DPO_OK && v->merges.failed ? dpo_fail_memory(err) : status;
 }
@@ -271,8 +274,8 @@ add_token(struct vocabulary *v, uint64_t id, const char *text, uint32_t type, st
 }
 
 /*
- * Without tokenizer.json the added tokens are in added_tokens.json and tokenizer_config.json, and BOS and EOS perhaps only among the
- * others.
+ * Without tokenizer.json the added tokens are in added_tokens.json and tokenizer_config.json, and BOS and EOS perhaps only
+ * among the others.
  */
 static enum dpo_status
 read_separate(struct vocabulary *v, const struct dpo_tokenizer *tokenizer, struct dpo_error *err)
@@ -283,8 +286,8 @@ read_separate(struct vocabulary *v, const struct dpo_tokenizer *tokenizer, struc
 
 	cJSON_ArrayForEach(item, v->more)
 		if (status == DPO_OK)
-			status = add_token(v, cJSON_IsNumber(item) && item->valuedouble >= 0 ? (uint64_t)item->valuedouble : UINT64_MAX,
-			    item->string, USER_DEFINED, err);
+			status = add_token(v, cJSON_IsNumber(item) && item->valuedouble >= 0 ? (uint64_t)item->valuedouble :
+			    UINT64_MAX, item->string, USER_DEFINED, err);
 	cJSON_ArrayForEach(item, dpo_json_get(v->config, "added_tokens_decoder"))
 		if (status == DPO_OK)
 			status = add_token(v, strtoul(item->string, NULL, 10), dpo_ggufsplit_text(item, "content"),
@@ -361,7 +364,7 @@ put_id(struct dpo_gguf *gguf, const char *key, int64_t id)
 		dpo_gguf_u32(gguf, key, (uint32_t)id);
 }
 
-/* Whether the tokenizer puts BOS before and EOS behind a text: by one it tokenizes. */
+/* Whether the tokenizer puts BOS before and EOS after a text, found by tokenizing one. */
 static enum dpo_status
 put_ends(struct dpo_gguf *gguf, const struct dpo_tokenizer *tokenizer, struct dpo_error *err)
 {
@@ -375,7 +378,7 @@ put_ends(struct dpo_gguf *gguf, const struct dpo_tokenizer *tokenizer, struct dp
 		bool behind = whole.count > bare.count && whole.ids[whole.count - 1] == eos;
 
 		if (whole.count != bare.count + before + behind)
-			status = dpo_fail(err, DPO_UNSUPPORTED, "a tokenizer that adds other tokens than BOS and EOS");
+			status = dpo_fail(err, DPO_UNSUPPORTED, "a tokenizer that adds tokens other than BOS and EOS");
 		dpo_gguf_bool(gguf, "tokenizer.ggml.add_bos_token", before);
 		dpo_gguf_bool(gguf, "tokenizer.ggml.add_eos_token", behind);
 	}
@@ -414,7 +417,7 @@ put_specials(struct dpo_gguf *gguf, const struct vocabulary *v, const struct dpo
 	return put_ends(gguf, tokenizer, err);
 }
 
-/* SentencePiece's own rules, where there is no tokenizer.json that tells them. */
+/* SentencePiece's own rules, where there is no tokenizer.json that states them. */
 static void
 put_spaces(struct dpo_gguf *gguf, const struct vocabulary *v, bool prefix)
 {
@@ -435,7 +438,8 @@ find_split(const struct dpo_ggufsplit **split, const struct vocabulary *v, struc
 {
 	if (v->pieces.count == 0)
 		return dpo_ggufsplit_find(split, v->json, v->config, err);
-	*own = (struct dpo_ggufsplit){ .model = v->pieces.unigram ? "t5" : "llama", .pre = "default", .prefix = v->pieces.dummy_prefix };
+	*own = (struct dpo_ggufsplit){ .model = v->pieces.unigram ? "t5" : "llama", .pre = "default",
+		.prefix = v->pieces.dummy_prefix };
 	*split = own;
 	return DPO_OK;
 }

@@ -13,7 +13,7 @@
 
 enum { LENGTH_MAX = 64 };	/* tokens of a sequence */
 
-/* The probe: so many tokens for each sequence, and their log-probs before. */
+/* The probe: the tokens of each sequence, and their log-probs before. */
 struct probe {
 	size_t length;
 	int32_t tokens[DPO_MERGE_SEQUENCES][LENGTH_MAX];
@@ -107,8 +107,8 @@ compare(const struct probe *probe, float (*after)[LENGTH_MAX], struct dpo_merge_
 			check->worst = fmax(check->worst, fabs((double)after[s][t] - (double)probe->logps[s][t]));
 	if (check->worst <= DPO_MERGE_TOLERANCE)
 		return DPO_OK;
-	return dpo_fail(err, DPO_NONFINITE, "merged log-probs are up to %.3g nats away from the adapter's, more than %g: not merged",
-	    check->worst, DPO_MERGE_TOLERANCE);
+	return dpo_fail(err, DPO_NONFINITE, "merged log-probs are up to %.3g nats away from the adapter's, more than %g: not "
+	    "merged", check->worst, DPO_MERGE_TOLERANCE);
 }
 
 enum dpo_status

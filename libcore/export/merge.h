@@ -1,8 +1,8 @@
 /*
- * merge - an adapter folded into the weights of its base, and a check that the function stayed. Layer 11; uses error, size,
- * random, gemm, vector, lora, model, score.
+ * merge - fold an adapter into the weights of its base, and check that the function is unchanged. Layer 11; uses error,
+ * size, random, gemm, vector, lora, model, score.
  *
- *	W <- W + scale B A	(transposed where the model stores (in, out)); saved tensors take the base's place
+ *	W <- W + scale B A	(transposed where the model stores (in, out)); saved tensors replace the base's
  */
 #ifndef DPO_MERGE_H
 #define DPO_MERGE_H
@@ -19,9 +19,9 @@ struct dpo_merge_check {
 };
 
 /*
- * Fold model->lora into model->weights, all float (dpo_model_open): model is then one without an adapter, with its own id.
+ * Fold model->lora into model->weights, all float (dpo_model_open); the model then has no adapter, and its own id.
  * Log-probs of DPO_MERGE_SEQUENCES sequences of random tokens (drawn from a fixed seed) are computed before and after. If
- * one moved by more than DPO_MERGE_TOLERANCE, or is not finite, DPO_NONFINITE; the model is then of no use.
+ * one moved by more than DPO_MERGE_TOLERANCE, or is not finite: DPO_NONFINITE, and the model must not be used.
  */
 #define DPO_MERGE_SEQUENCES 8
 

@@ -32,8 +32,8 @@ mix(vector *a, vector *b, vector *c, vector *d, vector word, const int first, co
 }
 
 /*
- * Half a round, with the words in the order s: four columns of the state, or four diagonals, `by` being 1. Side by side, for
- * each step of one waits for the one before.
+ * Half a round, with the words in the order s: four columns of the state, or with `by` 1 four diagonals. They are
+ * interleaved because each step waits for the one before it.
  */
 SET_INLINE void
 mix_four(vector v[WORDS], const vector word[WORDS], const uint8_t *s, const size_t by)
@@ -54,7 +54,7 @@ at(const uint64_t *words)
 	return *(const stored *)(const void *)words;
 }
 
-/* Section 3.2, of the WIDTH lanes from `lane` on. */
+/* Section 3.2, for the WIDTH lanes from `lane` on. */
 SET_INLINE void
 compress(uint64_t state[8][LANES], const struct dpo_hash_blocks *blocks, size_t lane)
 {

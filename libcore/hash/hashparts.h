@@ -7,7 +7,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* RFC 7693, section 2.6: the square roots' fractions, as SHA-512 begins. */
+/* RFC 7693, section 2.6: the fractions of square roots, SHA-512's initial values. */
 static const uint64_t dpo_hash_start[8] = {
 	0x6a09e667f3bcc908, 0xbb67ae8584caa73b, 0x3c6ef372fe94f82b, 0xa54ff53a5f1d36f1,
 	0x510e527fade682d1, 0x9b05688c2b3e6c1f, 0x1f83d9abfb41bd6b, 0x5be0cd19137e2179,
@@ -23,7 +23,7 @@ struct dpo_hash_blocks {
 	uint64_t live[DPO_HASHES_LANES];	/* all ones if there is a block */
 };
 
-/* Section 3.2: the state after one more block; in a set of instructions that the processor has. */
+/* Section 3.2: the state after one more block; only where the processor has the instructions. */
 void dpo_hash_compress_avx2(uint64_t state[8][DPO_HASHES_LANES], const struct dpo_hash_blocks *blocks);
 void dpo_hash_compress_avx512(uint64_t state[8][DPO_HASHES_LANES], const struct dpo_hash_blocks *blocks);
 

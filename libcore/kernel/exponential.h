@@ -1,9 +1,9 @@
 /*
- * exponential - exp for loops that the compiler turns into vectors. Layer 1; uses nothing.
+ * exponential - exp for loops that the compiler vectorizes. Layer 1; uses nothing.
  *
  *	exp(x) = 2^n exp(r),  n = round(x / ln 2),  r = x - n ln 2,  exp(r) = 1 + r + r^2 q(r)
  *
- * q is of degree 4, its coefficients such that the largest relative error of exp(r) over |r| <= ln 2 / 2 is least (3.1e-9).
+ * q is of degree 4; its coefficients minimise the largest relative error of exp(r) over |r| <= ln 2 / 2 (3.1e-9).
  */
 #ifndef DPO_EXPONENTIAL_H
 #define DPO_EXPONENTIAL_H
@@ -11,8 +11,8 @@
 #include <math.h>
 
 /*
- * exp(x) with a relative error below 1e-7 for |x| <= 87.3. Further down it falls to 0, further up it stays at
- * exp(88.02); of NaN it is NaN. The bits are the same with any set of instructions.
+ * exp(x) with a relative error below 1e-7 for |x| <= 87.3. Below that it falls to 0, above it stays at exp(88.02); exp(NaN)
+ * is NaN. The bits are the same with every instruction set.
  */
 __attribute__((always_inline)) static inline float
 dpo_exp(float x)

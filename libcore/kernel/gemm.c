@@ -39,7 +39,7 @@ struct grid {
 	enum kernel kernel;
 	size_t tile_rows, tile_columns;
 	size_t across;		/* tiles in a row of tiles */
-	size_t tiles, lanes;	/* with scratch: each lane has its part of it, and every so manieth tile */
+	size_t tiles, lanes;	/* with scratch: each lane has its part of it, and takes every lanes-th tile */
 };
 
 static blasint
@@ -73,7 +73,7 @@ dpo_gemm_kernel(void)
 	return !set ? openblas_get_corename() : dpo_amx_here() ? "AMX-BF16x3" : names[set];
 }
 
-/* By columns and inner length, not by rows: these are a matter of batches, on which no bits may depend. */
+/* By columns and inner length, not by rows, which vary with the batch: no bits may depend on that. */
 static enum kernel
 kernel_for(size_t columns, size_t inner)
 {

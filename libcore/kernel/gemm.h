@@ -2,11 +2,10 @@
  * gemm - matrix products; the only caller of the BLAS. Layer 3; uses size, dtype, amx, kernel, split, tile, parallel,
  * vector, OpenBLAS.
  *
- * A product is cut into tiles, each computed by one thread, and the tiles are shared out. Where the
- * processor has AVX-512 or AVX2 a tile is our own kernel's, whose bits do not depend on tiles: that of split.h
- * where there are tile registers and columns and inner index are not too few, else that of kernel.h.
- * Elsewhere a tile is one single-threaded cblas_sgemm, and the grid of tiles is fixed by the shape alone. So the bits
- * depend on the shape and the kernel, not on the thread count.
+ * A product is cut into tiles, each computed by one thread, and the tiles are shared out. Where the processor has AVX-512
+ * or AVX2 a tile is our own kernel's, whose bits do not depend on tiles: that of split.h where there are tile registers and
+ * enough columns and inner steps, else that of kernel.h. Elsewhere a tile is one single-threaded cblas_sgemm, and the grid
+ * of tiles is fixed by the shape alone. So the bits depend on the shape and the kernel, not on the thread count.
  */
 #ifndef DPO_GEMM_H
 #define DPO_GEMM_H
@@ -38,17 +37,17 @@ struct dpo_product {
 
 #define DPO_GEMM_INNER ((size_t)32768)
 
-/* Floats of scratch for products of at most that size with a B that is not float; SIZE_MAX if they overflow. */
+/* Floats of scratch for products up to that size whose B is not float; SIZE_MAX if they overflow. */
 size_t dpo_gemm_scratch(int threads, size_t columns, size_t inner);
 
 /*
- * Tell the BLAS to start no threads of its own, and return how many of `threads` may compute products
- * at once: all, but only one where the BLAS is used and was built without threads (Debian's
- * libopenblas0-serial), for that one takes no locks. Call it before the first product.
+ * Tell the BLAS to start no threads of its own, and return how many of `threads` may compute products at once: all of them,
+ * or one where the BLAS is used and was built without threads (Debian's libopenblas0-serial), since such a build takes no
+ * locks. Call it before the first product.
  */
 int dpo_gemm_threads(int threads);
 
-/* How many of `threads` are worth waking for a product: a small one, whatever computes it, is for the calling thread alone. */
+/* How many of `threads` are worth waking for a product: a small one, whatever computes it, runs on the calling thread alone. */
 int dpo_gemm_worth(int threads, const struct dpo_product *product);
 
 /* The kernel of this process: "AMX-BF16x3" (split.h), "AVX512" or "AVX2" (kernel.h) for our own, or the name of OpenBLAS's. */

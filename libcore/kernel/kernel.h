@@ -1,19 +1,18 @@
 /*
  * kernel - a matrix product on one thread by our own AVX-512 or AVX2 code. Layer 2; uses tile, wish.
  *
- * The method is that of Goto and van de Geijn 2008 (doi:10.1145/1356052.1356053): a block of A is packed
- * into the second-level cache, each panel of B into the first-level one, and they are multiplied by panels
- * whose sums stay in registers. Each element is summed in blocks of its inner index, a chain of fused
- * multiply-adds a block, and the blocks in order: its bits depend on the operands' numbers and
- * `inner` alone, not on the other rows and columns, and are the same in either set.
- * Takes about 900 kB of the caller's stack.
+ * The method is that of Goto and van de Geijn 2008 (doi:10.1145/1356052.1356053): a block of A is packed into the
+ * second-level cache, each panel of B into the first-level one, and they are multiplied by panels whose sums stay in
+ * registers. Each element is summed over blocks of its inner index, one chain of fused multiply-adds per block, and the
+ * blocks in order: its bits depend on the operands' numbers and `inner` alone, not on the other rows and columns, and are
+ * the same in either set. Takes about 900 kB of the caller's stack.
  */
 #ifndef DPO_KERNEL_H
 #define DPO_KERNEL_H
 
 #include "kernel/tile.h"
 
-/* Rows of a tile, beyond which a product has to be cut. */
+/* The most rows of a tile; a product with more has to be cut. */
 #define DPO_KERNEL_ROWS ((size_t)416)
 
 /* Sets of vector instructions that we have code for. */
@@ -28,7 +27,7 @@ enum dpo_kernel_set dpo_kernel_set(void);
 /* The product, of at least one row and one inner step, on the calling thread; only where dpo_kernel_set is not none. */
 void dpo_kernel_product(const struct dpo_tile *tile);
 
-/* The same in a set that the processor has. */
+/* The same in one set, which the processor must have. */
 void dpo_kernel_avx2(const struct dpo_tile *tile);
 void dpo_kernel_avx512(const struct dpo_tile *tile);
 

@@ -2,15 +2,15 @@
  * kernel_loops - our matrix product on one thread (kernel.h), for one set of vector instructions. Layer 2; uses tile, size,
  * kernelpack_loops.
  *
- * Included once for each set, after its vectors and kernelpack_loops.h, where these are defined: PANEL_ROWS, the rows of a panel
- * of A, and EACH_ROWS(f), f(1) f(2) ... up to it; and INNER_A, the inner steps of as many packed rows of A as a tile has that stay
+ * Included once for each set, after its vectors and kernelpack_loops.h, where these are defined: PANEL_ROWS, the rows of a
+ * panel of A, and EACH_ROWS(f), f(1) f(2) ... up to it; and INNER_A, how many inner steps of a tile's packed rows of A stay
  * in the second-level cache.
  */
 
 /*
  * A panel of B of LONG inner steps and one of A stay in the first-level cache; an inner index up to twice SHORT is cut into
- * blocks of that instead, for then C, which every block reads and writes, costs more than a panel from the second-level cache.
- * In every set the same, for the order of sums depends on it.
+ * blocks of that instead, for then C, which every block reads and writes, costs more than a panel from the second-level
+ * cache. The same in every set, because the order of sums depends on it.
  */
 enum { LONG = 256, SHORT = 384, ROOM_A = DPO_KERNEL_ROWS * INNER_A };
 

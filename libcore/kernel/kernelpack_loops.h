@@ -2,14 +2,14 @@
  * kernelpack_loops - operands of our matrix product, laid out as it reads them, for one set of vector instructions. Layer 1; uses
  * tile.
  *
- * Included once for each set (kernel_loops.h), after its vectors. A panel is a strip of A's rows or of B's columns; packed, its
- * numbers of one inner index lie together, and those of the next behind them.
+ * Included once for each set (kernel_loops.h), after its vectors. A panel is a strip of A's rows or of B's columns; packed,
+ * its numbers of one inner index lie together, followed by those of the next.
  */
 
 /* Columns of a panel of B. */
 #define PANEL_COLUMNS (2 * DPO_LANES)
 
-/* Floats of no meaning that are written behind a packed A. */
+/* Meaningless floats written after a packed A. */
 #define PACK_SLACK DPO_LANES
 
 /* Rows of a transposed A whose cache lines are shared by neighbouring panels while they are near. */
@@ -29,8 +29,8 @@ transpose(float *to, size_t step, const float *from, size_t ld, size_t n, size_t
 }
 
 /*
- * to[k][step] <- n <= DPO_LANES rows of `inner` floats each, transposed. As many floats are written at each k; where the step is
- * less, the next k's replace those too many.
+ * to[k][step] <- n <= DPO_LANES rows of `inner` floats each, transposed. DPO_LANES floats are written at each k; where the
+ * step is less, those of the next k overwrite the excess.
  */
 DPO_SET static void
 pack_rows(float *to, size_t step, const float *from, size_t ld, size_t n, size_t inner)
@@ -53,7 +53,7 @@ pack_columns(float *to, const float *from, size_t ld, size_t n, size_t inner)
 	for (; to < end; to += n, from += ld) {
 		if (DPO_SOME_FAST || end - to < (ptrdiff_t)DPO_LANES)
 			dpo_store_some(to, some, dpo_load_some(some, from));
-		else	/* the next rows' replace those too many */
+		else	/* the next row overwrites the excess */
 			dpo_store(to, dpo_load_some(some, from));
 		__builtin_prefetch(from + STRIP * ld);
 	}

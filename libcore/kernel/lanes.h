@@ -2,9 +2,9 @@
  * lanes - the maximum and sums of floats, for functions that are compiled for several sets of instructions.
  * Layer 1; uses nothing.
  *
- * Sums have DPO_SUM_LANES lanes whatever the instructions and whatever the compiler makes of a loop, so their bits are the
- * same in every build: lane k sums the numbers k, k + DPO_SUM_LANES, ... of whole vectors, a tree sums the lanes, and what is
- * left is added one after the other. (A reduction left to the compiler has as many lanes as it pleases.)
+ * Sums have DPO_SUM_LANES lanes whatever the instruction set and whatever the compiler makes of a loop, so their bits are
+ * the same in every build: lane k sums the numbers k, k + DPO_SUM_LANES, ... of whole vectors, a tree sums the lanes, and
+ * what is left is added one after the other. (A reduction left to the compiler has as many lanes as it pleases.)
  */
 #ifndef DPO_LANES_H
 #define DPO_LANES_H
@@ -27,8 +27,8 @@ dpo_lanes_up(size_t n)
 }
 
 /*
- * A number for each lane, and all lanes in turn: what stands behind it becomes as many vectors as the processor needs, and
- * they stay in registers. (Of a vector type wider than the processor's, GCC makes numbers in memory.)
+ * One number per lane, and a loop over all lanes, which becomes as many vectors as the processor needs; they stay in
+ * registers. (A vector type wider than the processor's would be kept in memory by GCC.)
  */
 typedef struct {
 	float at[DPO_SUM_LANES];
@@ -55,7 +55,7 @@ dpo_lanes_max(const float *x, size_t n, float least)
 	return best[0];
 }
 
-/* The sum of v's numbers, which are spent. */
+/* The sum of v's numbers, which are overwritten. */
 __attribute__((always_inline)) static inline float
 dpo_lanes_total(dpo_sums *v)
 {

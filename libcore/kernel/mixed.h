@@ -12,12 +12,12 @@
 #include "kernel/bf16.h"
 #include "kernel/gemm.h"
 
-/* Floats of scratch that a product needs, whatever its size; it takes 0.6 MB of each thread's stack besides. */
+/* Floats of scratch that a product of any size needs; it also takes 0.6 MB of each thread's stack. */
 #define DPO_MIXED_SCRATCH ((size_t)1024 * 1536 / 2)
 
 /*
- * The product of gemm.h with operands rounded, on its scratch of DPO_MIXED_SCRATCH floats, 64 byte aligned; only where dpo_bf16_kernel names a
- * kernel. B may be given packed too (panels of columns), to save packing it; NULL: it is packed on the way.
+ * The product of gemm.h with operands rounded, using its scratch of DPO_MIXED_SCRATCH floats, 64-byte aligned; only where
+ * dpo_bf16_kernel names a kernel. b: B already packed (panels of columns), which saves packing it here; or NULL.
  */
 void dpo_mixed_product(int threads, const struct dpo_product *product, const struct dpo_bf16_packed *b);
 

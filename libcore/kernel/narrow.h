@@ -1,8 +1,8 @@
 /*
  * narrow - floats written in a stored dtype. Layer 4; uses error, size, bytes, dtype, file.
  *
- * F16 and BF16 are rounded to nearest, ties to even (IEEE 754-2019, section 4.3.1); what is smaller than their
- * smallest number becomes a subnormal or zero, as there.
+ * F16 and BF16 are rounded to nearest, ties to even (IEEE 754-2019, section 4.3.1); what is below their smallest normal
+ * number becomes subnormal or zero, as there.
  */
 #ifndef DPO_NARROW_H
 #define DPO_NARROW_H
@@ -13,7 +13,7 @@
 
 #include <stdint.h>
 
-/* The bits of x in half precision; beyond its range infinity. NaN stays NaN. */
+/* The bits of x in half precision; infinity beyond its range. NaN stays NaN. */
 uint16_t dpo_narrow_f16(float x);
 uint16_t dpo_narrow_bf16(float x);
 

@@ -2,10 +2,10 @@
  * strip - products of a few rows with a second operand that is laid out for them, on the calling thread. The only
  * products of attention. Layer 4; uses size, amx, bf16, gemm, kernel.
  *
- * The operands are meant to lie in the cache already. In float, where the processor has AVX-512 or AVX2, an element is one chain
- * of fused multiply-adds over the inner index: its bits depend on its row of A and its column of B alone, and zeros
- * before and behind do not change them. Elsewhere the BLAS multiplies. In bf16 both operands are rounded (bf16.h); the
- * same holds.
+ * The operands are meant to lie in the cache already. In float, where the processor has AVX-512 or AVX2, an element is one
+ * chain of fused multiply-adds over the inner index: its bits depend on its row of A and its column of B alone, and zeros
+ * before and after do not change them. Elsewhere the BLAS multiplies. In bf16 both operands are rounded (bf16.h); the same
+ * holds.
  */
 #ifndef DPO_STRIP_H
 #define DPO_STRIP_H
@@ -23,7 +23,7 @@ struct dpo_strip_operand {
 };
 
 struct dpo_strip {
-	size_t rows;		/* that a strip best has, at most DPO_STRIP_MOST */
+	size_t rows;		/* the best number for a strip, at most DPO_STRIP_MOST */
 	size_t unit;		/* a part of B begins and ends at multiples of it; B's columns go on to one with zeros */
 	/*
 	 * Lay out b, inner x columns, in `to`, 64 byte aligned: columns x inner floats, in bf16 as many as if both were multiples
@@ -38,10 +38,10 @@ struct dpo_strip {
 		size_t first, size_t column, bool keep, float *c, size_t ldc);
 };
 
-/* Those in float, in a set of instructions that the processor has. */
+/* Those in float, each for a processor that has the instruction set. */
 extern const struct dpo_strip dpo_strip_avx2, dpo_strip_avx512;
 
-/* The best for this processor; in bf16 if that is wanted and there is a kernel for heads of `head_dim`. */
+/* The best for this processor; in bf16 if wanted and there is a kernel for heads of `head_dim`. */
 const struct dpo_strip *dpo_strip_best(bool bf16, size_t head_dim);
 
 #endif

@@ -1,9 +1,9 @@
 /*
  * strip_loops - the products of strip.h in float, for one set of vector instructions. Layer 5; uses strip, turn_loops.
  *
- * Included once for each set, after its vectors and turn_loops.h, where VECTORS is defined, and EACH_VECTORS(f, rows), f(rows, 1)
- * ... up to it: a panel is PANEL_ROWS high and up to so many vectors wide, so that its sums, as many vectors of B and one of A
- * are registers.
+ * Included once for each set, after its vectors and turn_loops.h, where VECTORS is defined, and EACH_VECTORS(f, rows),
+ * f(rows, 1) ... up to it: a panel is PANEL_ROWS high and up to VECTORS vectors wide, so that its sums, that many vectors
+ * of B and one of A fit in registers.
  */
 
 enum { PANEL_ROWS = 6 };

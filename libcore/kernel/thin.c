@@ -13,7 +13,7 @@
  * copied. What does not go straight to C is ROWS by COLUMNS at a time.
  */
 enum { ROWS = 32, COLUMNS = 256, INNER = 256, PACKED_INNER = 1024, WORD = DPO_THIN_WORD };
-/* A flipped one is the other way about, for A's rows are columns of what is read. */
+/* A flipped block is the reverse, because A's rows are columns of what is read. */
 enum { FLIPPED_ROWS = 256, FLIPPED_COLUMNS = 64, FLIPPED_INNER = 128 };
 _Static_assert(FLIPPED_ROWS * FLIPPED_INNER == ROWS * PACKED_INNER, "packed, they take the same room");
 
@@ -52,7 +52,8 @@ mask_plain(const struct dpo_masked *m)
 		for (size_t j = 0; j < m->columns; j++) {
 			bool stays = m->mask[i * m->step + j / WORD] >> j % WORD & 1;
 
-			m->to[i * m->ld_to + j] = (m->add ? m->to[i * m->ld_to + j] : 0.0f) + (stays ? m->from[i * m->ld + j] : 0.0f);
+			m->to[i * m->ld_to + j] = (m->add ? m->to[i * m->ld_to + j] : 0.0f) +
+			    (stays ? m->from[i * m->ld + j] : 0.0f);
 		}
 }
 
@@ -190,7 +191,7 @@ dpo_thin_right(bool bf16, bool of_transposed, size_t columns, size_t inner, stru
 	return right;
 }
 
-/* Whether a block's result lies as C does, and nothing of it is dropped. */
+/* Whether a block's result has C's layout, and nothing of it is dropped. */
 static bool
 goes_straight(const struct dpo_thin *p, bool flipped)
 {
@@ -206,9 +207,10 @@ put(const struct dpo_thin *p, const struct block *b, size_t i)
 		    .mask = p->mask + i * p->mask_step + b->column / WORD, .step = p->mask_step,
 		    .to = p->c + i * p->ldc + b->column, .ld_to = p->ldc, .add = p->keep });
 	else
-		set()->turn(&(struct dpo_turned){ .rows = b->flipped ? b->columns : b->rows, .columns = b->flipped ? b->rows : b->columns,
-		    .from = b->c, .ld = b->ldc, .to = p->c + (p->c_turned ? b->column * p->ldc + i : i * p->ldc + b->column),
-		    .ld_to = p->ldc, .add = p->keep });
+		set()->turn(&(struct dpo_turned){ .rows = b->flipped ? b->columns : b->rows,
+		    .columns = b->flipped ? b->rows : b->columns, .from = b->c, .ld = b->ldc,
+		    .to = p->c + (p->c_turned ? b->column * p->ldc + i : i * p->ldc + b->column), .ld_to = p->ldc,
+		    .add = p->keep });
 }
 
 static void

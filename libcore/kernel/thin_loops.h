@@ -1,5 +1,5 @@
 /*
- * thin_loops - what masks operands of thin products, for one set of vector instructions. Layer 4; uses thinparts.
+ * thin_loops - masks the operands of thin products, for one set of vector instructions. Layer 4; uses thinparts.
  *
  * Included once for each set, after its vectors.
  */

@@ -8,10 +8,10 @@
 
 #include <stdint.h>
 
-/* Bits of a word of a mask. */
+/* Bits in a word of a mask. */
 #define DPO_THIN_WORD ((size_t)16)
 
-/* to[rows][columns] = what the mask leaves of from, or added to it. */
+/* to[rows][columns] = what the mask leaves of from; with `add`, added to it. */
 struct dpo_masked {
 	size_t rows, columns;
 	const float *from;
@@ -23,7 +23,7 @@ struct dpo_masked {
 	bool add;
 };
 
-/* to[columns][rows] = from[rows][columns] turned over, or added to it. */
+/* to[columns][rows] = from[rows][columns] transposed; with `add`, added to it. */
 struct dpo_turned {
 	size_t rows, columns;
 	const float *from;

@@ -1,5 +1,5 @@
 /*
- * tile - what a matrix product on one thread is. Layer 0; uses nothing.
+ * tile - the operands and result of a matrix product on one thread. Layer 0; uses nothing.
  */
 #ifndef DPO_TILE_H
 #define DPO_TILE_H
@@ -7,10 +7,10 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-/* A row-major operand. `transposed`: the operand is the transpose of what lies at data. */
+/* A row-major operand. `transposed`: the operand is the transpose of what is stored at data. */
 struct dpo_operand {
 	const float *data;
-	size_t ld;		/* floats between rows of what lies at data */
+	size_t ld;		/* floats between rows as stored at data */
 	bool transposed;
 };
 

@@ -1,5 +1,5 @@
 /*
- * transpose - a square of 16 by 16 numbers in AVX-512 registers. Layer 0; for kernels of x86-64 alone.
+ * transpose - transposes a square of 16 by 16 numbers in AVX-512 registers. Layer 0; for kernels of x86-64 alone.
  */
 #ifndef DPO_TRANSPOSE_H
 #define DPO_TRANSPOSE_H

@@ -1,10 +1,10 @@
 /*
- * turn_loops - turning a matrix over, for one set of vector instructions. Layer 4; uses thinparts, size.
+ * turn_loops - transposes a matrix, for one set of vector instructions. Layer 4; uses thinparts, size.
  *
  * Included once for each set, after its vectors, before strip_loops.h and thin_loops.h.
  */
 
-/* A square of up to DPO_LANES each way; `add` is the matrix's, known when compiled. */
+/* A square of up to DPO_LANES each way; `add` is the matrix's, a constant when compiled. */
 DPO_SET_INLINE void
 turn_square(const bool add, const struct dpo_turned *t, size_t i, size_t j)
 {

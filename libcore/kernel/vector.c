@@ -295,7 +295,7 @@ dpo_vector_spread(const float *x, float mean, size_t n)
 	return sum;
 }
 
-/* Gradients come from memory: the next are asked for early, and the sums do not wait for each other. */
+/* Gradients come from memory: the next are prefetched, and the sums do not wait for each other. */
 DPO_WIDE double
 dpo_vector_squares(const float *x, size_t n)
 {

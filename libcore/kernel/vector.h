@@ -2,9 +2,9 @@
  * vector - elementwise passes and reductions over runs of floats. Layer 2; uses dtype, exponential,
  * lanes, SLEEF.
  *
- * Each function is built for the baseline, AVX2 and AVX-512, and the processor's best is taken
- * at run time. The order of a sum depends on n alone (lanes.h). Runs may have any length and alignment. Unless said otherwise output may be an input, but may not overlap
- * it in part.
+ * Each function is built for the baseline, AVX2 and AVX-512, and the processor's best is chosen at run time. The order of a
+ * sum depends on n alone (lanes.h). Runs may have any length and alignment. Unless said otherwise the output may be an
+ * input, but may not partly overlap one.
  */
 #ifndef DPO_VECTOR_H
 #define DPO_VECTOR_H
@@ -14,8 +14,8 @@
 #include <stddef.h>
 
 /*
- * Functions that carry this are compiled for AVX2 and AVX-512 also, and dispatched by the loader.
- * Contraction stays off in all.
+ * Functions marked with this are also compiled for AVX2 and AVX-512, and dispatched by the loader. Contraction stays off in
+ * all.
  */
 #if defined(__x86_64__) && defined(__GNUC__)
 #define DPO_WIDE __attribute__((target_clones("avx512f", "avx2", "default")))
@@ -31,7 +31,7 @@ void dpo_vector_tanh(float *y, const float *x, size_t n);
 void dpo_vector_erf(float *y, const float *x, size_t n);
 /* y = cap tanh(y / cap) */
 void dpo_vector_cap(float *y, float cap, size_t n);
-/* slope = 1 - (y / cap)^2: the slope of the capped at y, which is already capped */
+/* slope = 1 - (y / cap)^2: the slope of dpo_vector_cap at a y that is already capped */
 void dpo_vector_cap_slope(float *slope, const float *y, float cap, size_t n);
 
 /* y += x */
@@ -48,7 +48,7 @@ void dpo_vector_finish(float *y, const float *bias, const float *residual, size_
 /* y = the n numbers at x, stored as dtype (not OTHER) in the host's byte order and finite; exact. */
 void dpo_vector_widen(float *y, const void *x, enum dpo_dtype dtype, size_t n);
 
-/* The largest element; n > 0. NaN elements are passed over, unless all are. */
+/* The largest element; n > 0. NaN elements are skipped, unless all are NaN. */
 float dpo_vector_max(const float *x, size_t n);
 /* Sums are taken in float over runs of 256 and in double over the runs. */
 double dpo_vector_sum(const float *x, size_t n);

@@ -1,6 +1,6 @@
 /*
- * vectors256 - AVX2 with FMA by the names that the loops of our kernels use (vectors512.h, where they are told); empty where the
- * compiler cannot make such code. Layer 1; uses nothing.
+ * vectors256 - AVX2 with FMA under the names that the loops of our kernels use (described in vectors512.h); empty where the
+ * compiler cannot generate such code. Layer 1; uses nothing.
  */
 #ifndef DPO_VECTORS256_H
 #define DPO_VECTORS256_H
@@ -95,8 +95,8 @@ dpo_fma(dpo_vec a, dpo_vec b, dpo_vec c)
 DPO_SET_INLINE dpo_vec
 dpo_load_masked(const float *from, size_t n, const uint16_t *mask, size_t j)
 {
-	static const int32_t bits[16] = { 1, 1 << 1, 1 << 2, 1 << 3, 1 << 4, 1 << 5, 1 << 6, 1 << 7, 1 << 8, 1 << 9, 1 << 10, 1 << 11,
-		1 << 12, 1 << 13, 1 << 14, 1 << 15 };
+	static const int32_t bits[16] = { 1, 1 << 1, 1 << 2, 1 << 3, 1 << 4, 1 << 5, 1 << 6, 1 << 7, 1 << 8, 1 << 9, 1 << 10,
+		1 << 11, 1 << 12, 1 << 13, 1 << 14, 1 << 15 };
 	__m256i bit = _mm256_loadu_si256((const __m256i *)(const void *)(bits + j % 16));
 	__m256i stay = _mm256_cmpeq_epi32(_mm256_and_si256(_mm256_set1_epi16((short)mask[j / 16]), bit), bit);
 

@@ -1,9 +1,9 @@
 /*
- * vectors512 - AVX-512 by the names that the loops of our kernels use; empty where the compiler cannot make such code.
- * Layer 1; uses avx512, transpose.
+ * vectors512 - AVX-512 under the names that the loops of our kernels use; empty where the compiler cannot generate such
+ * code. Layer 1; uses avx512, transpose.
  *
- * Loops that exist once for each set of instructions (kernel_loops, kernelpack_loops, strip_loops, thin_loops, turn_loops) are written in
- * these names. A file includes one set, vectors512.h or vectors256.h, and then the loops.
+ * Loops that exist once for each instruction set (kernel_loops, kernelpack_loops, strip_loops, thin_loops, turn_loops) are
+ * written with these names. A file includes one set, vectors512.h or vectors256.h, and then the loops.
  */
 #ifndef DPO_VECTORS512_H
 #define DPO_VECTORS512_H
@@ -24,7 +24,7 @@
 typedef __m512 dpo_vec;
 typedef __mmask16 dpo_some;
 
-/* Whether storing some lanes only takes no longer than storing all. */
+/* Whether storing only some lanes is as fast as storing all. */
 enum { DPO_SOME_FAST = true };
 
 /* The first n lanes. */
@@ -78,7 +78,7 @@ dpo_add(dpo_vec a, dpo_vec b)
 	return _mm512_add_ps(a, b);
 }
 
-/* The first n lanes, or all: what a set that is slow with some lanes (DPO_SOME_FAST) does faster for all. */
+/* The first n lanes; a set that is slow with some lanes (DPO_SOME_FAST) has a faster way where n covers all. */
 DPO_SET_INLINE dpo_vec
 dpo_load_first(const float *from, size_t n)
 {
@@ -98,7 +98,7 @@ dpo_fma(dpo_vec a, dpo_vec b, dpo_vec c)
 	return _mm512_fmadd_ps(a, b, c);
 }
 
-/* Those of the first n lanes whose bits are set: lane 0 has bit j of a mask of 16 bits in a word. */
+/* Those of the first n lanes whose bits are set: lane 0 has bit j of a mask with 16 bits to a word. */
 DPO_SET_INLINE dpo_vec
 dpo_load_masked(const float *from, size_t n, const uint16_t *mask, size_t j)
 {

@@ -1,6 +1,6 @@
 /*
- * columns - the columns of pairs and sft streams by name, and one record as an example to score. Layer 11; uses error, size,
- * file, header, stream, objective, score.
+ * columns - finds the columns of pairs and sft streams by name, and makes a record an example to score. Layer 11; uses
+ * error, size, file, header, stream, objective, score.
  *
  * kind "pairs": id (str), prompt, chosen, rejected (i32[]); kind "sft": id, prompt, chosen. Numbers weight, margin,
  * label_prob (f32) are 1, 0 and 1 where the stream has no such column. dpo-reflogp adds ref_chosen_logps and
@@ -49,22 +49,22 @@ enum dpo_status dpo_columns_objectives(struct dpo_columns *columns, const struct
 	const char *const *names, size_t n, struct dpo_error *err) DPO_MUST_CHECK;
 
 /*
- * One record as a row. DPO_FORMAT, with the record's id in front: an empty answer, reference log-probs that are not one
- * per answer token, or a number out of its range (weight below 0, label_prob outside [0, 1], anything not finite).
+ * One record as a row. DPO_FORMAT, naming the record's id: an empty answer, reference log-probs that are not one per answer
+ * token, or a number out of its range (weight below 0, label_prob outside [0, 1], anything not finite).
  */
 enum dpo_status dpo_columns_row(const struct dpo_columns *columns, const struct dpo_value *values,
 	struct dpo_row *row, struct dpo_error *err) DPO_MUST_CHECK;
 
-/* How many tokens of an answer are scored: all, but for the first when the prompt is empty. */
+/* How many tokens of an answer are scored: all, except the first when the prompt is empty. */
 size_t dpo_columns_scored(const struct dpo_example *example, size_t answer);
 
 /*
- * How many records a regular file holds, all of it verified on the way; 0 where path ("-", a FIFO) can be read only once.
- * Tells a stage that takes hours that its input is whole, and how long it will take.
+ * How many records a regular file holds, verifying all of it; 0 where path ("-", a FIFO) can be read only once. So a stage
+ * that takes hours knows at the start that its input is whole and how long it will take.
  */
 enum dpo_status dpo_columns_count(uint64_t *count, const char *path, struct dpo_error *err) DPO_MUST_CHECK;
 
-/* Put "record \"ID\": " in front of err. */
+/* Prepend "record \"ID\": " to err. */
 enum dpo_status dpo_columns_blame(const struct dpo_row *row, struct dpo_error *err);
 
 #endif

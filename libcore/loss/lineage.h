@@ -1,6 +1,6 @@
 /*
- * lineage - does a stream belong to a model: the chain of stages against ids. Layer 10; uses error, json, header, model, bf16,
- * gemm.
+ * lineage - whether a stream belongs to a model, by the ids in its chain of stages. Layer 10; uses error, json, header,
+ * model, bf16, gemm.
  */
 #ifndef DPO_LINEAGE_H
 #define DPO_LINEAGE_H
@@ -10,15 +10,15 @@
 #include "stream/header.h"
 
 /*
- * The tokenizer that made the stream must be the model's: DPO_MISMATCH showing both. *known becomes false if the stream
- * or the model names none, so that nothing was checked.
+ * The tokenizer that made the stream must be the model's: DPO_MISMATCH showing both. *known becomes false if the stream or
+ * the model names none: nothing was checked.
  */
 enum dpo_status dpo_lineage_tokenizer(const struct dpo_header *header, const struct dpo_model *model, bool *known,
 	struct dpo_error *err) DPO_MUST_CHECK;
 
 /*
- * The id of the model whose log-probs the stream carries: its last dpo-reflogp stage's, or, where another program took
- * that place, the last stage's that names a model. NULL if none does. Borrowed from header.
+ * The id of the model whose log-probs the stream carries: that of its last dpo-reflogp stage, or, if another program took
+ * that role, of the last stage that names a model. NULL if none does. Borrowed from header.
  */
 const char *dpo_lineage_reference(const struct dpo_header *header);
 
@@ -26,8 +26,8 @@ const char *dpo_lineage_reference(const struct dpo_header *header);
 bool dpo_lineage_descends(const struct dpo_model *model, const char *id);
 
 /*
- * What dpo-reflogp says of how the reference's log-probs were computed, by the keys "dtype" and "kernel" of its settings; or
- * NULL. Borrowed from header.
+ * What dpo-reflogp recorded about how the reference's log-probs were computed, under the key "dtype" or "kernel" of its
+ * settings; or NULL. Borrowed from header.
  */
 const char *dpo_lineage_computed(const struct dpo_header *header, const char *key);
 

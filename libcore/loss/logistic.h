@@ -1,7 +1,7 @@
 /*
  * logistic - the logistic function and its logarithms, without overflow. Layer 0; uses nothing.
  *
- * Pure arithmetic in double; any finite argument gives a finite result but for dpo_log1mexp(0), which is -infinity.
+ * Pure arithmetic in double; any finite argument gives a finite result, except dpo_log1mexp(0), which is -infinity.
  */
 #ifndef DPO_LOGISTIC_H
 #define DPO_LOGISTIC_H

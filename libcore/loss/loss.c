@@ -267,7 +267,8 @@ const struct dpo_loss dpo_losses[] = {
 	  PAIR, .difference = true, .takes = SCORES, .value = sigmoid },
 	{ .name = "hinge", .formula = "max(0, 1 - b D)",
 	  .derivative = "dl/dD = -b where b D < 1, else 0",
-	  .source = "Zhao et al. 2023 (SLiC-HF), arXiv:2305.10425, section 2; on log-ratios: Liu et al. 2023 (RSO), arXiv:2309.06657",
+	  .source = "Zhao et al. 2023 (SLiC-HF), arXiv:2305.10425, section 2; on log-ratios: Liu et al. 2023 (RSO), "
+	      "arXiv:2309.06657",
 	  PAIR, .difference = true, .takes = SCORES, .value = hinge },
 	{ .name = "ipo", .formula = "(s_c/n_c - s_r/n_r - 1/(2b))^2",
 	  .derivative = "dl/ds_c = 2 (s_c/n_c - s_r/n_r - 1/(2b)) / n_c",

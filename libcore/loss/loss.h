@@ -1,5 +1,5 @@
 /*
- * loss - the table of losses: what each is of a pair, its derivative, its source. Layer 1; uses logistic.
+ * loss - the table of losses: each one's value for a pair, its derivative, its source. Layer 1; uses logistic.
  *
  * A loss is a row of dpo_losses. It sees one pair as struct dpo_loss_input and returns its value l and its derivatives. The
  * loss of a batch of N rows with weights w_i is
@@ -10,7 +10,7 @@
  *   is the mean over all chosen tokens.
  * - A loss `whole_batch` (aot, aot_unpaired) sorts the pairs of a batch against each other: dpo_loss_sorted.
  *
- * Words of the formulas, in nats. Index 0 is the chosen answer, 1 the rejected one:
+ * Symbols of the formulas, in nats. Index 0 is the chosen answer, 1 the rejected one:
  *
  *	l_c, l_r	log-prob of the answer under the policy
  *	c, r		l_c, l_r minus the same under the reference
@@ -19,9 +19,9 @@
  *	b, e		beta, label_smoothing
  *	ls, sg		log sigmoid, sigmoid
  *
- * Pure arithmetic in double; nothing here fails, but a value may be infinite where the formula leaves the range of
- * double; the caller looks. Tested in test_loss.c: values against the formulas, derivatives by central differences,
- * extreme arguments, exactly ln 2 where policy and reference agree; and number for number against TRL and PyTorch
+ * Pure arithmetic in double; nothing here fails, but a value may be infinite where the formula leaves the range of double;
+ * the caller checks. Tested in test_loss.c: values against the formulas, derivatives by central differences, extreme
+ * arguments, exactly ln 2 where policy and reference agree; and against numbers from TRL and PyTorch
  * (testdata/golden/losses).
  */
 #ifndef DPO_LOSS_H
@@ -79,7 +79,7 @@ struct dpo_loss {
 	unsigned takes;		/* DPO_TAKES_* */
 	bool pair;		/* reads the rejected answer */
 	bool reference;		/* reads the reference's log-probs */
-	bool difference;	/* of the difference of two scores alone: a label_prob has a meaning */
+	bool difference;	/* a function of the difference of two scores alone: label_prob is meaningful */
 	bool per_token;		/* the divisor is scored chosen tokens */
 	bool whole_batch;	/* value is NULL: see dpo_loss_sorted */
 	bool unpaired;		/* whole_batch: chosen and rejected are sorted apart */
@@ -95,7 +95,7 @@ const struct dpo_loss *dpo_loss_find(const char *name);
 
 /*
  * The loss of one row whose label is right with probability p (label_prob): p l(D) + (1-p) l(-D) for losses of a
- * difference; for others p must be 1. Not for losses of the whole batch.
+ * difference; for others p must be 1. Not for whole-batch losses.
  */
 double dpo_loss_value(const struct dpo_loss *loss, const struct dpo_loss_input *input,
 	const struct dpo_loss_settings *settings, double p, struct dpo_loss_slopes *slopes);

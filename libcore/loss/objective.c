@@ -114,8 +114,8 @@ check_columns(struct dpo_objective *o, struct dpo_error *err)
 	if (o->n_columns == 0)
 		return dpo_fail(err, DPO_USAGE, "modpo needs --objective NAME=WEIGHT");
 	if (!(rest > 1e-9))
-		return dpo_fail(err, DPO_USAGE, "--objective: the weights sum to %g; modpo has nothing left for the preference itself",
-		    1.0 - rest);
+		return dpo_fail(err, DPO_USAGE, "--objective: the weights sum to %g; modpo has nothing left for the preference "
+		    "itself", 1.0 - rest);
 	return DPO_OK;
 }
 

@@ -99,7 +99,7 @@ dpo_rowset_init(struct dpo_rowset *set, struct dpo_spool *spool, const struct dp
 	for (size_t i = 0; i < set->rows && status == DPO_OK; i++)
 		status = check_row(set, i, config, objective, &margins, err);
 	if (status == DPO_OK && !margins && (objective->takes & DPO_TAKES_ODPO_ALPHA))
-		status = dpo_fail(err, DPO_FORMAT, "no row has a \"margin\", which the loss odpo is about");
+		status = dpo_fail(err, DPO_FORMAT, "no row has a \"margin\", which the loss odpo needs");
 	return status == DPO_OK ? DPO_OK : dpo_error_prefix(err, "%s", name);
 }
 

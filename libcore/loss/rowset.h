@@ -1,5 +1,5 @@
 /*
- * rowset - the rows of a spooled stream by number, and which of them make a step. Layer 12; uses error, size, random,
+ * rowset - the rows of a spooled stream by number, and which of them form a step. Layer 12; uses error, size, random,
  * objective, config, score, spool, columns.
  */
 #ifndef DPO_ROWSET_H
@@ -15,16 +15,16 @@
 struct dpo_rowset {
 	struct dpo_spool *spool;	/* borrowed */
 	struct dpo_columns columns;
-	struct dpo_value *values;	/* owned; of the row at hand */
+	struct dpo_value *values;	/* owned; of the current row */
 	size_t rows;
 	uint32_t *scored;		/* owned; scored chosen tokens of each row */
 };
 
 /*
- * Look at every row once, so that a bad one is found before training and not hours later: what dpo_columns_row refuses;
- * DPO_FORMAT for a token outside the vocabulary, a sequence longer than the model's positions, or no rows at all;
- * what dpo_rowset_suits refuses; DPO_FORMAT if the objective reads margins and no row has one. Errors begin with `name`.
- * Free in any case.
+ * Read every row once, so that a bad one is found before training and not hours later: what dpo_columns_row refuses;
+ * DPO_FORMAT for a token outside the vocabulary, a sequence longer than the model's positions, or no rows at all; what
+ * dpo_rowset_suits refuses; DPO_FORMAT if the objective reads margins and no row has one. Errors begin with `name`. Free it
+ * even on error.
  */
 enum dpo_status dpo_rowset_init(struct dpo_rowset *set, struct dpo_spool *spool, const struct dpo_header *header,
 	const struct dpo_config *config, const struct dpo_objective *objective, const char *name, struct dpo_error *err)
@@ -38,7 +38,7 @@ void dpo_rowset_free(struct dpo_rowset *set);
 enum dpo_status dpo_rowset_suits(const struct dpo_objective *objective, const struct dpo_row *row,
 	struct dpo_error *err) DPO_MUST_CHECK;
 
-/* Row `index`, good until the next call. */
+/* Row `index`, valid until the next call. */
 enum dpo_status dpo_rowset_get(struct dpo_rowset *set, size_t index, struct dpo_row *row, struct dpo_error *err)
 	DPO_MUST_CHECK;
 

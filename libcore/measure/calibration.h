@@ -1,5 +1,5 @@
 /*
- * calibration - do probabilities that a policy implies hold? Layer 1; uses logistic.
+ * calibration - do the probabilities that a policy implies hold? Layer 1; uses logistic.
  *
  * DPO's policy says of a pair that the chosen answer is the better one with probability p = sigmoid(margin), margin being
  * the difference of implicit rewards (Rafailov et al. 2023, arXiv:2305.18290, equation 6). It is right where p > 1/2. For its
@@ -25,7 +25,7 @@ struct dpo_calibration {
 };
 
 void dpo_calibration_add(struct dpo_calibration *calibration, double margin);
-/* 0 for none. */
+/* 0 if there are no pairs. */
 double dpo_calibration_ece(const struct dpo_calibration *calibration);
 double dpo_calibration_brier(const struct dpo_calibration *calibration);
 

@@ -4,12 +4,12 @@
  *	distinct-n	distinct n-grams of the whole set / all its n-grams (Li et al. 2016, arXiv:1510.03055)
  *	self-BLEU	the mean over the set of a generation's BLEU-4 with all the others as its references (Zhu et al. 2018,
  *			arXiv:1802.01886): 1 where all are the same. BLEU of a sentence (Papineni et al. 2002) with uniform
- *			weights; a precision of no match counts 0.1 matches (Chen and Cherry 2014, method 1), but without a
+ *			weights; a precision without a match counts 0.1 matches (Chen and Cherry 2014, method 1), but without a
  *			common token BLEU is 0
  *	repetition	the mean over the set of 1 - distinct / all 4-grams of one generation (Welleck et al. 2020,
  *			arXiv:1908.04319, seq-rep-4); generations without a 4-gram are left out
  *
- * over token ids. Memory: the tokens, and a few dozen bytes an n-gram.
+ * over token ids. Memory: the tokens, and a few dozen bytes per n-gram.
  */
 #ifndef DPO_DIVERSITY_H
 #define DPO_DIVERSITY_H

@@ -12,7 +12,7 @@
 #include "decoder/score.h"
 #include "model/config.h"
 
-/* Two scorers (borrowed) on one vocabulary, and memory that is used again: of the logits of one answer, twice. */
+/* Two scorers (borrowed) with the same vocabulary, and reused memory: for the logits of one answer, twice. */
 struct dpo_drift {
 	struct dpo_scorer *policy, *reference;
 	size_t vocab;
@@ -26,7 +26,7 @@ struct dpo_drift {
 
 /*
  * Score the example (one answer) by both and sum the divergences of its scored tokens into *sum, nats; of[0] and of[1]
- * become what dpo_score says of it under policy and reference. Errors are dpo_score's. Bits do not depend on threads.
+ * receive dpo_score's sums under policy and reference. Errors are dpo_score's. Bits do not depend on threads.
  */
 enum dpo_status dpo_drift_answer(struct dpo_drift *drift, const struct dpo_example *example, double *sum,
 	struct dpo_answer_sums of[2], struct dpo_error *err) DPO_MUST_CHECK;

@@ -2,9 +2,9 @@
  * eval - a policy on held-out rows. Layer 14; uses error, size, calibration, moments,
  * objective, outcome, metrics.
  *
- * All means are over rows or over scored tokens of the whole set. (TRL averages over evaluation batches, which differs
- * in token means, and where the last batch is smaller.) A loss of the whole batch sorts the whole set: its inputs are
- * kept until dpo_eval_finish, 88 to 176 bytes a row as the list grows, and sorting them takes 456 more: some 550 to 630 at the peak.
+ * All means are over rows or over scored tokens of the whole set. (TRL averages over evaluation batches, which differs for
+ * token means and when the last batch is smaller.) A loss of the whole batch sorts the whole set: its inputs are kept until
+ * dpo_eval_finish, 88 to 176 bytes a row as the list grows, and sorting them takes 456 more: some 550 to 630 at the peak.
  */
 #ifndef DPO_EVAL_H
 #define DPO_EVAL_H

@@ -60,8 +60,8 @@ void dpo_metrics_mean(const struct dpo_metrics *metrics, const struct dpo_object
 	struct dpo_metric_values *values);
 
 /*
- * A window of steps: the unweighted mean over steps of each metric, but for grad_norm and learning_rate, which are those
- * of the last step (as Hugging Face's Trainer logs them). {0} is empty.
+ * A window of steps: the unweighted mean over steps of each metric, except grad_norm and learning_rate, which are those of
+ * the last step (as Hugging Face's Trainer logs them). {0} is empty.
  */
 struct dpo_metric_window {
 	uint64_t steps;
@@ -70,8 +70,8 @@ struct dpo_metric_window {
 void dpo_metrics_window_add(struct dpo_metric_window *window, const struct dpo_metric_values *values);
 
 /*
- * Append one line to a log: {"loss":...,"num_tokens":N,"epoch":E,"step":S} in fixed order, each name with `prefix` in
- * front but for epoch and step. Metrics are rounded to float, but for the learning rate. num_tokens 0 is left out.
+ * Append one line to a log: {"loss":...,"num_tokens":N,"epoch":E,"step":S} in fixed order, each name but epoch and step
+ * preceded by `prefix`. Metrics except the learning rate are rounded to float. num_tokens 0 is left out.
  */
 void dpo_metrics_line(struct dpo_buffer *log, const struct dpo_metric_window *window, const char *prefix,
 	uint64_t num_tokens, double epoch, uint64_t step);

@@ -1,12 +1,12 @@
 /*
- * moments - mean, deviation and correlation of numbers that pass by. Layer 1; uses nothing.
+ * moments - mean, deviation and correlation of numbers seen one by one. Layer 1; uses nothing.
  */
 #ifndef DPO_MOMENTS_H
 #define DPO_MOMENTS_H
 
 #include <stddef.h>
 
-/* Of x, and of pairs (x, y) where y is given; running means (Welford 1962) keep the digits. {0} is empty. */
+/* Of x, and of pairs (x, y) where y is given; running means (Welford 1962) preserve precision. {0} is empty. */
 struct dpo_moments {
 	size_t n;
 	double mean_x, mean_y;

@@ -1,8 +1,8 @@
 /*
  * config - the configuration keys of a model that shape its mathematics. Layer 5; uses error, buffer, json, family, fields.
  *
- * What keys a config.json may have is said by its family's row. A key that would change the
- * mathematics and is not implemented is DPO_UNSUPPORTED naming it; dropout keys are read as 0.
+ * The family's row says which keys a config.json may have. A key that would change the mathematics and is not implemented
+ * is DPO_UNSUPPORTED naming it; dropout keys are read as 0.
  */
 #ifndef DPO_CONFIG_H
 #define DPO_CONFIG_H
@@ -20,8 +20,8 @@ enum dpo_status dpo_config_read(struct dpo_config *config, const char *text, siz
 size_t dpo_config_window(const struct dpo_config *config, size_t layer);
 
 /*
- * Append the canonical text of what shapes the mathematics: one "key=value" a line, in fixed order.
- * It enters the model id.
+ * Append the canonical text of what shapes the mathematics: one "key=value" per line, in fixed order. It is part of the
+ * model id.
  */
 void dpo_config_canonical(const struct dpo_config *config, struct dpo_buffer *out);
 

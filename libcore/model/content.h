@@ -15,26 +15,26 @@
 #include "stream/stream.h"
 
 /*
- * Called once, when the files are complete and the first tensor is there: set fill's params and block. In the reader's
- * thread.
+ * Called once, on the reader's thread, when the files are complete and the first tensor has arrived: sets fill's params and
+ * block.
  */
 typedef enum dpo_status dpo_content_begin(void *context, struct dpo_tensors_fill *fill, struct dpo_error *err);
 
 /*
  * Read a stream of that kind to its verified END: files are appended to, the block that `begin` names is filled. Another
- * kind, a file after a tensor, or a tensor that is missing, is DPO_FORMAT. Errors name the stream and the record. After an
- * error files and block hold rubbish.
+ * kind, a file after a tensor or a missing tensor is DPO_FORMAT. Errors name the stream and the record; after one the
+ * contents of files and block are undefined.
  */
 enum dpo_status dpo_content_read(struct dpo_reader *reader, const char *kind, struct dpo_files *files,
 	dpo_content_begin *begin, void *context, struct dpo_error *err) DPO_MUST_CHECK;
 
-/* As dpo_content_read, for tensors of which no table is known: they are gathered, in the order in which they come. */
+/* As dpo_content_read, for tensors without a known table: they are gathered in the order in which they come. */
 enum dpo_status dpo_content_gather(struct dpo_reader *reader, const char *kind, struct dpo_files *files,
 	struct dpo_tensors_gather *gather, struct dpo_error *err) DPO_MUST_CHECK;
 
 /*
- * Write a whole stream to out: header with `stages` (borrowed; NULL: none), files, tensors of the table in its order. On at most
- * `threads` threads; the bytes do not depend on them.
+ * Write a whole stream to out: header with `stages` (borrowed; NULL: none), files, tensors of the table in its order. On at
+ * most `threads` threads; the bytes do not depend on the number.
  */
 enum dpo_status dpo_content_write(struct dpo_out *out, const char *kind, const cJSON *stages, const uint8_t *parent,
 	const struct dpo_files *files, const struct dpo_params *params, const float *block, int threads,

@@ -1,9 +1,9 @@
 /*
  * family - the families of decoders, as rows of one table. Layer 3; uses nothing.
  *
- * A row says what the decoder of decoder.h is made of for one "model_type" of config.json: its
- * parts, its tensors' names, the keys of its config.json and what absent keys mean. A part that a
- * family lacks has no name. Adding a family is adding a row.
+ * A row says what the decoder of decoder.h is made of for one "model_type" of config.json: its parts, its tensors' names,
+ * the keys of its config.json and what absent keys mean. A part that a family lacks has no name. Adding a family means
+ * adding a row.
  */
 #ifndef DPO_FAMILY_H
 #define DPO_FAMILY_H
@@ -35,7 +35,7 @@ enum { DPO_LAYERS_MAX = 4096, DPO_ROPE_FACTORS = 256, DPO_NO_TOKEN = INT32_MIN }
 /* Rotary positions and how they are stretched; rope.h has the equations. */
 struct dpo_rope {
 	enum dpo_rope_kind kind;
-	size_t dim;		/* the first elements of a head, which are rotated; even */
+	size_t dim;		/* how many first elements of a head are rotated; even */
 	double part;		/* dim / head_dim as config.json has it; 0: the family has no such key */
 	double theta;
 	double factor;
@@ -67,9 +67,9 @@ struct dpo_config {
 	double logit_cap;
 	size_t window;			/* positions a row sees, its own among them; 0: all */
 	bool use_window;
-	size_t full_layers;		/* the layers below this number see all */
+	size_t full_layers;		/* layers below this number see all positions */
 	uint8_t windowed[DPO_LAYERS_MAX / 8];	/* a bit a layer: it has the window */
-	int64_t pad_token;		/* its embedding gets no gradient but a tied head's; DPO_NO_TOKEN: none */
+	int64_t pad_token;		/* its embedding gets no gradient except a tied head's; DPO_NO_TOKEN: none */
 	bool tied_head;
 	bool attention_bias;		/* on q, k and v */
 	bool output_bias;		/* on o */
@@ -79,10 +79,10 @@ struct dpo_config {
 };
 
 /* ------------------------------------------------------------------ keys of config.json
- * Every key is in one of a family's tables, or it is refused: it may change the mathematics.
+ * A key in none of a family's tables is refused, since it may change the mathematics.
  */
 enum dpo_key_kind {
-	DPO_KEY_SIZE,		/* 1 to 2^24, into the size_t; null is as absent */
+	DPO_KEY_SIZE,		/* 1 to 2^24, into the size_t; null counts as absent */
 	DPO_KEY_COUNT,		/* the same from 0 */
 	DPO_KEY_SIZE_OR_NONE,	/* null gives 0 */
 	DPO_KEY_POSITIVE,	/* above 0, into the double */
@@ -91,9 +91,9 @@ enum dpo_key_kind {
 	DPO_KEY_FLAG,		/* into the bool */
 	DPO_KEY_ACTIVATION,	/* a name, into the enum */
 	DPO_KEY_FACTORS,	/* numbers above 0, into DPO_ROPE_FACTORS floats, 0 after the last */
-	DPO_KEY_APART,		/* by a function of its own */
+	DPO_KEY_APART,		/* handled by a function of its own */
 	DPO_KEY_MUST_BE_TRUE, DPO_KEY_MUST_BE_FALSE, DPO_KEY_MUST_BE_ONE, DPO_KEY_MUST_BE_EMPTY,
-	DPO_KEY_HARMLESS,	/* without influence on a log-prob */
+	DPO_KEY_HARMLESS,	/* no influence on log-probs */
 };
 
 struct dpo_key {
@@ -135,7 +135,7 @@ struct dpo_family {
 /* The row of a model_type, or NULL. */
 const struct dpo_family *dpo_family_find(const char *model_type);
 
-/* Is a model_type that has no row a mixture of experts, as far as its name tells? */
+/* Whether a model_type without a row is a mixture of experts, judging by its name. */
 bool dpo_family_is_mixture(const char *model_type);
 
 /* Keys that any config.json may have, and those of an object of rope parameters. */

@@ -2,7 +2,7 @@
  * files - the small files of a model: configuration and tokenizer, as bytes. Layer 4; uses error,
  * size, buffer, bytes, random, json, file, tokennames.
  *
- * They travel with a model stream unchanged, so that an export gives them back byte for byte.
+ * They travel with a model stream unchanged, so that an export returns them byte for byte.
  */
 #ifndef DPO_FILES_H
 #define DPO_FILES_H
@@ -35,15 +35,12 @@ extern const char *const dpo_files_names[];
 /* Read those that exist in the directory. On error files is {0}. */
 enum dpo_status dpo_files_read(struct dpo_files *files, const char *directory,
 	struct dpo_error *err) DPO_MUST_CHECK;
-/*
- * Append n bytes under a name. A name that is not a single path component, or is there already, is
- * DPO_FORMAT.
- */
+/* Append n bytes under a name. A name that is not a single path component, or already in use, is DPO_FORMAT. */
 enum dpo_status dpo_files_add(struct dpo_files *files, const char *name, const void *bytes,
 	size_t n, struct dpo_error *err) DPO_MUST_CHECK;
 /* The file of that name, or NULL. */
 const struct dpo_named_file *dpo_files_find(const struct dpo_files *files, const char *name);
-/* The tree of the file of that name, an object, which the caller deletes; *tree is NULL where there is no such file, and on error. */
+/* The tree of the file of that name, an object that the caller deletes; *tree is NULL if there is no such file, and on error. */
 enum dpo_status dpo_files_tree(cJSON **tree, const struct dpo_files *files, const char *name, struct dpo_error *err) DPO_MUST_CHECK;
 /*
  * The tokenizer id as hex, "" if there is no tokenizer: over what decides ids, in the order below, from t = 32 zero bytes:

@@ -18,7 +18,7 @@
 enum dpo_gguf_type { DPO_GGUF_U8 = 0, DPO_GGUF_U32 = 4, DPO_GGUF_I32 = 5, DPO_GGUF_F32 = 6, DPO_GGUF_BOOL = 7, DPO_GGUF_STRING = 8,
 	DPO_GGUF_ARRAY = 9 };
 
-/* A head being made; running out of memory shows in dpo_gguf_head. */
+/* A head being built; dpo_gguf_head reports running out of memory. */
 struct dpo_gguf {
 	struct dpo_buffer keys, tensors;
 	uint64_t n_keys, n_tensors;
@@ -37,7 +37,7 @@ void dpo_gguf_put_f32(struct dpo_gguf *gguf, float value);
 void dpo_gguf_put_bytes(struct dpo_gguf *gguf, const uint8_t *bytes, size_t n);	/* n elements */
 void dpo_gguf_put_string(struct dpo_gguf *gguf, const char *text, size_t n);
 
-/* A tensor of shape[rank], rank 1 or 2, the last dimension running fastest; its place is after the one before. */
+/* A tensor of shape[rank], rank 1 or 2, the last dimension running fastest; it is placed after the one before. */
 void dpo_gguf_tensor(struct dpo_gguf *gguf, const char *name, const size_t *shape, size_t rank, enum dpo_dtype dtype);
 
 /* Write everything before the data. */

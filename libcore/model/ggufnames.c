@@ -24,7 +24,8 @@ static const struct part outside[] = {
 	{ AT(head), "output", EMBEDDING },
 };
 static const struct part inside[] = {
-	{ AT(norm1), "attn_norm", NORM }, { AT(qkv[0]), "attn_q", QUERY }, { AT(qkv[1]), "attn_k", KEY }, { AT(qkv[2]), "attn_v", MATRIX },
+	{ AT(norm1), "attn_norm", NORM }, { AT(qkv[0]), "attn_q", QUERY }, { AT(qkv[1]), "attn_k", KEY },
+	{ AT(qkv[2]), "attn_v", MATRIX },
 	{ AT(qk_norm[0]), "attn_q_norm", NORM }, { AT(qk_norm[1]), "attn_k_norm", NORM }, { AT(o), "attn_output", MATRIX },
 	{ AT(post1), "post_attention_norm", NORM }, { AT(norm2), "ffn_norm", NORM }, { AT(up[0]), "ffn_gate", MATRIX },
 	{ AT(up[1]), "ffn_up", MATRIX }, { AT(down), "ffn_down", MATRIX }, { AT(post2), "post_ffw_norm", NORM },
@@ -137,8 +138,8 @@ interleave(float *to, const float *from, size_t heads, size_t head_dim, size_t c
 	for (size_t head = 0; head < heads; head++)
 		for (size_t j = 0; j < half; j++)
 			for (size_t h = 0; h < 2; h++)
-				memcpy(to + (head * head_dim + 2 * j + h) * columns, from + (head * head_dim + h * half + j) * columns,
-				    columns * sizeof *to);
+				memcpy(to + (head * head_dim + 2 * j + h) * columns,
+				    from + (head * head_dim + h * half + j) * columns, columns * sizeof *to);
 }
 
 /* From q, k, v of one head after another to all of q, of k, of v; n numbers of each of a head. */

@@ -17,8 +17,8 @@
 	"?|\\p{N}{1,3}| ?[^\\s\\p{L}\\p{N}]+[\\r\\n/]*" END ") Bytes"
 
 /*
- * What describe() says, and llama.cpp's names for it: the patterns of its llama-vocab.cpp, which normalizes nothing (NFC is taken as
- * done). "Whole": a word that is a token is not merged.
+ * What describe() says, and llama.cpp's names for it: the patterns of its llama-vocab.cpp, which normalizes nothing (NFC is
+ * taken as done). "Whole": a word that is a token is not merged.
  */
 static const struct dpo_ggufsplit splits[] = {
 	{ "ByteLevel", "gpt2", "gpt-2", false },
@@ -78,7 +78,8 @@ describe(struct dpo_buffer *out, const cJSON *part)
 	if (strcmp(type, "ByteLevel") == 0)
 		dpo_buffer_printf(out, "%s%s", dpo_ggufsplit_true(part, "use_regex", true) ? "ByteLevel" : "Bytes",
 		    dpo_ggufsplit_true(part, "add_prefix_space", true) ? "(prefix)" : "");
-	else if (strcmp(type, "Split") == 0 && strcmp(dpo_ggufsplit_text(part, "behavior"), "Isolated") == 0 && !dpo_ggufsplit_true(part, "invert", false))
+	else if (strcmp(type, "Split") == 0 && strcmp(dpo_ggufsplit_text(part, "behavior"), "Isolated") == 0 &&
+	    !dpo_ggufsplit_true(part, "invert", false))
 		dpo_buffer_printf(out, "Split(%s)", dpo_ggufsplit_text(pattern, "Regex"));
 	else if (strcmp(type, "Split") == 0 && strcmp(dpo_ggufsplit_text(pattern, "String"), " ") == 0)
 		dpo_buffer_string(out, "Spaces");
@@ -91,7 +92,8 @@ describe(struct dpo_buffer *out, const cJSON *part)
 	else if (strcmp(type, "Replace") == 0 && strcmp(dpo_ggufsplit_text(pattern, "String"), " ") == 0)
 		dpo_buffer_printf(out, "Replace(%s)", dpo_ggufsplit_text(part, "content"));
 	else if (strcmp(type, "Metaspace") == 0)
-		dpo_buffer_printf(out, "Metaspace(%s)", *dpo_ggufsplit_text(part, "prepend_scheme") ? dpo_ggufsplit_text(part, "prepend_scheme") :
+		dpo_buffer_printf(out, "Metaspace(%s)", *dpo_ggufsplit_text(part, "prepend_scheme") ?
+		    dpo_ggufsplit_text(part, "prepend_scheme") :
 		    dpo_ggufsplit_true(part, "add_prefix_space", true) ? "always" : "never");
 	else
 		dpo_buffer_printf(out, "%s(?)", type);

@@ -14,7 +14,7 @@
 
 /*
  * Where a MODEL lies: *path is a copy of `name` if it is "-" or exists, else the snapshot of ORG/NAME (or NAME), of its
- * revision "main" or, with ORG/NAME@REVISION, of that branch, tag or commit. Not there: DPO_IO telling where it was looked
+ * revision "main" or, with ORG/NAME@REVISION, of that branch, tag or commit. Not found: DPO_IO saying where it was looked
  * for. Caller frees *path; on error it is NULL.
  */
 enum dpo_status dpo_hub_find(char **path, const char *name, struct dpo_error *err) DPO_MUST_CHECK;

@@ -4,9 +4,9 @@
  *	id = H("dpo model 1\n", T_1, ..., T_n, config)
  *	T  = name, 0, dtype, 0, u64 rank, u64 shape[rank], H(H(leaf 1), ..., H(leaf m))
  *
- * H = BLAKE2b-256; the tensors are in byte order of their names. A leaf is 4 MiB of the tensor's
- * bytes as they are stored (little-endian; the last leaf is shorter), so that leaves hash in
- * parallel; config is the canonical text of config.h. A file layout has no part in it.
+ * H = BLAKE2b-256; the tensors are in byte order of their names. A leaf is 4 MiB of the tensor's bytes as they are stored
+ * (little-endian; the last leaf is shorter), so that leaves hash in parallel; config is the canonical text of config.h. The
+ * file layout plays no part.
  */
 #ifndef DPO_IDENTITY_H
 #define DPO_IDENTITY_H

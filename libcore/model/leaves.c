@@ -132,7 +132,7 @@ take_again(const struct work *work, const struct leaf *leaf, struct dpo_error *e
 	    "the file or its disk is not to be relied on");
 }
 
-/* All leaves; the first that failed is told. */
+/* All leaves; the first failure is reported. */
 static enum dpo_status
 run(struct work *work, int threads, struct dpo_error *err)
 {
@@ -213,7 +213,8 @@ dpo_leaves_identify(char id[2 * DPO_HASH_BYTES + 1], const struct dpo_params *pa
 		bytes[t] = sizeof *block * tensor->count;
 	}
 	if (status == DPO_OK)
-		status = dpo_leaves_hash(tensors, bytes, params->count, take_floats, &(struct block){ params, block }, threads, err);
+		status = dpo_leaves_hash(tensors, bytes, params->count, take_floats, &(struct block){ params, block },
+		    threads, err);
 	if (status == DPO_OK)
 		status = dpo_identity(id, tensors, params->count, text->data, text->len, err);
 	free(tensors);

@@ -2,8 +2,8 @@
  * leaves - the hashes of tensors by their leaves (identity.h), on all threads. Layer 5; uses error, size, buffer, bytes, random,
  * hashes, parallel, identity, params.
  *
- * The leaves of all tensors are one list, taken in groups whose hashes go side by side (hashes.h), piece by piece, so that what
- * is made of a piece on the way stays in the cache.
+ * The leaves of all tensors are one list, taken in groups that are hashed side by side (hashes.h), piece by piece, so that
+ * a piece converted on the way stays in the cache.
  */
 #ifndef DPO_LEAVES_H
 #define DPO_LEAVES_H
@@ -17,16 +17,16 @@
 #define DPO_LEAVES_PIECE ((size_t)1 << 16)
 
 /*
- * n bytes of a tensor, as they are or would be stored, from `at` on: *bytes is where they lie, which may be room[n]. Called from
- * several threads at once, with err NULL; and by one, for its message, again where that failed. A failure that does not come
- * again is one all the same.
+ * n bytes of a tensor, as they are or would be stored, from `at` on: *bytes points to them, perhaps into room[n]. Called
+ * from several threads at once, with err NULL; where that failed, called again by one thread for the message. A failure
+ * that does not come again is one all the same.
  */
 typedef enum dpo_status dpo_leaves_take(const void *context, size_t tensor, size_t at, size_t n, uint8_t *room,
 	const uint8_t **bytes, struct dpo_error *err);
 
 /*
- * The hash of each of n tensors, of bytes[n] bytes, into tensors[n].hash; nothing else there is looked at. Errors as of `take`,
- * the first in the order of the bytes. On at most `threads` threads; the result does not depend on them.
+ * The hash of each of n tensors, of bytes[n] bytes, into tensors[n].hash; nothing else there is read. Errors are those of
+ * `take`, the first in the order of the bytes. On at most `threads` threads; the result does not depend on the number.
  */
 enum dpo_status dpo_leaves_hash(struct dpo_identity_tensor *tensors, const size_t *bytes, size_t n, dpo_leaves_take *take,
 	const void *context, int threads, struct dpo_error *err) DPO_MUST_CHECK;

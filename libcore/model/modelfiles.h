@@ -1,9 +1,8 @@
 /*
- * modelfiles - the small files of any MODEL, without its weights. Layer 7; uses error, size, buffer, file, files, header,
- * stream.
+ * modelfiles - a MODEL's small files, without its weights. Layer 7; uses error, size, buffer, file, files, header, stream.
  *
- * In a model stream the files come first, as records whose column "file" is not empty: pieces in order, each with its offset
- * in the file. Reading stops at the first tensor; what was read till then has passed the stream's hashes.
+ * In a model stream the files come first, as records whose column "file" is not empty: pieces in order, each with its
+ * offset in the file. Reading stops at the first tensor; what was read by then has passed the stream's hashes.
  */
 #ifndef DPO_MODELFILES_H
 #define DPO_MODELFILES_H
@@ -22,7 +21,7 @@ struct dpo_modelfiles_piece {
 	struct dpo_buffer text;		/* its bytes so far */
 };
 
-/* Take a record's file name, offset and bytes. DPO_FORMAT if it does not go on where the file stands. */
+/* Take a record's file name, offset and bytes. DPO_FORMAT if it does not continue where the file ended so far. */
 enum dpo_status dpo_modelfiles_take(struct dpo_modelfiles_piece *piece, struct dpo_files *files,
 	const struct dpo_value *name, int64_t offset, const struct dpo_value *bytes, struct dpo_error *err)
 	DPO_MUST_CHECK;

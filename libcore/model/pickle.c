@@ -109,7 +109,8 @@ need(const struct dpo_pickle *p, size_t n, struct dpo_error *err)
 {
 	size_t floor = p->n_marks ? p->marks[p->n_marks - 1] : 0;
 
-	return p->n_stack - floor >= n ? DPO_OK : dpo_fail(err, DPO_FORMAT, "a pickle that takes more from its stack than is there");
+	return p->n_stack - floor >= n ? DPO_OK :
+	    dpo_fail(err, DPO_FORMAT, "a pickle that takes more from its stack than is there");
 }
 
 static struct dpo_pickle_value *
@@ -275,7 +276,7 @@ static enum dpo_status
 pop_mark(struct dpo_pickle *p, size_t *n, struct dpo_error *err)
 {
 	if (p->n_marks == 0)
-		return dpo_fail(err, DPO_FORMAT, "a pickle without the mark it goes back to");
+		return dpo_fail(err, DPO_FORMAT, "a pickle without the mark it needs");
 	*n = p->n_stack - p->marks[--p->n_marks];
 	return DPO_OK;
 }

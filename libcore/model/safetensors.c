@@ -268,7 +268,7 @@ check_cover(const struct dpo_safetensors *set, size_t first, size_t size, struct
 			    "tensor \"%.100s\": ends beyond the end of the file",
 			    entry->name);
 	}
-	return at == size ? DPO_OK : dpo_fail(err, DPO_FORMAT, "%zu bytes behind the last tensor",
+	return at == size ? DPO_OK : dpo_fail(err, DPO_FORMAT, "%zu bytes after the last tensor",
 	    size - at);
 }
 

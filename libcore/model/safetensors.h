@@ -6,10 +6,9 @@
  *
  *	{"__metadata__":{"format":"pt"},"w":{"dtype":"F32","shape":[64],"data_offsets":[0,256]},...}
  *
- * A reader here accepts a file only if its tensors cover the data exactly: no hole, no overlap,
- * nothing behind them; a tensor's bytes are the product of its shape and its dtype, and no name
- * occurs twice. Data are read with pread(), never mapped, so that a file that shrinks is an error
- * and not a signal.
+ * A reader here accepts a file only if its tensors cover the data exactly: no gap, no overlap, nothing after them; a
+ * tensor's bytes are the product of its shape and its dtype, and no name occurs twice. Data are read with pread(), never
+ * mapped, so that a file that shrinks is an error and not a signal.
  */
 #ifndef DPO_SAFETENSORS_H
 #define DPO_SAFETENSORS_H
@@ -50,17 +49,16 @@ struct dpo_safetensors {
 };
 
 /*
- * Add the file at path to the set, as its next shard. Not a regular file, or malformed: DPO_FORMAT
- * (DPO_UNSUPPORTED for a dtype of unknown width); cut short: DPO_TRUNCATED; a header too long or
- * more than 8 dimensions: DPO_LIMIT. After an error the set is only good for
- * dpo_safetensors_close().
+ * Add the file at path to the set, as its next shard. Not a regular file, or malformed: DPO_FORMAT (DPO_UNSUPPORTED for a
+ * dtype of unknown width); cut short: DPO_TRUNCATED; a header too long or more than 8 dimensions: DPO_LIMIT. After an error
+ * the set must only be passed to dpo_safetensors_close().
  */
 enum dpo_status dpo_safetensors_add(struct dpo_safetensors *set, const char *path,
 	struct dpo_error *err)
 	DPO_MUST_CHECK;
 /*
- * For readers of other containers: open the file at path as the next shard, of *size bytes, whose data begin at 0; and add a
- * tensor of that shard (name is copied; a name that is there is DPO_FORMAT, which names no file).
+ * For readers of other containers: open the file at path as the next shard, of *size bytes, whose data begin at 0; and add
+ * a tensor of that shard (name is copied; a duplicate name is DPO_FORMAT, which names no file).
  */
 enum dpo_status dpo_safetensors_shard(struct dpo_safetensors *set, const char *path, size_t *size,
 	struct dpo_error *err) DPO_MUST_CHECK;
@@ -70,8 +68,8 @@ enum dpo_status dpo_safetensors_take(struct dpo_safetensors *set, const char *na
 const struct dpo_safetensors_entry *dpo_safetensors_find(const struct dpo_safetensors *set,
 	const char *name);
 /*
- * bytes[n] = the stored bytes of the entry from `offset` on; offset + n <= entry->bytes. A file
- * that has become shorter is DPO_TRUNCATED. May be called from several threads at once.
+ * bytes[n] = the stored bytes of the entry from `offset` on; offset + n <= entry->bytes. A file that has shrunk is
+ * DPO_TRUNCATED. May be called from several threads at once.
  */
 enum dpo_status dpo_safetensors_read(const struct dpo_safetensors *set,
 	const struct dpo_safetensors_entry *entry,

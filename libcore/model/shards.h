@@ -9,11 +9,10 @@
 #include "model/safetensors.h"
 
 /*
- * Open the first that is there of model.safetensors, the shards that model.safetensors.index.json
- * names, pytorch_model.bin, and the shards that pytorch_model.bin.index.json names. A shard is a
- * regular file beside the index (or a symbolic link to one: the Hugging Face cache is made of them);
- * every tensor of every shard must be in the index and the reverse. Malformed is DPO_FORMAT, a file
- * cut short DPO_TRUNCATED. On error *set is {0}.
+ * Open the first that exists of model.safetensors, the shards named in model.safetensors.index.json, pytorch_model.bin, and
+ * the shards named in pytorch_model.bin.index.json. A shard is a regular file beside the index (or a symbolic link to one:
+ * the Hugging Face cache is made of them); every tensor of every shard must be in the index and the reverse. A malformed
+ * file is DPO_FORMAT, one cut short DPO_TRUNCATED. On error *set is {0}.
  */
 enum dpo_status dpo_shards_open(struct dpo_safetensors *set, const char *directory,
 	struct dpo_error *err)

@@ -107,7 +107,8 @@ static enum dpo_status
 check_piece(const struct dpo_tensor *tensor, const struct dpo_value *data, struct dpo_error *err)
 {
 	if (data->count > DPO_TENSORS_PIECE)
-		return dpo_fail(err, DPO_LIMIT, "tensor \"%s\": %zu elements in one record; the limit is %zu", tensor->name, data->count,
+		return dpo_fail(err, DPO_LIMIT, "tensor \"%s\": %zu elements in one record; the limit is %zu", tensor->name,
+		    data->count,
 		    DPO_TENSORS_PIECE);
 	return dpo_bytes_finite_floats(data->data, data->count) ? DPO_OK :
 	    dpo_fail(err, DPO_NONFINITE, "tensor \"%s\" holds a NaN or infinity", tensor->name);

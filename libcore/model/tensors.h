@@ -45,30 +45,30 @@ struct dpo_tensors_fill {
 };
 
 /*
- * Take one record. It must go on exactly where the last one ended; else DPO_FORMAT naming the
- * tensor expected. NaN or infinity is DPO_NONFINITE, more than DPO_TENSORS_PIECE floats DPO_LIMIT.
+ * Take one record. It must continue exactly where the last one ended; else DPO_FORMAT naming the expected tensor. NaN or
+ * infinity is DPO_NONFINITE, more than DPO_TENSORS_PIECE floats DPO_LIMIT.
  */
 enum dpo_status dpo_tensors_take(struct dpo_tensors_fill *fill,
 	const struct dpo_tensors_columns *columns,
 	const struct dpo_value *values, struct dpo_error *err) DPO_MUST_CHECK;
-/* Every tensor is complete. */
+/* Whether every tensor is complete. */
 bool dpo_tensors_full(const struct dpo_tensors_fill *fill);
 
-/* Reading tensors of which no table is known: the table grows as they come. {0} at first. */
+/* Reading tensors without a known table: the table grows as they come. {0} at first. */
 struct dpo_tensors_gather {
-	struct dpo_params params;	/* offsets are good after dpo_tensors_gathered */
+	struct dpo_params params;	/* offsets are valid after dpo_tensors_gathered */
 	size_t capacity;
-	struct dpo_buffer data;		/* floats, one tensor behind the other */
-	size_t missing;			/* elements of the last tensor */
+	struct dpo_buffer data;		/* floats, one tensor after the other */
+	size_t missing;			/* elements the last tensor still lacks */
 };
 
 /*
- * Take one record, which begins a tensor or goes on with the last. DPO_FORMAT: out of order, a name twice, or more data than
+ * Take one record, which begins a tensor or continues the last. DPO_FORMAT: out of order, a name twice, or more data than
  * the shape holds; DPO_LIMIT: a name, rank, size or record too large; DPO_NONFINITE.
  */
 enum dpo_status dpo_tensors_gather(struct dpo_tensors_gather *gather, const struct dpo_tensors_columns *columns,
 	const struct dpo_value *values, struct dpo_error *err) DPO_MUST_CHECK;
-/* All is there: the table laid out, and its block, which the caller frees. */
+/* After the last record: the table laid out, and its block, which the caller frees. */
 enum dpo_status dpo_tensors_gathered(struct dpo_tensors_gather *gather, float **block, struct dpo_error *err)
 	DPO_MUST_CHECK;
 void dpo_tensors_gather_free(struct dpo_tensors_gather *gather);

@@ -345,7 +345,7 @@ place_storage(struct torchfile *file, const char *key, size_t *at, struct dpo_er
 	if ((status = dpo_file_read_at(file->fd, *at, raw, sizeof raw, err)) != DPO_OK)
 		return status;
 	if (dpo_bytes_load64(raw) != storage->count || !dpo_size_mul(storage->count, kinds[storage->kind].bytes, &bytes))
-		return dpo_fail(err, DPO_FORMAT, "storage \"%.100s\": %llu numbers where %zu are said", key,
+		return dpo_fail(err, DPO_FORMAT, "storage \"%.100s\": %llu numbers where %zu are declared", key,
 		    (unsigned long long)dpo_bytes_load64(raw), storage->count);
 	*at += sizeof raw;
 	if (bytes > file->size - *at)
@@ -378,7 +378,7 @@ place_storages(struct torchfile *file, size_t at, struct dpo_error *err)
 	if (status == DPO_OK && n != file->n_storages)
 		status = dpo_fail(err, DPO_FORMAT, "%zu storages for tensors in %zu", n, file->n_storages);
 	if (status == DPO_OK && at != file->size)
-		status = dpo_fail(err, DPO_FORMAT, "%zu bytes behind the last storage", file->size - at);
+		status = dpo_fail(err, DPO_FORMAT, "%zu bytes after the last storage", file->size - at);
 	return status;
 }
 

@@ -156,7 +156,7 @@ same_bytes(const struct dpo_params *params, const struct dpo_maps *maps, struct 
 		status = dpo_leaves_hash(now, bytes, params->count, take_mapped, params, 1, err);
 	for (size_t t = 0; status == DPO_OK && t < params->count; t++)
 		if (bytes[t] > 0 && memcmp(now[t].hash, params->list[t].hash, DPO_HASH_BYTES) != 0)
-			status = dpo_fail(err, DPO_IO, "%s: became another while it was read",
+			status = dpo_fail(err, DPO_IO, "%s: changed while it was read",
 			    dpo_maps_path(maps, params->list[t].mapped));
 	free(now);
 	free(bytes);

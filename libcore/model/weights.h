@@ -12,15 +12,15 @@
 #include "model/params.h"
 
 /*
- * Read the tensors of a model directory into *weights (params->total floats, 64 byte aligned,
- * padding 0; the caller frees) and give the model id, over the bytes as stored.
+ * Read the tensors of a model directory into *weights (params->total floats, 64-byte aligned, padding 0; the caller frees)
+ * and compute the model id, over the bytes as stored.
  *
- * F32, F16 and BF16 become float exactly. For a model that is only read there are maps ({0}): matrices in F16 and BF16 stay
- * so, in host byte order, and a tensor that is stored as it is needed (little-endian, on a boundary of its numbers) stays in
- * its file, which is mapped; params is laid out for it. The caller frees the maps after the weights are of no more use, after
- * an error too. Data are checked and hashed by reading, not through the map. Which tensors there must be, and what is ignored, says
- * stored.h; its errors, and DPO_NONFINITE for a NaN or infinity, name the tensor. On error *weights is NULL. On at most `threads`
- * threads; the result does not depend on them.
+ * F32, F16 and BF16 become float exactly. For a read-only model pass maps ({0}), else NULL. With maps, F16 and BF16
+ * matrices stay so, in host byte order, and a tensor stored just as it is needed (little-endian, aligned to its numbers)
+ * stays in its file, which is mapped; params is laid out accordingly. The caller frees the maps, even on error, once the
+ * weights are no longer used. Data are checked and hashed by reading, not through the map. stored.h says which tensors
+ * there must be and what is ignored; its errors, and DPO_NONFINITE for a NaN or infinity, name the tensor. On error
+ * *weights is NULL. On at most `threads` threads; the result does not depend on the number.
  */
 enum dpo_status dpo_weights_read(float **weights, char id[2 * DPO_HASH_BYTES + 1],
 	const struct dpo_config *config, struct dpo_params *params, const char *directory, struct dpo_maps *maps,
@@ -32,7 +32,10 @@ enum dpo_status dpo_weights_read(float **weights, char id[2 * DPO_HASH_BYTES + 1
  */
 enum dpo_status dpo_weights_same(const struct dpo_params *params, struct dpo_maps *maps, struct dpo_error *err) DPO_MUST_CHECK;
 
-/* Only what dpo_weights_read finds out before it takes memory: the tensors are there and fit; with `keep` params is laid out. */
+/*
+ * Only what dpo_weights_read checks before it takes memory: the tensors are there and fit. With `keep` params is laid out
+ * as with maps.
+ */
 enum dpo_status dpo_weights_look(const struct dpo_config *config, struct dpo_params *params, const char *directory, bool keep,
 	struct dpo_error *err) DPO_MUST_CHECK;
 

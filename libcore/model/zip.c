@@ -111,7 +111,8 @@ read_end(int fd, size_t size, struct directory *directory, struct dpo_error *err
 	if (!found) {
 		if (load16(record + 4) != 0 || load16(record + 6) != 0 || load16(record + 8) != load16(record + 10))
 			return damaged(err, "parts lie on several disks");
-		*directory = (struct directory){ dpo_bytes_load32(record + 16), dpo_bytes_load32(record + 12), load16(record + 10) };
+		*directory = (struct directory){ dpo_bytes_load32(record + 16), dpo_bytes_load32(record + 12),
+			load16(record + 10) };
 	}
 	if (directory->at > at || directory->bytes > at - directory->at ||
 	    directory->members > directory->bytes / CENTRAL_BYTES)

@@ -1,6 +1,5 @@
 /*
- * zip - where the members of a zip archive lie, for archives of stored members. Layer 4; uses error, size, bytes, table,
- * file.
+ * zip - finds the members of a zip archive, all of them stored. Layer 4; uses error, size, bytes, table, file.
  *
  * Only what PyTorch writes (PKWARE's APPNOTE, sections 4.3 and 4.5.3): members that are stored, neither compressed nor
  * encrypted, on one disk, with 64-bit sizes where needed. Anything else is refused: nothing is ever unpacked. Members may not

@@ -1,9 +1,9 @@
 /*
  * lines - a file of JSON Lines, line by line. Layer 4; uses error, size, buffer, file.
  *
- * A line ends in LF or CR LF, the last also at the end of the file. A byte order mark at the start of the file is skipped, and
- * so are lines of nothing but white space, which are counted. Files that are something else (gzip, zstd, Parquet, UTF-16 and
- * so on) are DPO_FORMAT saying what they are.
+ * A line ends in LF or CR LF, the last also at the end of the file. A byte order mark at the start of the file is skipped,
+ * and so are lines of nothing but white space, which are counted. Other kinds of files (gzip, zstd, Parquet, UTF-16 and so
+ * on) are DPO_FORMAT saying what they are.
  */
 #ifndef DPO_LINES_H
 #define DPO_LINES_H
@@ -18,18 +18,18 @@
 
 struct dpo_lines;
 
-/* Read from fd, which lines own from now on, also on error. name is copied. On error *lines is NULL. */
+/* Read from fd; lines takes ownership of it, even on error. name is copied. On error *lines is NULL. */
 enum dpo_status dpo_lines_open(struct dpo_lines **lines, int fd, const char *name, struct dpo_error *err)
 	DPO_MUST_CHECK;
 
-/* The same, after n_head bytes that the caller has already taken from fd, at head. */
+/* The same, after n_head bytes that the caller has already read from fd, at head. */
 enum dpo_status dpo_lines_open_after(struct dpo_lines **lines, int fd, const void *head, size_t n_head, const char *name,
 	struct dpo_error *err) DPO_MUST_CHECK;
 
 /*
- * The next line that is not blank, without its end, into *line and *n, good until the next call; DPO_END after the last. Returns as
- * soon as a line is there: it does not wait for a full buffer. Errors name file and line; a line of more than DPO_LINE_MAX
- * bytes is DPO_LIMIT.
+ * The next line that is not blank, without its end, into *line and *n, valid until the next call; DPO_END after the last.
+ * Returns as soon as a line is there: it does not wait for a full buffer. Errors name file and line; a line of more than
+ * DPO_LINE_MAX bytes is DPO_LIMIT.
  */
 enum dpo_status dpo_lines_next(struct dpo_lines *lines, const char **line, size_t *n, struct dpo_error *err)
 	DPO_MUST_CHECK;

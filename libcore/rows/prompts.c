@@ -216,7 +216,7 @@ read_tokens(struct dpo_prompts *p, struct dpo_prompt *prompt, const cJSON *row, 
 	    !cJSON_IsTrue(dpo_json_get(row, "rendered")), &prompt->tokens, err);
 }
 
-/* The next member of a line that is known to be an object: its name, and its value as start and length; DPO_END behind the last. */
+/* The next member of a line that is known to be an object: its name, and its value as start and length; DPO_END after the last. */
 static enum dpo_status
 next_member(struct dpo_json_lexer *lexer, struct dpo_buffer *name, struct dpo_error *err)
 {

@@ -16,7 +16,7 @@ enum {
 	STEP = 1 << 18,				/* a length is believed this many bytes at a time */
 };
 
-/* A block that was read, verified or yet to be. */
+/* A block that was read, whether or not it is verified yet. */
 struct unit {
 	struct dpo_buffer content;
 	uint8_t carried[DPO_HASH_BYTES];
@@ -26,7 +26,7 @@ struct dpo_block_reader {
 	char *name;
 	struct dpo_frames frames;
 	struct dpo_buffer header;	/* JSON */
-	struct unit ahead[DPO_BLOCK_HELD];	/* n_ahead of them to be handed on, from `next` on */
+	struct unit ahead[DPO_BLOCK_HELD];	/* n_ahead of them still to be returned, from `next` on */
 	size_t n_ahead, next, most;
 	int threads;
 	uint64_t ahead_records;		/* that they hold together */
@@ -238,7 +238,7 @@ read_end(struct dpo_block_reader *reader, struct dpo_error *err)
 
 /* ------------------------------------------------------------------ blocks */
 
-/* One more, behind those that were read ahead. */
+/* One more, after those that were read ahead. */
 static enum dpo_status
 read_block(struct dpo_block_reader *reader, struct dpo_error *err)
 {

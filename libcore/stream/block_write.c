@@ -9,7 +9,7 @@
 
 enum {
 	TAG_BYTES = 1, LENGTH_BYTES = 4, COUNT_BYTES = 4,
-	FRONT_BYTES = TAG_BYTES + LENGTH_BYTES + COUNT_BYTES,	/* of a block, before its records; the content is count and records */
+	FRONT_BYTES = TAG_BYTES + LENGTH_BYTES + COUNT_BYTES,	/* before the records; the content is count and records */
 	HELD = DPO_BLOCK_HELD,
 };
 
@@ -26,7 +26,7 @@ struct dpo_block_writer {
 	uint8_t h[DPO_HASH_BYTES];	/* of the last block that was hashed */
 	uint64_t records;
 	struct dpo_buffer pending;	/* a block that has not ended */
-	struct dpo_buffer held[HELD];	/* units, the first n_held of them blocks that want but their h */
+	struct dpo_buffer held[HELD];	/* units; the first n_held are blocks complete but for their h */
 	size_t n_held, held_bytes, most;
 	struct coder coders[HELD];	/* one a thread */
 };

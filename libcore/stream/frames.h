@@ -20,24 +20,24 @@ struct dpo_frames {
 };
 
 /*
- * Begin to read fd, from which the caller has taken n_head bytes already, at head. fd is taken over, also on error: then, too,
- * dpo_frames_close is to be called.
+ * Begin to read fd, from which the caller has already read n_head bytes, at head. Takes ownership of fd, even on error:
+ * then, too, call dpo_frames_close.
  */
 enum dpo_status dpo_frames_open(struct dpo_frames *frames, int fd, const void *head, size_t n_head, const char *name,
 	struct dpo_error *err) DPO_MUST_CHECK;
 
-/* Before any pull: the file's first bytes as they are, into start[n]; *got are fewer only if the file is shorter. */
+/* Before any pull: the file's first bytes, still compressed, into start[n]; *got is less than n only if the file is shorter. */
 enum dpo_status dpo_frames_peek(struct dpo_frames *frames, uint8_t *start, size_t n, size_t *got, struct dpo_error *err)
 	DPO_MUST_CHECK;
 
 /*
- * Up to n decompressed bytes; fewer only at the end of the file, which is then between two frames, or else DPO_TRUNCATED, without
- * a text. DPO_CORRUPT, and DPO_LIMIT for a window above 8 MiB, say so without a name.
+ * Up to n decompressed bytes; fewer only at the end of the file, which must not lie within a frame: that is DPO_TRUNCATED,
+ * without a text. DPO_CORRUPT, and DPO_LIMIT for a window above 8 MiB, have a text that names no file.
  */
 enum dpo_status dpo_frames_pull(struct dpo_frames *frames, void *bytes, size_t n, size_t *got, struct dpo_error *err)
 	DPO_MUST_CHECK;
 
-/* Closes fd. Once after dpo_frames_open, whatever that gave. */
+/* Closes fd. Call once after dpo_frames_open, whatever that returned. */
 void dpo_frames_close(struct dpo_frames *frames);
 
 #endif

@@ -33,7 +33,7 @@ const char *dpo_type_name(enum dpo_type type);
 enum dpo_type dpo_type_find(const char *name);
 /* Bytes of one element: 1 for str and bytes, 8 for i64 and i64[], 2 for bf16[] and f16[], else 4. */
 size_t dpo_type_size(enum dpo_type type);
-/* One number a record (f32, i64), as against a run of elements. */
+/* One number per record (f32, i64) rather than a run of elements. */
 bool dpo_type_scalar(enum dpo_type type);
 
 struct dpo_column {
@@ -73,8 +73,8 @@ enum dpo_status dpo_header_need(const struct dpo_header *header, const char *nam
 size_t dpo_header_find(const struct dpo_header *header, const char *name);
 
 /*
- * Append a stage. settings (an object, taken over also on error; NULL for none), tokenizer and model (hex ids; NULL
- * where not used).
+ * Append a stage. settings: an object, whose ownership passes to the header, even on error; NULL for none. tokenizer and
+ * model: hex ids; NULL where not used.
  */
 enum dpo_status dpo_header_stage(struct dpo_header *header, const char *stage, cJSON *settings, const char *tokenizer,
 	const char *model, struct dpo_error *err) DPO_MUST_CHECK;
@@ -83,8 +83,9 @@ enum dpo_status dpo_header_stage(struct dpo_header *header, const char *stage, c
 const char *dpo_header_last(const struct dpo_header *header, const char *stage, const char *key);
 
 /*
- * Canonical text of the header into out (cleared first): keys in the order shown above, unknown keys last. What
- * dpo_header_read would refuse (a name twice, no UTF-8, an integer beyond 2^53) is its error, so that no stream begins with it.
+ * Canonical text of the header into out (cleared first): keys in the order shown above, unknown keys last. Whatever
+ * dpo_header_read would refuse (a duplicate name, invalid UTF-8, an integer beyond 2^53) is refused here, so that no stream
+ * begins with it.
  */
 enum dpo_status dpo_header_write(const struct dpo_header *header, struct dpo_buffer *out, struct dpo_error *err)
 	DPO_MUST_CHECK;

@@ -20,13 +20,14 @@
 enum dpo_status dpo_record_check(const struct dpo_header *header, const struct dpo_value *values,
 	struct dpo_error *err) DPO_MUST_CHECK;
 
-/* Append the bytes of a record. Beyond DPO_RECORD_MAX is DPO_LIMIT, out then as before. */
+/* Append the bytes of a record. Beyond DPO_RECORD_MAX is DPO_LIMIT, and leaves out unchanged. */
 enum dpo_status dpo_record_put(const struct dpo_header *header, const struct dpo_value *values, struct dpo_buffer *out,
 	struct dpo_error *err) DPO_MUST_CHECK;
 
 /*
- * Read the record at bytes[*at] and move *at behind it. Every length is checked against len, every str to be UTF-8 without
- * U+0000. Elements are copied to scratch (overwritten, good until its next use), each run aligned to 8 and a str followed by a NUL.
+ * Read the record at bytes[*at] and move *at past it. Every length is checked against len, and every str must be UTF-8
+ * without U+0000. Elements are copied to scratch (overwritten, valid until its next use), each run aligned to 8 and a str
+ * followed by a NUL.
  */
 enum dpo_status dpo_record_get(const struct dpo_header *header, const uint8_t *bytes, size_t len, size_t *at,
 	struct dpo_buffer *scratch, struct dpo_value *values, struct dpo_error *err) DPO_MUST_CHECK;

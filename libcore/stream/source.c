@@ -19,7 +19,7 @@ struct dpo_source {
 	uint64_t files, records, blocks, members;
 	uint8_t tip[DPO_HASH_BYTES], parent[DPO_HASH_BYTES];
 
-	/* The file at hand: a stream ... */
+	/* The current file: a stream ... */
 	struct dpo_reader *reader;
 	/* ... or lines: fd, with input.data[at .. input.len) not yet used. */
 	int fd;				/* -1 when there is no such file */
@@ -76,7 +76,7 @@ at_line(const struct dpo_source *source, struct dpo_error *err)
 	return dpo_error_prefix(err, "%.200s:%zu", source->name, source->line);
 }
 
-/* Read more behind what is there; *got 0 at the end of the file. */
+/* Read more after what is there; *got 0 at the end of the file. */
 static enum dpo_status
 more(struct dpo_source *source, size_t *got, struct dpo_error *err)
 {

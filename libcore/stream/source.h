@@ -2,8 +2,8 @@
  * source - streams and JSON Lines read one after the other as one table. Layer 7; uses error, size, buffer, file, header,
  * random, stream, text.
  *
- * What a file is is told by its first byte that is not white space: `{` begins JSON Lines, anything else a stream. All
- * files have equal headers. A file of JSON Lines without its last line {"end":true} is DPO_TRUNCATED unless that is waived.
+ * The first non-blank byte decides the kind of file: `{` begins JSON Lines, anything else a stream. All files must have
+ * equal headers. JSON Lines without the last line {"end":true} are DPO_TRUNCATED unless that is waived.
  */
 #ifndef DPO_SOURCE_H
 #define DPO_SOURCE_H
@@ -16,12 +16,12 @@ struct dpo_source;
 
 #define DPO_SOURCE_LINE_MAX ((size_t)512 << 20)	/* bytes of one line */
 
-/* An empty source. `waive`: the end of a JSON Lines file counts as its {"end":true}. NULL if out of memory. */
+/* An empty source. waive: the end of a JSON Lines file counts as its {"end":true}. NULL if out of memory. */
 struct dpo_source *dpo_source_new(bool waive);
 
 /*
- * Begin a file: fd is owned by the source from now on, also on error. Only at the start and after DPO_END. A header that
- * differs from the first file's is DPO_FORMAT.
+ * Begin a file; the source takes ownership of fd, even on error. Only at the start and after DPO_END. A header that differs
+ * from the first file's is DPO_FORMAT.
  */
 enum dpo_status dpo_source_open(struct dpo_source *source, int fd, const char *name, struct dpo_error *err)
 	DPO_MUST_CHECK;
@@ -29,10 +29,13 @@ enum dpo_status dpo_source_open(struct dpo_source *source, int fd, const char *n
 /* Of the first file. Valid until dpo_source_free. */
 const struct dpo_header *dpo_source_header(const struct dpo_source *source);
 
-/* Whether the file at hand is JSON Lines, also after its DPO_END. Their tip and parent are what they say, and prove nothing. */
+/*
+ * Whether the current file is JSON Lines, also after its DPO_END. The tip and parent of JSON Lines are only what the file
+ * claims.
+ */
 bool dpo_source_lines(const struct dpo_source *source);
 
-/* The next record of the file at hand, as dpo_reader_next; JSON Lines errors begin with "NAME:LINE: ". */
+/* The next record of the current file, as dpo_reader_next; JSON Lines errors begin with "NAME:LINE: ". */
 enum dpo_status dpo_source_next(struct dpo_source *source, struct dpo_value *values, struct dpo_error *err)
 	DPO_MUST_CHECK;
 
@@ -41,9 +44,8 @@ uint64_t dpo_source_records(const struct dpo_source *source);
 uint64_t dpo_source_blocks(const struct dpo_source *source);
 
 /*
- * After the last DPO_END: the tip of everything (that of the one stream; of several, in whatever
- * files they lie, folded as dpo_reader_tip says; JSON Lines count as one), and
- * the parent of the one stream (of several, their tip: sealing them as one makes a child of them all).
+ * After the last DPO_END: the tip (of several streams, in whatever files, their tips folded as dpo_reader_tip says; JSON
+ * Lines count as one), and the parent (of several streams their tip: sealing them as one makes a child of them all).
  */
 const uint8_t *dpo_source_tip(const struct dpo_source *source);
 const uint8_t *dpo_source_parent(const struct dpo_source *source);

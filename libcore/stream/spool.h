@@ -2,8 +2,7 @@
  * spool - a stream held in memory, compressed, with records by number. Layer 7; uses error, size, buffer, header, record,
  * stream, zstd.
  *
- * For readers that come back to a record (training epochs). Memory is that of the compressed stream and one decoded
- * block.
+ * For readers that return to a record (training epochs). Memory: the compressed stream and one decoded block.
  */
 #ifndef DPO_SPOOL_H
 #define DPO_SPOOL_H
@@ -20,7 +19,7 @@ enum dpo_status dpo_spool_load(struct dpo_spool **spool, struct dpo_reader *read
 
 size_t dpo_spool_count(const struct dpo_spool *spool);
 
-/* Record `index` (below count) into values[n_columns]; pointers are good until the next call. */
+/* Record `index` (below count) into values[n_columns]; pointers are valid until the next call. */
 enum dpo_status dpo_spool_get(struct dpo_spool *spool, size_t index, struct dpo_value *values,
 	struct dpo_error *err) DPO_MUST_CHECK;
 

@@ -12,12 +12,12 @@
 struct dpo_reader {
 	struct dpo_block_reader *blocks;
 	struct dpo_header header;
-	const uint8_t *content;		/* records of the block at hand: len bytes, `at` of them read */
+	const uint8_t *content;		/* records of the current block: len bytes, `at` of them read */
 	size_t len, at;
 	size_t left;			/* records of it not yet handed on */
 	struct dpo_buffer scratch;	/* the values handed on last */
 	uint64_t records;
-	enum dpo_status status;		/* what ended the stream, told again on every later call */
+	enum dpo_status status;		/* what ended the stream, returned again on every later call */
 	struct dpo_error err;
 };
 

@@ -3,11 +3,11 @@
  * block, record. The format is dpo-stream(5), dpo-stream.5 beside this file.
  *
  * Invariants:
- *  1. A reader hands on a record only after the hash of its whole block agreed with the chain.
- *  2. A reader gives DPO_END only after a verified END and the end of the file (or, between members of a
+ *  1. A reader returns a record only after the hash of its whole block agreed with the chain.
+ *  2. A reader returns DPO_END only after a verified END and the end of the file (or, between members of a
  *     concatenation, a next header equal to the first).
  *  3. A writer's bytes depend on header, records, level and the zstd version alone: not on time, reads or threads.
- *  4. The first record is written at once (but see dpo_writer_hold); blocks then hold 1, 2, 4, ... records up to 256 KiB of content.
+ *  4. The first record is written at once (but see dpo_writer_hold); blocks then hold 1, 2, 4, ... records, up to 256 KiB.
  */
 #ifndef DPO_STREAM_H
 #define DPO_STREAM_H
@@ -23,24 +23,24 @@ struct dpo_reader;
 struct dpo_writer;
 
 /* ------------------------------------------------------------------ reading
- * Errors carry the name in front: "pairs.dpo: record 17: block 3: hash does not match". DPO_TRUNCATED for an end
- * without END, DPO_CORRUPT for a hash, DPO_FORMAT for the rest; all are exit 3.
+ * Errors begin with the name: "pairs.dpo: record 17: block 3: hash does not match". DPO_TRUNCATED for an end without END,
+ * DPO_CORRUPT for a hash, DPO_FORMAT for the rest; all are exit 3.
  */
 
-/* Read the header from fd, which the reader owns from now on, also on error. name is copied. On error *reader is NULL. */
+/* Read the header from fd; the reader takes ownership of fd, even on error. name is copied. On error *reader is NULL. */
 enum dpo_status dpo_reader_open(struct dpo_reader **reader, int fd, const char *name, struct dpo_error *err)
 	DPO_MUST_CHECK;
 
-/* The same of the file at path, which is its name; "-" is standard input and so called. */
+/* The same for the file at path, which is also the name; "-" is standard input and is named so. */
 enum dpo_status dpo_reader_open_path(struct dpo_reader **reader, const char *path, struct dpo_error *err) DPO_MUST_CHECK;
 
-/* The same as dpo_reader_open, after n_head bytes that the caller has already taken from fd, at head. */
+/* The same as dpo_reader_open, after n_head bytes that the caller has already read from fd, at head. */
 enum dpo_status dpo_reader_open_after(struct dpo_reader **reader, int fd, const void *head, size_t n_head,
 	const char *name, struct dpo_error *err) DPO_MUST_CHECK;
 
 /*
- * From now on read up to 16 blocks ahead, and verify them side by side on at most `threads` threads: for weights, of which nobody
- * waits for the first record. Records and errors are the same.
+ * From now on read up to 16 blocks ahead, and verify them side by side on at most `threads` threads: for weights, whose
+ * first record nobody waits for. Records and errors are the same.
  */
 void dpo_reader_ahead(struct dpo_reader *reader, int threads);
 
@@ -49,14 +49,14 @@ const struct dpo_header *dpo_reader_header(const struct dpo_reader *reader);
 const char *dpo_reader_name(const struct dpo_reader *reader);
 
 /*
- * The next record into values[n_columns], in the header's column order; pointers are good until the next call, and a str has a
- * NUL behind it (and none within). DPO_OK, DPO_END, or an error; after END or an error it gives the same again. NaN and infinity
- * are passed as they are.
+ * The next record into values[n_columns], in the header's column order; pointers are valid until the next call, and a str
+ * is followed by a NUL (and has none within). DPO_OK, DPO_END, or an error; after END or an error it returns the same
+ * again. NaN and infinity are passed through.
  */
 enum dpo_status dpo_reader_next(struct dpo_reader *reader, struct dpo_value *values, struct dpo_error *err)
 	DPO_MUST_CHECK;
 
-/* Records handed on so far; blocks begun so far in all members; members of a concatenation whose END was verified. */
+/* Records returned so far; blocks begun so far in all members; members of a concatenation whose END was verified. */
 uint64_t dpo_reader_records(const struct dpo_reader *reader);
 uint64_t dpo_reader_blocks(const struct dpo_reader *reader);
 uint64_t dpo_reader_members(const struct dpo_reader *reader);
@@ -90,8 +90,8 @@ enum dpo_status dpo_writer_open(struct dpo_writer **writer, struct dpo_out *out,
 	int level, struct dpo_error *err) DPO_MUST_CHECK;
 
 /*
- * From now on up to 16 blocks are held back, and coded side by side on at most `threads` threads: for weights, of which nobody
- * waits for the first record (invariant 4). The bytes are the same; an error may be that of a record put before.
+ * From now on up to 16 blocks are held back, and coded side by side on at most `threads` threads: for weights, whose first
+ * record nobody waits for (invariant 4). The bytes are the same; an error may be that of an earlier record.
  */
 void dpo_writer_hold(struct dpo_writer *writer, int threads);
 

@@ -6,9 +6,9 @@
  *	{"end":true,"parent":"HEX","tip":"HEX"}
  *
  * A str is a JSON string, i64 and the elements of i32[] and i64[] are digits and never pass through a double, f32 and the
- * elements of f32[] are written with %.9g, which gives the same bits back. bytes, bf16[], f16[] and every run of more than
- * DPO_TEXT_LONG elements are objects, {"base64":"...","type":"f32[]"}, of the little-endian bytes (RFC 4648 section 4,
- * with padding). The parent and the tip of the stream shown are on the last line; absent means zeros.
+ * elements of f32[] are written with %.9g, which reads back as the same bits. bytes, bf16[], f16[] and every run of more
+ * than DPO_TEXT_LONG elements are objects, {"base64":"...","type":"f32[]"}, of the little-endian bytes (RFC 4648 section 4,
+ * with padding). The last line has the stream's parent and tip; absent means zeros.
  */
 #ifndef DPO_TEXT_H
 #define DPO_TEXT_H
@@ -43,7 +43,7 @@ enum dpo_status dpo_text_get_header(struct dpo_header *header, const char *line,
 enum dpo_status dpo_text_get_end(bool *is_end, const char *line, size_t len, uint8_t parent[DPO_HASH_BYTES],
 	uint8_t tip[DPO_HASH_BYTES], struct dpo_error *err) DPO_MUST_CHECK;
 
-/* Where the elements of a record read lie. {0} is valid; use it for one header only. */
+/* Holds the elements of the record read last. {0} is valid; use it with one header only. */
 struct dpo_text_record {
 	struct dpo_buffer *runs;	/* owned; n of them */
 	bool *seen;			/* owned */
@@ -52,8 +52,8 @@ struct dpo_text_record {
 };
 
 /*
- * A record into values[n_columns], pointing into record until its next use. Each column must be there once, in any order,
- * with a value of its type, and nothing else: otherwise DPO_FORMAT naming the key. A str has a NUL behind it.
+ * A record into values[n_columns], pointing into record until its next use. Each column must be there exactly once, in any
+ * order, with a value of its type, and nothing else: otherwise DPO_FORMAT naming the key. A str is followed by a NUL.
  */
 enum dpo_status dpo_text_get_record(struct dpo_text_record *record, const struct dpo_header *header, const char *line,
 	size_t len, struct dpo_value *values, struct dpo_error *err) DPO_MUST_CHECK;

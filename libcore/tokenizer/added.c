@@ -162,7 +162,10 @@ dpo_added_match(const struct dpo_added *added, const char *text, size_t n)
 	return token ? token->n : 0;
 }
 
-/* The leftmost-longest token at or after `from`, its place in *at; NULL if there is none. One that may not stand there hides others. */
+/*
+ * The leftmost-longest token at or after `from`, its place in *at; NULL if there is none. One that may not stand there hides
+ * others.
+ */
 static const struct dpo_added_token *
 find(const struct dpo_added *added, const char *text, size_t n, size_t from, size_t *at)
 {
@@ -181,8 +184,8 @@ find(const struct dpo_added *added, const char *text, size_t n, size_t from, siz
 }
 
 /*
- * The search goes on behind the token itself, also where rstrip took the white space that the next token begins with: that token
- * is found, and what is behind it is text again, as in Hugging Face's library.
+ * The search continues after the token itself, even where rstrip took the white space that the next token begins with: that
+ * token is found, and what follows it is text again, as in Hugging Face's library.
  */
 bool
 dpo_added_next(const struct dpo_added *added, struct dpo_added_walk *walk, size_t *start, size_t *end, int32_t *id)

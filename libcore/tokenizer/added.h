@@ -2,7 +2,7 @@
  * added - added tokens: texts that are one token wherever they stand, found before anything else is split. Layer 2; uses
  * size, utf8, utf8proc.
  *
- * Of the tokens that match at the leftmost place the longest wins (leftmost-longest).
+ * Of the tokens that match at the leftmost place the longest wins.
  */
 #ifndef DPO_ADDED_H
 #define DPO_ADDED_H
@@ -18,9 +18,9 @@ struct dpo_added {
 	size_t starts[257];		/* tokens that begin with byte b are list[starts[b] .. starts[b + 1]) once indexed */
 };
 
-/* How a token takes part in the text around it. */
+/* How a token interacts with the text around it. */
 struct dpo_added_rules {
-	bool lstrip, rstrip;	/* white space before, behind belongs to the token */
+	bool lstrip, rstrip;	/* white space before, after it belongs to the token */
 	bool single_word;	/* not where a letter, digit, mark or connector touches it */
 };
 
@@ -31,7 +31,7 @@ void dpo_added_index(struct dpo_added *added);
 bool dpo_added_has(const struct dpo_added *added, const char *text, size_t n);
 void dpo_added_free(struct dpo_added *added);
 
-/* The bytes of the longest token that text[0..n) begins with, 0 if it begins with none; for a set that is indexed. */
+/* Bytes of the longest token that text[0..n) begins with, 0 if there is none. The set must be indexed. */
 size_t dpo_added_match(const struct dpo_added *added, const char *text, size_t n);
 
 /* A walk over a text, valid UTF-8: set text and n, the rest 0. */
@@ -39,7 +39,7 @@ struct dpo_added_walk {
 	const char *text;
 	size_t n;
 	size_t from;		/* where the search goes on */
-	size_t done;		/* text before is handed on */
+	size_t done;		/* text before this was returned */
 };
 
 /*

@@ -1,8 +1,8 @@
 /*
  * bulk - a JSON document whose largest members are left out of its tree. Layer 3; uses error, buffer, json.
  *
- * A tokenizer has hundreds of thousands of tokens and merges; as a tree they cost more time and memory than all the rest of
- * its start. They are walked in the text with the lexer instead.
+ * A tokenizer has hundreds of thousands of tokens and merges; as a tree they would cost more time and memory than
+ * everything else at startup. They are read from the text with the lexer instead.
  */
 #ifndef DPO_BULK_H
 #define DPO_BULK_H
@@ -19,8 +19,8 @@ struct dpo_bulk {
 };
 
 /*
- * Parse text[0..n), an object, as dpo_json_parse does, with null in the place of the members names[0..count) of its member
- * `object`; their values are bulks[0..count). On error *tree is NULL.
+ * Parse text[0..n), an object, as dpo_json_parse does, with null in place of the members names[0..count) of its member
+ * `object`; bulks[0..count) become their values. On error *tree is NULL.
  */
 enum dpo_status dpo_bulk_parse(cJSON **tree, const char *text, size_t n, const char *object, const char *const *names,
 	struct dpo_bulk *bulks, size_t count, struct dpo_error *err) DPO_MUST_CHECK;

@@ -14,7 +14,7 @@ struct dpo_detokenizer_step {
 	enum kind kind;
 	char *pattern;		/* owned; REPLACE; METASPACE: the replacement; STRIP: the character */
 	char *content;		/* owned; REPLACE */
-	int64_t start, stop;	/* STRIP: at most so many; METASPACE: start 1 if the first token loses them */
+	int64_t start, stop;	/* STRIP: at most that many; METASPACE: start 1 if the first token loses them */
 };
 
 static const char unknown[] = "\xef\xbf\xbd";	/* U+FFFD */

@@ -1,6 +1,6 @@
 /*
- * detokenize - the decoder of a tokenizer.json: the texts of tokens to one text. Layer 4; uses error, size, buffer, utf8,
- * json, pretokenize (the byte alphabet).
+ * detokenize - the decoder of a tokenizer.json: turns the texts of tokens into one text. Layer 4; uses error, size, buffer,
+ * utf8, json, pretokenize (the byte alphabet).
  *
  * Known: ByteLevel, Metaspace, Replace (of a string), ByteFallback, Fuse, Strip, Sequence. Any other type is
  * DPO_UNSUPPORTED naming it.
@@ -35,12 +35,12 @@ enum dpo_status dpo_detokenizer_read(struct dpo_detokenizer *detokenizer, const 
 	DPO_MUST_CHECK;
 /* Add the step ByteLevel (a tokenizer without tokenizer.json). */
 enum dpo_status dpo_detokenizer_byte_level(struct dpo_detokenizer *detokenizer, struct dpo_error *err) DPO_MUST_CHECK;
-/* Add SentencePiece's steps: U+2581 to space, byte tokens to bytes, and, with `strip`, the space in front taken away. */
+/* Add SentencePiece's steps: U+2581 to space, byte tokens to bytes, and with `strip` the leading space removed. */
 enum dpo_status dpo_detokenizer_sentencepiece(struct dpo_detokenizer *detokenizer, bool strip, struct dpo_error *err)
 	DPO_MUST_CHECK;
 void dpo_detokenizer_free(struct dpo_detokenizer *detokenizer);
 
-/* Append the text of the tokens (used up: left empty) to out, each byte that is not UTF-8's as U+FFFD. DPO_NOMEM only. */
+/* Append the text of the tokens (left empty afterwards) to out, each byte that is not valid UTF-8 as U+FFFD. DPO_NOMEM only. */
 enum dpo_status dpo_detokenize(const struct dpo_detokenizer *detokenizer, struct dpo_texts *tokens,
 	struct dpo_buffer *out, struct dpo_error *err) DPO_MUST_CHECK;
 

@@ -411,12 +411,12 @@ cut(struct cutter *cutter, size_t start, size_t end, bool hit, struct dpo_error 
 		cutter->open = end;
 		return DPO_OK;
 	case MERGED_WITH_PREVIOUS:
-		/* A gap stays open for one hit behind it; a hit closes. */
+		/* A gap stays open for one hit after it; a hit closes. */
 		if (!hit && start > cutter->open)
 			status = close_word(cutter, start, err);
 		return status == DPO_OK && hit ? close_word(cutter, end, err) : status;
 	case MERGED_WITH_NEXT:
-		/* A hit opens a word and takes the one gap behind it. */
+		/* A hit opens a word and takes the one gap after it. */
 		return (hit || !after_hit) && start > cutter->open ? close_word(cutter, start, err) : status;
 	case CONTIGUOUS:
 		return start > cutter->open && hit != after_hit ? close_word(cutter, start, err) : status;

@@ -1,6 +1,6 @@
 /*
- * pretokenize - the pre_tokenizer of a tokenizer.json: normalized text to the words that the model then merges. Layer 3;
- * uses error, size, buffer, utf8, json, regex.
+ * pretokenize - the pre_tokenizer of a tokenizer.json: splits normalized text into the words that the model then merges.
+ * Layer 3; uses error, size, buffer, utf8, json, regex.
  *
  * Known: ByteLevel, Metaspace, Split (of a string or a regular expression), Digits, Punctuation, Whitespace,
  * WhitespaceSplit, CharDelimiterSplit, Sequence. Any other type is DPO_UNSUPPORTED naming it. ByteLevel writes each byte as
@@ -21,24 +21,24 @@ struct dpo_pretokenizer {
 	size_t count;
 };
 
-/* Read the "pre_tokenizer" object; NULL or null is no step: the whole text is one word. On error it is {0}. */
+/* Read the "pre_tokenizer" object; NULL or null means no step: the whole text is one word. On error it is {0}. */
 enum dpo_status dpo_pretokenizer_read(struct dpo_pretokenizer *pretokenizer, const cJSON *spec,
 	struct dpo_error *err) DPO_MUST_CHECK;
-/* ByteLevel without a prefix space, split by pattern; NULL: by GPT-2's own. For tokenizers that come as vocab.json. */
+/* ByteLevel without a prefix space, split by pattern (NULL: GPT-2's own). For tokenizers that come as vocab.json. */
 enum dpo_status dpo_pretokenizer_byte_level(struct dpo_pretokenizer *pretokenizer, const char *pattern,
 	struct dpo_error *err) DPO_MUST_CHECK;
 void dpo_pretokenizer_free(struct dpo_pretokenizer *pretokenizer);
 
-/* What one call writes to; one a thread. NULL if out of memory. */
+/* The memory that one call works in; one per thread. NULL if out of memory. */
 struct dpo_pretokenize_scratch *dpo_pretokenize_scratch_new(void);
 void dpo_pretokenize_scratch_free(struct dpo_pretokenize_scratch *scratch);
 
-/* Takes one word, not empty, good during the call. */
+/* Receives one word, not empty, valid during the call. */
 typedef enum dpo_status dpo_pretokenize_word(void *context, const char *word, size_t n, struct dpo_error *err);
 
 /*
- * Call word(context, ...) for each word of text[0..n) in order. `first`: the text is the very beginning of the input (Metaspace's
- * prepend_scheme "first" asks). An error of word ends the walk and is returned. DPO_LIMIT as in regex.h.
+ * Call word(context, ...) for each word of text[0..n) in order. first: the text is the very beginning of the input (for
+ * Metaspace's prepend_scheme "first"). An error of word ends the walk and is returned. DPO_LIMIT as in regex.h.
  */
 enum dpo_status dpo_pretokenize(const struct dpo_pretokenizer *pretokenizer, struct dpo_pretokenize_scratch *scratch,
 	const char *text, size_t n, bool first, dpo_pretokenize_word *word, void *context, struct dpo_error *err)

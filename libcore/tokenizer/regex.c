@@ -45,7 +45,7 @@ struct translation {
 	const char *pattern;
 	size_t n, at;
 	size_t atom;				/* in out: where that begins which a quantifier repeats; UNKNOWN */
-	size_t groups[GROUPS], depth;		/* in out: where the groups at hand begin */
+	size_t groups[GROUPS], depth;		/* in out: where the open groups begin */
 };
 
 static char
@@ -77,7 +77,7 @@ digits(const struct translation *t, size_t ahead)
 	return n;
 }
 
-/* Bytes of the escape at hand: a property's name and a character's number are part of it. */
+/* Bytes of the current escape: a property's name and a character's number are part of it. */
 static size_t
 escape_length(const struct translation *t)
 {
@@ -177,7 +177,7 @@ put_group(struct translation *t, struct dpo_error *err)
 	return DPO_OK;
 }
 
-/* Bytes of the interval {n}, {n,}, {,m} or {n,m} at hand; 0: it is none, but the character. */
+/* Bytes of the interval {n}, {n,}, {,m} or {n,m} at this point; 0: it is none, but a literal {. */
 static size_t
 interval_length(const struct translation *t, bool *exact)
 {
@@ -191,14 +191,14 @@ interval_length(const struct translation *t, bool *exact)
 	return low + high > 0 && peek(t, n) == '}' ? n + 1 : 0;
 }
 
-/* Put (?: in front of what the last quantifier repeats, and ) behind it: the next one repeats all of that. */
+/* Put (?: before what the last quantifier repeats, and ) after it: the next one repeats all of that. */
 static enum dpo_status
 enclose(struct translation *t, struct dpo_error *err)
 {
 	size_t n = t->out->len - t->atom;
 
 	if (t->atom == UNKNOWN)
-		return dpo_fail(err, DPO_UNSUPPORTED, "regular expression with a quantifier behind an interval");
+		return dpo_fail(err, DPO_UNSUPPORTED, "regular expression with a quantifier after an interval");
 	if (dpo_buffer_room(t->out, 3)) {
 		memmove(t->out->data + t->atom + 3, t->out->data + t->atom, n);
 		memcpy(t->out->data + t->atom, "(?:", 3);
@@ -207,7 +207,10 @@ enclose(struct translation *t, struct dpo_error *err)
 	return DPO_OK;
 }
 
-/* An interval. Behind it + is a quantifier of its own there, as is ? behind {n}, where PCRE2 has its possessive and lazy ones. */
+/*
+ * An interval. In Oniguruma a + after it is a quantifier of its own, as is a ? after {n}; in PCRE2 they make it possessive
+ * or lazy.
+ */
 static enum dpo_status
 put_brace(struct translation *t, struct dpo_error *err)
 {

@@ -2,11 +2,12 @@
  * regex - the regular expressions of tokenizer files, on PCRE2. Layer 2; uses error, size, buffer, utf8, PCRE2.
  *
  * Tokenizer files are written for Oniguruma (Ruby syntax, Unicode classes). Where the two differ the pattern is translated:
- * \s becomes Unicode's White_Space, \w what Oniguruma counts as a word, ^ and $ match at line ends, (?m:) lets . match a newline,
- * {,m} is {0,m}, and a quantifier behind an interval repeats it ({n,m}+ is not possessive, {n}? not lazy). What cannot be translated
- * (\b, \h, \R, \X, \K, \G, \Z, \c, class intersection, nested and POSIX classes, \S and \W within a class, options but i and m, and
- * those without a colon but at the beginning, comments), and what only PCRE2 has (\Q, \N, \g, \o, verbs, callouts, recursion,
- * conditions), is DPO_UNSUPPORTED naming it. Unicode properties are those of PCRE2's Unicode version.
+ * \s becomes Unicode's White_Space, \w what Oniguruma counts as a word, ^ and $ match at line ends, (?m:) lets . match a
+ * newline, {,m} is {0,m}, and a quantifier after an interval repeats it ({n,m}+ is not possessive, {n}? not lazy). What
+ * cannot be translated (\b, \h, \R, \X, \K, \G, \Z, \c, class intersection, nested and POSIX classes, \S and \W within a
+ * class, options other than i and m, options without a colon except at the beginning, comments), and what only PCRE2 has
+ * (\Q, \N, \g, \o, verbs, callouts, recursion, conditions), is DPO_UNSUPPORTED naming it. Unicode properties are those of
+ * PCRE2's Unicode version.
  */
 #ifndef DPO_REGEX_H
 #define DPO_REGEX_H
@@ -27,7 +28,7 @@ enum dpo_status dpo_regex_new(struct dpo_regex **regex, const char *pattern, siz
 	DPO_MUST_CHECK;
 void dpo_regex_free(struct dpo_regex *regex);
 
-/* What one match writes to; one a thread. NULL if out of memory. */
+/* The memory that one match works in; one per thread. NULL if out of memory. */
 struct dpo_regex_scratch *dpo_regex_scratch_new(void);
 void dpo_regex_scratch_free(struct dpo_regex_scratch *scratch);
 

@@ -245,7 +245,8 @@ check(const struct dpo_tokenparts *parts, const struct model *model, struct dpo_
 		return dpo_fail(err, DPO_UNSUPPORTED, "a denormalizer");
 	for (size_t i = 0; i < model->count && model->model_type == BPE; i++)
 		if (model->pieces[i].type == UNUSED)
-			return dpo_fail(err, DPO_UNSUPPORTED, "an unused piece, \"%.60s\"", dpo_vocab_text(&parts->vocab, (int64_t)i, &n));
+			return dpo_fail(err, DPO_UNSUPPORTED, "an unused piece, \"%.60s\"",
+			    dpo_vocab_text(&parts->vocab, (int64_t)i, &n));
 	return DPO_OK;
 }
 

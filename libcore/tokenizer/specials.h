@@ -1,13 +1,14 @@
 /*
- * specials - what the configuration files say of a tokenizer's special tokens. Layer 7; uses error, json, tokennames, tokenparts,
- * tokenjson.
+ * specials - what the configuration files say about a tokenizer's special tokens. Layer 7; uses error, json, tokennames,
+ * tokenparts, tokenjson.
  *
- * BOS and EOS come from tokenizer_config.json, else special_tokens_map.json, else config.json's ids, else the tokenizer.model; if none
- * of them names an EOS, "<|endoftext|>" is it where the vocabulary has it. A name outside the vocabulary is DPO_FORMAT.
+ * BOS and EOS come from tokenizer_config.json, else special_tokens_map.json, else config.json's ids, else the
+ * tokenizer.model; if none names an EOS, it is "<|endoftext|>" where the vocabulary has that. A name outside the vocabulary
+ * is DPO_FORMAT.
  *
- * Where there is no tokenizer.json, add_bos_token and add_eos_token of tokenizer_config.json say what goes around a text (absent: nothing;
- * before a SentencePiece model's text BOS). Where there is one its post-processor says it, and the two are not looked at, as in
- * transformers 5.
+ * Without a tokenizer.json, add_bos_token and add_eos_token of tokenizer_config.json say what goes around a text (by
+ * default nothing; for a SentencePiece model BOS before it). With one, its post-processor says so and the two keys are
+ * ignored, as in transformers 5.
  */
 #ifndef DPO_SPECIALS_H
 #define DPO_SPECIALS_H
@@ -17,7 +18,7 @@
 /* The files, NULL where absent. */
 struct dpo_specials_files {
 	const cJSON *tokenizer_config, *special_tokens_map, *config;
-	bool tokenizer_json;		/* there is one */
+	bool tokenizer_json;		/* whether there is one */
 };
 
 enum dpo_status dpo_specials_read(struct dpo_tokenparts *parts, const struct dpo_specials_files *files,

@@ -3,7 +3,7 @@
  * json, tokenparts, sentencepiece, tokenjson, specials, tokenclass.
  *
  * Reads tokenizer.json (tokenjson.h) or, without one, vocab.json with merges.txt (tokenclass.h) or tokenizer.model
- * (sentencepiece.h); without tokenizer.json added_tokens.json, too; then the special tokens (specials.h). A component it does not
+ * (sentencepiece.h); in that case also added_tokens.json; then the special tokens (specials.h). A component it does not
  * know is DPO_UNSUPPORTED naming it, never skipped.
  */
 #ifndef DPO_TOKENIZER_H
@@ -29,8 +29,9 @@ const char *dpo_tokenizer_eos_text(const struct dpo_tokenizer *tokenizer);
 int32_t dpo_tokenizer_bos(const struct dpo_tokenizer *tokenizer);
 
 /*
- * Append the ids of text[0..n) (valid UTF-8) to ids; with `special` the post-processor adds what it adds (add_special_tokens=True).
- * Special tokens written in the text are recognised as such. A regex that passes its match limit is DPO_LIMIT.
+ * Append the ids of text[0..n) (valid UTF-8) to ids; with `special` the post-processor adds its tokens
+ * (add_special_tokens=True). Special tokens written in the text are recognised as such. A regex that exceeds its match
+ * limit is DPO_LIMIT.
  */
 enum dpo_status dpo_tokenizer_encode(const struct dpo_tokenizer *tokenizer, const char *text, size_t n, bool special,
 	struct dpo_ids *ids, struct dpo_error *err) DPO_MUST_CHECK;

@@ -89,7 +89,7 @@ read_added_list(struct dpo_tokenparts *parts, const cJSON *list, struct dpo_erro
 
 /* ------------------------------------------------------------------ post-processor */
 
-/* One piece of a template: before the text (*seen false), the text itself, or behind it. */
+/* One piece of a template: before the text (*seen false), the text itself, or after it. */
 static enum dpo_status
 read_piece(const cJSON *piece, const cJSON *specials, struct dpo_ids *before, struct dpo_ids *after, bool *seen,
     struct dpo_error *err)
@@ -113,7 +113,7 @@ read_piece(const cJSON *piece, const cJSON *specials, struct dpo_ids *before, st
 	cJSON_ArrayForEach(id, list) {
 		if (!cJSON_IsNumber(id) || id->valuedouble < 0 || id->valuedouble >= (double)DPO_VOCAB_MAX ||
 		    id->valuedouble != (double)id->valueint)
-			return dpo_fail(err, DPO_FORMAT, "TemplateProcessing: an id of \"%.60s\" is no id", name);
+			return dpo_fail(err, DPO_FORMAT, "TemplateProcessing: an id of \"%.60s\" is not an id", name);
 		if (!dpo_ids_add(*seen ? after : before, (int32_t)id->valuedouble))
 			return dpo_fail_memory(err);
 	}

@@ -2,8 +2,8 @@
  * tokenjson - tokenizer.json, literally as the Hugging Face tokenizers library reads it. Layer 6; uses error, buffer, ids,
  * json, bulk, vocab, tokenparts.
  *
- * Models BPE and Unigram; post-processors TemplateProcessing, ByteLevel (which acts on offsets, not on ids) and Sequence. Any other
- * is DPO_UNSUPPORTED naming it. "truncation" and "padding" are not read: lengths are the caller's business.
+ * Models BPE and Unigram; post-processors TemplateProcessing, ByteLevel (which acts on offsets, not on ids) and Sequence.
+ * Any other is DPO_UNSUPPORTED naming it. "truncation" and "padding" are ignored: lengths are the caller's business.
  */
 #ifndef DPO_TOKENJSON_H
 #define DPO_TOKENJSON_H
@@ -14,7 +14,7 @@
 enum dpo_status dpo_tokenjson_read(struct dpo_tokenparts *parts, const char *text, size_t n, struct dpo_error *err)
 	DPO_MUST_CHECK;
 
-/* Fill the vocabulary from the JSON text[0..n), an object of text: id; NULL is DPO_FORMAT. */
+/* Fill the vocabulary from the JSON text[0..n), an object from texts to ids; NULL is DPO_FORMAT. */
 enum dpo_status dpo_tokenjson_vocab(struct dpo_vocab *vocab, const char *text, size_t n, struct dpo_error *err)
 	DPO_MUST_CHECK;
 

@@ -2,9 +2,9 @@
  * unigram - the most probable segmentation of a text (Kudo 2018, arXiv:1804.10959). Layer 3; uses error, size, ids, buffer,
  * json, utf8, vocab.
  *
- * Each piece has a log-probability; of all ways to cut a text into pieces the one of the greatest sum is taken (Viterbi), of
- * equals the one whose last piece began first. A character that no piece of its own covers costs 10 more than the worst piece and is
- * unknown; a run of unknown characters is one. What is unknown becomes its bytes' tokens <0xHH>
+ * Each piece has a log-probability; of all ways to cut a text into pieces the one with the greatest sum is taken (Viterbi),
+ * of equals the one whose last piece begins first. A character that is not itself a piece costs 10 more than the worst
+ * piece and is unknown; a run of unknown characters counts as one. What is unknown becomes its bytes' tokens <0xHH>
  * (byte_fallback, if all are there), else the unknown token, else it is an error.
  */
 #ifndef DPO_UNIGRAM_H
@@ -28,15 +28,15 @@ struct dpo_unigram {
 	bool single;			/* sums are floats (SentencePiece), not doubles (tokenizers) */
 };
 
-/* Best ways to each place of one text; {0} is empty; one a thread. */
+/* Best ways to each place of one text; {0} is empty; one per thread. */
 struct dpo_unigram_scratch {
 	struct dpo_unigram_best *best;	/* owned */
 	size_t capacity;
 };
 
 /*
- * Read the "model" object of a tokenizer.json, and its vocabulary, the JSON text list[0..n) (a list of [piece, score]; NULL: there
- * is none), into vocab, which is empty. On error unigram is {0}.
+ * Read the "model" object of a tokenizer.json, and its vocabulary, the JSON text list[0..n) (a list of [piece, score]; NULL
+ * for none), into vocab, which is empty. On error unigram is {0}.
  */
 enum dpo_status dpo_unigram_read(struct dpo_unigram *unigram, const cJSON *model, const char *list, size_t n,
 	struct dpo_vocab *vocab, struct dpo_error *err) DPO_MUST_CHECK;

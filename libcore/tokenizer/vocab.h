@@ -1,8 +1,8 @@
 /*
- * vocab - the two ways between a token's text and its id. Layer 2; uses error, size, buffer.
+ * vocab - maps a token's text to its id and back. Layer 2; uses error, size, buffer.
  *
- * {0} is a valid empty vocabulary. Ids are at least 0 and below DPO_VOCAB_MAX; they need not be contiguous, and memory goes
- * with the number of tokens, not with the largest id. A text or an id that is already there is refused.
+ * {0} is a valid empty vocabulary. Ids are at least 0 and below DPO_VOCAB_MAX; they need not be contiguous, and memory
+ * depends on the number of tokens, not on the largest id. A duplicate text or id is refused.
  */
 #ifndef DPO_VOCAB_H
 #define DPO_VOCAB_H
@@ -13,7 +13,7 @@
 #define DPO_VOCAB_MAX ((int64_t)1 << 24)	/* ids are below this */
 
 struct dpo_vocab {
-	struct dpo_buffer texts;		/* all texts, each with a NUL behind it */
+	struct dpo_buffer texts;		/* all texts, each followed by a NUL */
 	struct dpo_vocab_token *tokens;		/* owned, in the order added */
 	size_t count, capacity;
 	struct dpo_vocab_slot *by_text;		/* owned; a hash table of `slots` */
@@ -22,7 +22,7 @@ struct dpo_vocab {
 	size_t size;				/* one more than the largest id */
 };
 
-/* Add text[0..n) -> id. DPO_FORMAT for an id outside the range, or an id or text that is there already. */
+/* Add text[0..n) -> id. DPO_FORMAT for an id out of range, or a duplicate id or text. */
 enum dpo_status dpo_vocab_add(struct dpo_vocab *vocab, const char *text, size_t n, int64_t id, struct dpo_error *err)
 	DPO_MUST_CHECK;
 
@@ -31,7 +31,7 @@ int32_t dpo_vocab_id(const struct dpo_vocab *vocab, const char *text, size_t n);
 /* The same among the `first` tokens that were added first. */
 int32_t dpo_vocab_id_of_first(const struct dpo_vocab *vocab, size_t first, const char *text, size_t n);
 
-/* The text of id, NUL-terminated, its length in *n; NULL if there is no such id. Good until the next add. */
+/* The text of id, NUL-terminated, its length in *n; NULL if there is no such id. Valid until the next add. */
 const char *dpo_vocab_text(const struct dpo_vocab *vocab, int64_t id, size_t *n);
 
 void dpo_vocab_free(struct dpo_vocab *vocab);

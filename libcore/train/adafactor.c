@@ -43,7 +43,7 @@ add_factor(struct dpo_params *factors, const struct dpo_tensor *tensor, const ch
 	int n = snprintf(factor->name, sizeof factor->name, "%s%s", tensor->name, suffix);
 
 	if (n < 0 || (size_t)n >= sizeof factor->name)
-		return dpo_fail(err, DPO_LIMIT, "tensor \"%s\": the name is too long for \"%s\" behind it", tensor->name, suffix);
+		return dpo_fail(err, DPO_LIMIT, "tensor \"%s\": the name is too long to append \"%s\"", tensor->name, suffix);
 	factor->count = 1;
 	factor->offset = factors->total;
 	for (size_t d = 0; d < tensor->rank; d++)

@@ -1,10 +1,10 @@
 /*
- * adafactor - Adafactor (Shazeer and Stern 2018, arXiv:1804.04235), which keeps of a matrix's second moments only their
- * means over rows and over columns. Layer 6; uses error, size, parallel, params.
+ * adafactor - Adafactor (Shazeer and Stern 2018, arXiv:1804.04235), which keeps only row and column means of a matrix's
+ * second moments. Layer 6; uses error, size, parallel, params.
  *
- * As transformers' Adafactor with what Hugging Face's Trainer sets for optim "adafactor": scale_parameter and
- * relative_step off, eps 1e-30, clip_threshold 1, decay_rate -0.8, no first moment. With g the gradient of a tensor,
- * b = 1 - t^-0.8, and for a matrix means over its last dimension (row) and over the one before it (col):
+ * Like transformers' Adafactor with the settings of Hugging Face's Trainer for optim "adafactor": scale_parameter and
+ * relative_step off, eps 1e-30, clip_threshold 1, decay_rate -0.8, no first moment. With g the gradient of a tensor, b = 1
+ * - t^-0.8, and for a matrix means over its last dimension (row) and over the one before it (col):
  *
  *	row = b row + (1 - b) mean(g g + 1e-30),  col likewise
  *	u = g / sqrt(row / mean(row)) / sqrt(col)
@@ -28,7 +28,7 @@ struct dpo_adafactor {
 	double *partial;		/* owned */
 };
 
-/* The shape of the state for params. DPO_LIMIT: a name is too long. Free in any case. */
+/* The shape of the state for params. DPO_LIMIT: a name is too long. Free it even on error. */
 enum dpo_status dpo_adafactor_init(struct dpo_adafactor *adafactor, const struct dpo_params *params,
 	struct dpo_error *err) DPO_MUST_CHECK;
 void dpo_adafactor_free(struct dpo_adafactor *adafactor);

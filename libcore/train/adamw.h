@@ -1,5 +1,6 @@
 /*
- * adamw - AdamW (Loshchilov and Hutter 2019, arXiv:1711.05101) on a run of parameters; optim.h has the equation. Layer 3; uses vector.
+ * adamw - AdamW (Loshchilov and Hutter 2019, arXiv:1711.05101) on a run of parameters; optim.h has the equation. Layer 3;
+ * uses vector.
  *
  * Elementwise, in float: the results depend on nothing else.
  */
@@ -21,7 +22,7 @@ struct dpo_adamw {
 void dpo_adamw_step(const struct dpo_adamw *a, float *p, float *gradient, float *m, float *v, size_t n);
 /* The first step, from moments of zero, which are not written: gradient becomes g. The same bits. */
 void dpo_adamw_first(const struct dpo_adamw *a, float *p, float *gradient, size_t n);
-/* The moments after it: m holds g. Only the betas of a count. */
+/* The moments after it: m holds g. Only the betas of `a` are used. */
 void dpo_adamw_moments(const struct dpo_adamw *a, float *m, float *v, size_t n);
 
 #endif

@@ -109,7 +109,7 @@ read_header(struct dpo_checkpoint *checkpoint, struct dpo_error *err)
 		return dpo_fail(err, DPO_MISMATCH, "not a checkpoint but a stream of kind \"%s\"", header->kind);
 	checkpoint->run = dpo_json_get(cJSON_GetArrayItem(header->stages, 0), "settings");
 	if (!checkpoint->run)
-		return dpo_fail(err, DPO_FORMAT, "the checkpoint does not say of which run it is");
+		return dpo_fail(err, DPO_FORMAT, "the checkpoint does not say which run it is from");
 	if (!(checkpoint->values = dpo_alloc(header->n_columns, sizeof *checkpoint->values)))
 		return dpo_fail_memory(err);
 	if ((status = dpo_tensors_find(&checkpoint->columns, header, err)) != DPO_OK)
@@ -223,7 +223,7 @@ is_file(const struct dpo_checkpoint *checkpoint, const char *name)
 	return value->count == strlen(name) && memcmp(value->data, name, value->count) == 0;
 }
 
-/* All records of a file, which begins with the record at hand; afterwards the one after it is at hand. */
+/* All records of a file, which begins with the current record; afterwards the one after it is current. */
 static enum dpo_status
 take_file(struct dpo_checkpoint *checkpoint, const char *name, struct dpo_buffer *content, struct dpo_error *err)
 {
@@ -245,7 +245,7 @@ take_file(struct dpo_checkpoint *checkpoint, const char *name, struct dpo_buffer
 	return status == DPO_END ? dpo_fail(err, DPO_FORMAT, "no tensors") : status;
 }
 
-/* The tensors, of which the first record is at hand, up to END. */
+/* The tensors up to END; the first one's first record is current. */
 static enum dpo_status
 take_blocks(struct dpo_checkpoint *checkpoint, const struct dpo_params_block *blocks, size_t n_blocks,
     struct dpo_error *err)

@@ -237,11 +237,11 @@ timed_product(float *block, size_t width)
 {
 	float *a = block + DPO_MIXED_SCRATCH, *b = a + ROWS * width, *c = b + width * width;
 
-	return (struct dpo_product){ .rows = ROWS, .columns = width, .inner = width, .a = { a, width, false }, .b = { b, width, true },
-	    .c = c, .ldc = width, .scratch = block };
+	return (struct dpo_product){ .rows = ROWS, .columns = width, .inner = width, .a = { a, width, false },
+	    .b = { b, width, true }, .c = c, .ldc = width, .scratch = block };
 }
 
-/* Seconds for so many operations, by products of the model's width, the best of some; 0 without memory. */
+/* Seconds for that many operations, by products of the model's width, the best of several; 0 without memory. */
 static double
 product_time(double wanted, size_t width, bool bf16, int threads)
 {
@@ -274,7 +274,7 @@ copy_half(void *context, size_t item)
 	memcpy(block + FLOATS / 2 + item * (FLOATS / 8), block + item * (FLOATS / 8), FLOATS / 8 * sizeof *block);
 }
 
-/* The same for bytes read and written; few of them take no time worth telling. */
+/* The same for bytes read and written; the time for a few of them is negligible. */
 static double
 memory_time(double wanted, int threads)
 {

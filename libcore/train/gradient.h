@@ -1,6 +1,6 @@
 /*
- * gradient - the gradient of a step: rows forward, their loss, backward, summed over a fixed tree. Layer 16; uses error, size,
- * trainparts.
+ * gradient - the gradient of a step: forward pass, loss and backward pass of its rows, summed over a fixed tree. Layer 16;
+ * uses error, size, trainparts.
  */
 #ifndef DPO_GRADIENT_H
 #define DPO_GRADIENT_H
@@ -19,17 +19,17 @@ struct dpo_batch {
 };
 
 /*
- * The outcome of row `index` of a set, with the log-probs of the reference as it is now; *row is valid until the set's next. An
- * adapter drops in training only, by a key of the step and the row.
+ * The outcome of row `index` of a set, with the log-probs of the reference as it is now; *row is valid until the set's
+ * next. An adapter's dropout acts in training only, keyed by the step and the row.
  */
 enum dpo_status dpo_gradient_score(struct dpo_train *train, struct dpo_rowset *set, size_t index, struct dpo_row *row,
 	struct dpo_outcome *outcome, struct dpo_error *err) DPO_MUST_CHECK;
 
 /*
- * The gradient of the batch's rows into train->gradients[0], which was zero as were the others, with their metrics and sums into
- * batch: the sum over a binary tree of grad_slots contiguous groups, each summed in order. For losses that sort the batch every
- * row goes forward once before, so that the losses of all are known before the first gradient. Where the tick says so
- * train->stopped is set, and the gradients are zero again.
+ * The gradient of the batch's rows into train->gradients[0], which was zero as were the others, with their metrics and sums
+ * into batch: the sum over a binary tree of grad_slots contiguous groups, each summed in order. For losses that sort the
+ * batch every row takes an extra forward pass first, so that all losses are known before the first gradient. If the tick
+ * says so train->stopped is set, and the gradients are zero again.
  */
 enum dpo_status dpo_gradient_sum(struct dpo_train *train, struct dpo_batch *batch, struct dpo_error *err) DPO_MUST_CHECK;
 

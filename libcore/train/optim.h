@@ -50,11 +50,14 @@ struct dpo_optimizer {
 	const char *source;
 	const char *memory;		/* what the states take */
 	unsigned uses;			/* enum dpo_optim_use */
-	/* Names of the states that hold a float for every weight, as a checkpoint's tensors begin; NULL after the last. */
+	/* Names of the states that hold a float for every weight, the prefixes of a checkpoint's tensors; NULL after the last. */
 	const char *states[DPO_OPTIM_STATES];
 	/* The step on one span. NULL: not elementwise, but Adafactor. */
 	void (*step)(const struct dpo_optim_update *update, size_t offset, size_t count, double weight_decay);
-	/* The first step on one span, which leaves in place of the gradient what `settle` makes the states of. NULL: as others. */
+	/*
+	 * The first step on one span, which leaves in the gradient's place what `settle` makes the states from. NULL: like
+	 * the others.
+	 */
 	void (*first)(const struct dpo_optim_update *update, size_t offset, size_t count, double weight_decay);
 	void (*settle)(const struct dpo_optim_update *update, size_t offset, size_t count);
 };
@@ -68,23 +71,23 @@ const struct dpo_optimizer *dpo_optim_find(const char *name);
 struct dpo_optim {
 	struct dpo_optim_settings settings;
 	const struct dpo_params *params;	/* borrowed */
-	struct dpo_params_block states[DPO_OPTIM_STATES];	/* the data owned; all that a step leaves to the next, zero at the start */
+	struct dpo_params_block states[DPO_OPTIM_STATES];	/* data owned; what a step passes to the next, zero at first */
 	size_t n_states;
-	bool unsettled;		/* the first state holds what the states are yet to be made of (dpo_optim_first) */
+	bool unsettled;		/* the first state holds what the states are still to be made from (dpo_optim_first) */
 	struct dpo_adafactor adafactor;	/* owned; the shape of its state */
 	struct dpo_optim_span *spans;	/* owned */
 	size_t n_spans;
-	double *partial;	/* owned; one sum of squares a span */
+	double *partial;	/* owned; one sum of squares per span */
 	int threads;
 };
 
 /*
- * States take 4 bytes a weight each: adamw has 2, rmsprop 1, sgd 1 with momentum and none without, adafactor rows +
+ * States take 4 bytes per weight each: adamw has 2, rmsprop 1, sgd 1 with momentum and none without, adafactor rows +
  * columns of each matrix. params is borrowed.
  */
 enum dpo_status dpo_optim_init(struct dpo_optim *optim, const struct dpo_params *params,
 	const struct dpo_optim_settings *settings, int threads, struct dpo_error *err) DPO_MUST_CHECK;
-/* Floats of the states that dpo_optim_init would make; SIZE_MAX without memory to tell. */
+/* Floats of the states that dpo_optim_init would make; SIZE_MAX if memory runs out. */
 size_t dpo_optim_floats(const struct dpo_params *params, const struct dpo_optim_settings *settings);
 void dpo_optim_free(struct dpo_optim *optim);
 
@@ -98,12 +101,13 @@ void dpo_optim_add(struct dpo_optim *optim, float *to, float *from);
 void dpo_optim_step(struct dpo_optim *optim, float *weights, float *gradients, uint64_t t, double lr, double scale);
 
 /*
- * Step 1 as dpo_optim_step does it, to the same bits, but with less memory touched: for adamw, whose moments follow from the first
- * gradient, that stays where they will be until the next step, and *gradients becomes the zeros that were there.
+ * Step 1, to the same bits as dpo_optim_step, but touching less memory: for adamw, whose moments follow from the first
+ * gradient, the gradient takes the place of the moments until the next step, and *gradients becomes the zeros that were
+ * there.
  */
 void dpo_optim_first(struct dpo_optim *optim, float *weights, float **gradients, double lr, double scale);
 
-/* Make the states what they are after the last step: before anybody else looks at them. */
+/* Make the states what they are after the last step; call it before anything else reads them. */
 void dpo_optim_settle(struct dpo_optim *optim);
 
 /* The factor of PyTorch's clip_grad_norm_: min(1, max_norm / (norm + 1e-6)); 1 if max_norm is 0. */

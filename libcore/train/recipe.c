@@ -156,7 +156,8 @@ dpo_recipe_json(const struct dpo_recipe *recipe)
 	if (object && add_objective(object, &recipe->objective) &&
 	    cJSON_AddStringToObject(object, "order", recipe->shuffle ? "shuffle" : "sequential") &&
 	    add_numbers(object, numbers, sizeof numbers / sizeof *numbers) &&
-	    cJSON_AddStringToObject(object, "dtype", recipe->bf16 ? "bf16" : "fp32") && add_schedule(object, &recipe->schedule) && add_optim(object, &recipe->optim) &&
+	    cJSON_AddStringToObject(object, "dtype", recipe->bf16 ? "bf16" : "fp32") &&
+	    add_schedule(object, &recipe->schedule) && add_optim(object, &recipe->optim) &&
 	    add_sync(object, recipe) && add_best(object, recipe))
 		return object;
 	cJSON_Delete(object);

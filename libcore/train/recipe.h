@@ -20,7 +20,7 @@ struct dpo_recipe {
 	double epochs;
 	uint64_t max_steps;		/* 0: as many as the epochs have */
 	uint64_t batch_size;		/* rows per step */
-	uint64_t grad_slots;		/* a fixed binary tree over so many contiguous groups of a batch's rows sums its gradient */
+	uint64_t grad_slots;		/* contiguous groups of a batch's rows over which a fixed binary tree sums its gradient */
 	uint64_t seed;
 	bool shuffle;
 	double ref_mixup_alpha;		/* of reference.h */
@@ -37,7 +37,7 @@ struct dpo_recipe {
 	bool recompute;			/* activations in the backward pass (decoder.h): less memory, the same bits */
 };
 
-/* Optimizer steps of the run, and of one pass over so many rows. */
+/* Optimizer steps of the run, and in *per_epoch those of one pass over that many rows. */
 uint64_t dpo_recipe_steps(const struct dpo_recipe *recipe, uint64_t rows, uint64_t *per_epoch);
 
 /*

@@ -3,7 +3,7 @@
  * optimization.py), by its names and formulas. Layer 1; uses nothing.
  *
  * With s steps already done, W warm-up steps and T steps in all, the learning rate of the next step is the peak times a
- * factor. In the warm-up, s < W, it is s / max(1, W); `constant` has none, and warmup_stable_decay's rises from its
+ * factor. In the warm-up, s < W, it is s / max(1, W); `constant` has none, and that of warmup_stable_decay rises from its
  * least factor m: m + (1 - m) s / max(1, W). After it, with p = (s - W) / max(1, T - W), it is the formula of the table.
  * Tested in test_schedule.c against transformers' own numbers.
  */
@@ -12,17 +12,17 @@
 
 #include <stdint.h>
 
-/* Which settings act in a schedule. */
+/* Which settings affect a schedule. */
 enum dpo_schedule_use {
 	DPO_USES_WARMUP = 1,		/* warmup_steps */
 	DPO_USES_CYCLES = 2,		/* num_cycles */
-	DPO_USES_MIN_LR = 4,		/* min_lr or min_lr_rate: one of them must be there */
+	DPO_USES_MIN_LR = 4,		/* min_lr or min_lr_rate: one of them is required */
 	DPO_USES_POLYNOMIAL = 8,	/* lr_end, power */
 	DPO_USES_TIMESCALE = 16,	/* timescale */
-	DPO_USES_DECAY = 32,		/* num_decay_steps, which must be there; decay_type, min_lr_ratio */
+	DPO_USES_DECAY = 32,		/* num_decay_steps, which is required; decay_type, min_lr_ratio */
 };
 
-/* How warmup_stable_decay falls, p from 0 to 1: 1 - p, (1 + cos(2 pi cycles p)) / 2, 1 - sqrt(p). */
+/* How warmup_stable_decay decays, p from 0 to 1: 1 - p, (1 + cos(2 pi cycles p)) / 2, 1 - sqrt(p). */
 enum dpo_decay { DPO_DECAY_LINEAR, DPO_DECAY_COSINE, DPO_DECAY_SQRT };
 extern const char *const dpo_decay_names[];	/* in that order, NULL at the end */
 
@@ -44,7 +44,7 @@ struct dpo_schedule_plan {
 	const struct dpo_schedule *schedule;
 	uint64_t warmup, total;	/* W, T */
 	double cycles;
-	double least;		/* factor that is not gone below: m */
+	double least;		/* the least factor: m */
 	double power, timescale;
 	uint64_t decay_steps;
 	enum dpo_decay decay_type;

@@ -5,7 +5,7 @@
  * Invariants:
  *  1. The state after step s depends on settings, model and data alone: not on threads, nor on where the run was stopped
  *     and resumed. There is no random state: the order of epoch e is drawn from (seed, e).
- *  2. Weights, moments and log change only at the end of a step; a step that is stopped half-way leaves no trace.
+ *  2. Weights, moments and log change only at the end of a step; a step that is stopped midway leaves no trace.
  *  3. The gradient of a step is the sum over a fixed binary tree of grad_slots contiguous groups of its rows, each group
  *     summed in row order.
  */
@@ -24,9 +24,9 @@ struct dpo_train;
 
 /*
  * A run at step 0. Everything is borrowed but the recipe, which is copied; what dpo_model_trained names is trained in
- * place while model->id stays that of the start. eval is NULL for none. Memory: besides the model one float per trained parameter, one
- * more for each doubling of grad_slots, the states of the optimizer, one more where the best weights are kept (best.h),
- * and what reference.h says where the reference moves.
+ * place, while model->id stays that of the start. eval is NULL for none. Memory besides the model: one float per trained
+ * parameter, one more for each doubling of grad_slots, the states of the optimizer, one more if the best weights are kept
+ * (best.h), and what reference.h says if the reference moves.
  */
 enum dpo_status dpo_train_new(struct dpo_train **train, const struct dpo_recipe *recipe, struct dpo_model *model,
 	struct dpo_rowset *data, struct dpo_rowset *eval, int threads, struct dpo_error *err) DPO_MUST_CHECK;
@@ -47,8 +47,8 @@ enum dpo_status dpo_train_step(struct dpo_train *train, dpo_train_tick *tick, vo
 	struct dpo_error *err) DPO_MUST_CHECK;
 
 /*
- * After DPO_END, once: what remains goes into the log, with a line for each thing to be warned of (watch.h; also in found,
- * *n of them) and one on the best evaluation, and the model gets the best weights where the recipe wants them.
+ * After DPO_END, once: append what remains to the log, with a line for each warning (watch.h; also in found, *n of them)
+ * and one about the best evaluation, and give the model the best weights if the recipe asks for them.
  */
 enum dpo_status dpo_train_end(struct dpo_train *train, struct dpo_finding found[DPO_WATCH_FINDINGS], size_t *n,
 	struct dpo_error *err) DPO_MUST_CHECK;

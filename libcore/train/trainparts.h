@@ -1,8 +1,8 @@
 /*
- * trainparts - what a run of training is made of. Layer 15; uses buffer, model, score, optim, schedule, recipe, rowset, outcome,
- * reference, metrics, watch, best.
+ * trainparts - what a training run is made of. Layer 15; uses buffer, model, score, optim, schedule, recipe, rowset,
+ * outcome, reference, metrics, watch, best.
  *
- * train steps through it, gradient sums a step's gradient in it, trainsave writes it down and goes on from there.
+ * train steps through it, gradient sums a step's gradient in it, trainsave saves and resumes it.
  */
 #ifndef DPO_TRAINPARTS_H
 #define DPO_TRAINPARTS_H
@@ -45,7 +45,7 @@ struct dpo_train {
 	struct dpo_buffer log;
 	double last_loss;
 
-	bool (*tick)(void *context, size_t rows, bool evaluating);	/* of the call under way (train.h) */
+	bool (*tick)(void *context, size_t rows, bool evaluating);	/* of the current call (train.h) */
 	void *context;
 	bool stopped;
 };

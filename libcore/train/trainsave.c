@@ -75,7 +75,8 @@ list_blocks(const struct dpo_train *train, struct dpo_params_block blocks[BLOCKS
 	for (size_t i = 0; i < train->optim.n_states; i++)
 		blocks[n++] = train->optim.states[i];
 	if (train->reference)
-		blocks[n++] = (struct dpo_params_block){ "reference/", &train->model->params, dpo_reference_weights(train->reference) };
+		blocks[n++] = (struct dpo_params_block){ "reference/", &train->model->params,
+			dpo_reference_weights(train->reference) };
 	if (train->best.weights)
 		blocks[n++] = (struct dpo_params_block){ "best/", train->best.params, train->best.weights };
 	return n;

@@ -141,8 +141,8 @@ margin_collapse(const struct judged *j, struct dpo_finding *finding)
 	bool found = high > 0 && low < 0.5 * high && high - low > 3.0 * error;
 
 	if (found)
-		snprintf(begin(finding, j, "margin_collapse", "log_ratio_margin", low), TEXT, "margin collapse: chosen less rejected "
-		    "log-ratio is %.3g nats over the last %zu pairs, and was %.3g", low, j->pairs, high);
+		snprintf(begin(finding, j, "margin_collapse", "log_ratio_margin", low), TEXT, "margin collapse: chosen less "
+		    "rejected log-ratio is %.3g nats over the last %zu pairs, and was %.3g", low, j->pairs, high);
 	return found;
 }
 

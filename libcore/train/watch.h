@@ -1,10 +1,9 @@
 /*
- * watch - what a practitioner should be told of a run, from its own pairs. Layer 13; uses error, buffer, json, state,
- * outcome.
+ * watch - warnings about a finished run, from its own pairs. Layer 13; uses error, buffer, json, state, outcome.
  *
  * With c and r the log-ratios (nats) of chosen and rejected answer to the reference and D = c - r, as each pair had them
- * when a step took it, sums are kept over blocks of steps: a quarter of an epoch, or of the run where that is shorter, but
- * at least DPO_WATCH_PAIRS pairs. Judged are the last whole block and what came after it, if these are at least
+ * when a step used it, sums are kept over blocks of steps: a quarter of an epoch, or of the run where that is shorter, but
+ * at least DPO_WATCH_PAIRS pairs. The last whole block and what came after it are judged, if they have at least
  * DPO_WATCH_PAIRS pairs:
  *
  *	likelihood_displacement	c < 0 in more than half of the pairs (Razin et al. 2024, arXiv:2410.08847)
@@ -12,10 +11,10 @@
  *	margin_collapse		the mean of D is less than half of the largest mean M of any block, and below M by more than
  *				3 standard errors of the difference
  *	nothing_moved		the root mean square of c and r together is below 0.1 nats; then nothing else is judged
- *	beta_too_small		the root mean square of D is 1 nat or more, that of beta D below 0.1: the loss is as good as
+ *	beta_too_small		the root mean square of D is 1 nat or more, that of beta D below 0.1: the loss is practically
  *				linear, and beta holds nothing back; only for losses of the difference D
  *
- * Rows without reference or without a rejected answer are passed over. Sums are in double, in row order.
+ * Rows without reference or without a rejected answer are skipped. Sums are in double, in row order.
  */
 #ifndef DPO_WATCH_H
 #define DPO_WATCH_H
@@ -46,7 +45,7 @@ struct dpo_watch_sums {
 struct dpo_watch {
 	uint64_t block;			/* steps of one */
 	uint64_t steps;			/* in `now` */
-	struct dpo_watch_sums now, last, peak;	/* the block under way, the last whole one, the one with the largest mean D */
+	struct dpo_watch_sums now, last, peak;	/* the current block, the last whole one, the one with the largest mean D */
 };
 
 /* For a run of `total` steps, `per_epoch` of them an epoch. */
@@ -64,7 +63,7 @@ struct dpo_finding {
 	char text[240];		/* one line for people */
 };
 
-/* What is to be said now; how many. difference: the loss is of D alone. */
+/* The findings so far; returns how many. difference: the loss depends on D alone. */
 size_t dpo_watch_findings(const struct dpo_watch *watch, double beta, bool difference,
 	struct dpo_finding found[DPO_WATCH_FINDINGS]);
 

@@ -71,9 +71,11 @@ products_blas(const struct subject_map *m, size_t way)
 	if (way == 0)
 		cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasTrans, rows, out, in, 1.0f, m->x, in, m->weight, in, 0.0f, m->y, out);
 	else if (way == 1)
-		cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasNoTrans, rows, in, out, 1.0f, m->y, out, m->weight, in, 0.0f, m->dx, in);
+		cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasNoTrans, rows, in, out, 1.0f, m->y, out, m->weight, in, 0.0f, m->dx,
+		    in);
 	else
-		cblas_sgemm(CblasRowMajor, CblasTrans, CblasNoTrans, out, in, rows, 1.0f, m->y, out, m->x, in, 1.0f, m->d_weight, in);
+		cblas_sgemm(CblasRowMajor, CblasTrans, CblasNoTrans, out, in, rows, 1.0f, m->y, out, m->x, in, 1.0f, m->d_weight,
+		    in);
 	return machine_wall() - start;
 }
 
@@ -145,8 +147,8 @@ sum_row(void *context, size_t row)
 static struct cost
 softmax(const struct setting *s)
 {
-	struct logits l = { .h = subject_filled(s->head_rows), .weight = subject_filled(VOCAB), .logps = subject_filled(DPO_ANSWERS *
-	    s->head_rows), .targets = dpo_alloc(DPO_ANSWERS * s->head_rows, sizeof(int32_t)),
+	struct logits l = { .h = subject_filled(s->head_rows), .weight = subject_filled(VOCAB),
+	    .logps = subject_filled(DPO_ANSWERS * s->head_rows), .targets = dpo_alloc(DPO_ANSWERS * s->head_rows, sizeof(int32_t)),
 		.results = dpo_alloc(s->head_rows, sizeof(struct dpo_head_row)) };
 	struct dpo_linear linear = { .in = 1, .out = VOCAB, .layout = DPO_LAYOUT_OUT_IN, .weight = l.weight };
 	double ours = 0, other = 0, product = 0, start;

@@ -135,7 +135,8 @@ main(int argc, char **argv)
 
 	subject_begin(argv);
 	for (size_t i = 0; i < 4; i++)
-		if (argc <= 3 || (strcmp(argv[3], shapes[i / 2]->name) == 0 && (argc <= 4 || strcmp(argv[4], dtypes[i % 2]) == 0))) {
+		if (argc <= 3 || (strcmp(argv[3], shapes[i / 2]->name) == 0 &&
+		    (argc <= 4 || strcmp(argv[4], dtypes[i % 2]) == 0))) {
 			measure_shape(shapes[i / 2], dtypes[i % 2], threads, rounds);
 			found = true;
 		}

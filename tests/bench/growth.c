@@ -109,7 +109,8 @@ main(int argc, char **argv)
 {
 	static const struct subject_shape shapes[] = { { "1M", 4, 128, 4, 2048 }, { "10M", 6, 320, 5, 8192 },
 		{ "51M", 8, 512, 8, 50257 }, { "124M", 12, 768, 12, 50257 }, { "355M", 24, 1024, 16, 50257 } };
-	static const size_t prompts[] = { 16, 128, 256, 512, 768 }, answers[] = { 16, 64, 128, 256, 448 }, shorts[] = { 4, 8, 16, 32, 64 };
+	static const size_t prompts[] = { 16, 128, 256, 512, 768 }, answers[] = { 16, 64, 128, 256, 448 },
+	    shorts[] = { 4, 8, 16, 32, 64 };
 	struct bench b = { .rounds = argc > 1 ? atoi(argv[1]) : 2 };
 	int threads = dpo_gemm_threads(dpo_parallel_available());
 

@@ -214,7 +214,8 @@ bench_layers(struct trial *t)
 	size_t rows = t->sequence.rows, hidden = c->hidden_size, inner = c->intermediate_size;
 	double layers = (double)c->layers, flop = attention_flop(&t->sequence, c);
 	struct layer l = { .trial = t, .attention = dpo_attention_of(&t->sequence, c->heads, c->kv_heads, c->head_dim, false),
-	    .wide = subject_filled(rows * inner), .d_wide = subject_filled(2 * rows * inner), .narrow = subject_filled(rows * hidden),
+	    .wide = subject_filled(rows * inner), .d_wide = subject_filled(2 * rows * inner),
+	    .narrow = subject_filled(rows * hidden),
 	    .d_narrow = subject_filled(rows * hidden), .stats = subject_filled(rows * 2), .sums = subject_filled(rows * c->heads),
 	    .partial = subject_filled(dpo_norm_partial(rows, hidden)),
 	    .scratch = subject_filled(rows * dpo_attention_scratch(c->heads, c->kv_heads, c->head_dim)) };

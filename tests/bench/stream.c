@@ -68,8 +68,8 @@ main(int argc, char **argv)
 	for (int i = 0; i < rounds; i++)
 		take_turn(&model, path, threads, &least);
 	unlink(path);
-	printf("%d threads: to write: %.3f s to nowhere, %.3f s to a file, %.3f s more to the disk; the id: %.3f s; to open: %.3f s\n",
-	    threads, least.nowhere, least.file, least.durable, least.id, least.open);
+	printf("%d threads: to write: %.3f s to nowhere, %.3f s to a file, %.3f s more to the disk; the id: %.3f s; to "
+	    "open: %.3f s\n", threads, least.nowhere, least.file, least.durable, least.id, least.open);
 	dpo_model_free(&model);
 	return 0;
 }

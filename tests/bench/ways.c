@@ -101,8 +101,8 @@ bench_case(char name, size_t prompt, bool bf16, int threads, int rounds)
 	for (size_t i = 0; i < n; i++) {
 		seconds = (ways[i].update + ways[i].first + (PAIRS - 1) * ways[i].next) / PAIRS;
 		all = i ? all : seconds;
-		printf("  %-24s %8.4f %8.4f %8.4f %8.2f %7.1f%%\n", ways[i].name, seconds, ways[i].next, ways[i].update, all / seconds,
-		    100 * (seconds / all - 1));
+		printf("  %-24s %8.4f %8.4f %8.4f %8.2f %7.1f%%\n", ways[i].name, seconds, ways[i].next, ways[i].update,
+		    all / seconds, 100 * (seconds / all - 1));
 		close_way(&ways[i]);
 	}
 	dpo_model_free(&model);

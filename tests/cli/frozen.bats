@@ -181,7 +181,7 @@ written_to() { # PROGRAM FILE OPTIONS...
 	wait "$pid" || status=$?
 	echo "$program: exit $status, $(cat err)"
 	[ "$status" -eq 1 ]
-	[ "$(tail -n 1 err)" = "$program: other/model.safetensors: became another while it was read" ]
+	[ "$(tail -n 1 err)" = "$program: other/model.safetensors: changed while it was read" ]
 	[ -z "$(ls -A made)" ]
 }
 

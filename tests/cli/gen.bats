@@ -241,7 +241,7 @@ assert shown == {"\ufffd"}, shown'
 	python3 -c 'print("{\"prompt\":%s}" % ([5] * 256))' > long.jsonl
 	run "$bin/dpo-gen" -q -m "$story" long.jsonl
 	[ "$status" -eq 3 ]
-	[[ "${lines[0]}" == *"the prompt has 256 tokens, the model's positions are 256" ]]
+	[[ "${lines[0]}" == *"the prompt has 256 tokens, the model has 256 positions" ]]
 	echo '{"prompt":"x"}' > text.jsonl
 	run "$bin/dpo-gen" -q -m "$models/llama" text.jsonl
 	[ "$status" -eq 3 ]
@@ -287,7 +287,7 @@ assert shown == {"\ufffd"}, shown'
 	sed -i 's/"max_position_embeddings": *32/"max_position_embeddings": 8/' short/config.json
 	run "$bin/dpo-gen" -q -m "$models/llama" -r short --max-new-tokens 6 ids.jsonl
 	[ "$status" -eq 3 ]
-	[ "${lines[0]}" = 'dpo-gen: ids.jsonl:1: prompt and completion may have 9 tokens, the reference'"'"'s positions are 8' ]
+	[ "${lines[0]}" = 'dpo-gen: ids.jsonl:1: prompt and completion may have 9 tokens, the reference has 8 positions' ]
 	"$bin/dpo-gen" -q -m "$models/llama" -r short --max-new-tokens 5 ids.jsonl > out
 	"$bin/dpo-gen" -q -m short -r "$models/llama" --max-new-tokens 200 ids.jsonl > out
 	python3 -c 'import sys

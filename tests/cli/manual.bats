@@ -64,10 +64,16 @@ setup() {
 		[[ "$output" != *"kernel A"[VM]* ]]
 		DPO_KERNEL=avx-2 run "$bin/$program" --version
 		[ "$status" -eq 2 ]
-		[ "${lines[0]}" = "$program: DPO_KERNEL: \"avx-2\" is none of vectors, avx2, blas" ]
+		[ "${lines[0]}" = "$program: DPO_KERNEL: \"avx-2\" is not one of: vectors, avx2, blas" ]
 		DPO_KERNEL= run "$bin/$program" --version
 		[ "$status" -eq 0 ]
 	done
+}
+
+@test "a choice that there is not is a usage error that lists the choices" {
+	run "$bin/dpo-train" --order random
+	[ "$status" -eq 2 ]
+	[ "${lines[0]}" = 'dpo-train: --order: "random" is not one of: shuffle, sequential' ]
 }
 
 @test "an unknown option and a number out of range are usage errors" {

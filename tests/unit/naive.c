@@ -25,8 +25,8 @@ const char *const naive_families[] = {
 	    "\"max_window_layers\":1}",
 	"{\"model_type\":\"qwen3\"," SIZES ",\"head_dim\":6,\"tie_word_embeddings\":true}",
 	"{\"model_type\":\"phi3\"," SIZES ",\"head_dim\":4,\"partial_rotary_factor\":0.5,\"sliding_window\":5}",
-	"{\"model_type\":\"gemma2\"," SIZES ",\"pad_token_id\":null,\"head_dim\":4,\"query_pre_attn_scalar\":3,\"sliding_window\":3,"
-	    "\"attn_logit_softcapping\":1.5,\"final_logit_softcapping\":2}",
+	"{\"model_type\":\"gemma2\"," SIZES ",\"pad_token_id\":null,\"head_dim\":4,\"query_pre_attn_scalar\":3,"
+	    "\"sliding_window\":3,\"attn_logit_softcapping\":1.5,\"final_logit_softcapping\":2}",
 	"{\"model_type\":\"olmo2\"," SIZES ",\"pad_token_id\":null,\"head_dim\":4}",
 	NULL
 };

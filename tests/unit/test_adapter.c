@@ -181,7 +181,8 @@ what_does_not_fit_is_refused(void **state)
 	assert_int_equal(dpo_adapter_open_alone(&alone, path, &err), DPO_FORMAT);
 
 	fixture_path(path, fixture_here, "peft/adapter_config.json");
-	fixture_text(fixture_here, "peft/adapter_config.json", "{\"r\":3,\"target_modules\":\"all-linear\",\"rank_pattern\":{\"up_proj\":2}}");
+	fixture_text(fixture_here, "peft/adapter_config.json",
+	    "{\"r\":3,\"target_modules\":\"all-linear\",\"rank_pattern\":{\"up_proj\":2}}");
 	refused(&other, "peft", DPO_FORMAT, "superfluous");
 	fixture_text(fixture_here, "peft/adapter_config.json", "{\"r\":4,\"target_modules\":\"all-linear\"}");
 	refused(&other, "peft", DPO_FORMAT, "has 2 dimensions of 3, 16");

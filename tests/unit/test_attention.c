@@ -175,7 +175,8 @@ check_attention_threads(const struct dpo_attention *a, const float *qkv, const f
 }
 
 static void
-check_attention_in(bool bf16, const size_t DIM, size_t prompt, size_t a, size_t b, size_t first, bool by_head, size_t window, float cap)
+check_attention_in(bool bf16, const size_t DIM, size_t prompt, size_t a, size_t b, size_t first, bool by_head, size_t window,
+    float cap)
 {
 	const double off = (bf16 ? 2e-2 : 1e-5) * (1.0 + (double)DIM / 32.0);
 	const size_t kv = by_head ? HEADS : KV, LD_OUT = HEADS * DIM, LD = (HEADS + 2 * kv) * DIM;

@@ -135,13 +135,16 @@ another_run_is_refused_by_name(void **unused)
 {
 	static const struct { const char *run; const char *says; } cases[] = {
 		{ "{\"beta\":0.1,\"model\":\"ab\",\"nested\":{\"x\":1},\"seed\":9007199254740991,\"kernel\":\"other\"}", NULL },
-		{ "{\"beta\":0.2,\"model\":\"ab\",\"nested\":{\"x\":1},\"seed\":9007199254740991}", "\"beta\" is 0.2 here, 0.1 there" },
-		{ "{\"beta\":0.1,\"model\":\"ac\",\"nested\":{\"x\":1},\"seed\":9007199254740991}", "\"model\" is \"ac\" here, \"ab\" there" },
+		{ "{\"beta\":0.2,\"model\":\"ab\",\"nested\":{\"x\":1},\"seed\":9007199254740991}",
+		    "\"beta\" is 0.2 here, 0.1 there" },
+		{ "{\"beta\":0.1,\"model\":\"ac\",\"nested\":{\"x\":1},\"seed\":9007199254740991}",
+		    "\"model\" is \"ac\" here, \"ab\" there" },
 		{ "{\"beta\":0.1,\"model\":\"ab\",\"nested\":{\"x\":2},\"seed\":9007199254740991}", "\"x\" is 2 here, 1 there" },
 		{ "{\"beta\":0.1,\"model\":\"ab\",\"nested\":{\"x\":1},\"seed\":9007199254740990}",
 		    "\"seed\" is 9.00719925474099e+15 here, 9007199254740991 there" },
 		{ "{\"beta\":0.1,\"model\":\"ab\"}", "\"nested\" is absent here" },
-		{ "{\"beta\":0.1,\"model\":\"ab\",\"nested\":{\"x\":1},\"seed\":9007199254740991,\"new\":true}", "\"new\" is true here, absent there" },
+		{ "{\"beta\":0.1,\"model\":\"ab\",\"nested\":{\"x\":1},\"seed\":9007199254740991,\"new\":true}",
+		    "\"new\" is true here, absent there" },
 	};
 	struct dpo_checkpoint *checkpoint;
 	struct dpo_error err;

@@ -51,7 +51,8 @@ gpt2_is_read_with_its_defaults(void **unused)
 	assert_int_equal(c.intermediate_size, 20);
 	assert_int_equal(c.max_positions, 16);
 	assert_true(!c.tied_head && c.norm_epsilon == 1e-3);
-	c = read_good("{\"model_type\":\"gpt2\",\"vocab_size\":11,\"n_embd\":8,\"n_layer\":2,\"n_head\":2,\"n_ctx\":99,\"n_inner\":null}");
+	c = read_good("{\"model_type\":\"gpt2\",\"vocab_size\":11,\"n_embd\":8,\"n_layer\":2,\"n_head\":2,\"n_ctx\":99,"
+	    "\"n_inner\":null}");
 	assert_int_equal(c.max_positions, 99);
 	assert_int_equal(c.intermediate_size, 32);
 }
@@ -147,7 +148,8 @@ padding_tokens_are_read(void **unused)
 		{ LLAMA ",\"pad_token_id\":11}", DPO_NO_TOKEN }, { LLAMA ",\"pad_token_id\":-12}", DPO_NO_TOKEN },
 		{ GPT2 ",\"pad_token_id\":3}", DPO_NO_TOKEN },
 		{ FAMILY("gpt_neox") ",\"rotary_pct\":1,\"pad_token_id\":3}", DPO_NO_TOKEN },
-		{ FAMILY("gemma2") "}", 0 }, { FAMILY("olmo2") "}", 1 }, { FAMILY("olmo2") ",\"pad_token_id\":null}", DPO_NO_TOKEN },
+		{ FAMILY("gemma2") "}", 0 }, { FAMILY("olmo2") "}", 1 }, { FAMILY("olmo2") ",\"pad_token_id\":null}",
+		    DPO_NO_TOKEN },
 		{ FAMILY("phi3") "}", DPO_NO_TOKEN }, { FAMILY("phi3") ",\"pad_token_id\":2}", 2 },
 	};
 
@@ -188,11 +190,13 @@ static void
 harmless_keys_are_accepted(void **unused)
 {
 	(void)unused;
-	(void)read_good(GPT2 ",\"activation_function\":\"gelu_new\",\"add_cross_attention\":false,\"architectures\":[\"GPT2LMHeadModel\"],"
+	(void)read_good(GPT2 ",\"activation_function\":\"gelu_new\",\"add_cross_attention\":false,"
+	    "\"architectures\":[\"GPT2LMHeadModel\"],"
 	    "\"attn_pdrop\":0.1,\"bos_token_id\":5,\"dtype\":\"float32\",\"embd_pdrop\":0.1,\"eos_token_id\":[5,6],"
 	    "\"initializer_range\":0.02,\"pad_token_id\":null,\"reorder_and_upcast_attn\":true,\"resid_pdrop\":0.1,"
 	    "\"scale_attn_by_inverse_layer_idx\":false,\"scale_attn_weights\":true,\"summary_activation\":null,"
-	    "\"summary_first_dropout\":0.1,\"summary_proj_to_labels\":true,\"summary_type\":\"cls_index\",\"summary_use_proj\":true,"
+	    "\"summary_first_dropout\":0.1,\"summary_proj_to_labels\":true,\"summary_type\":\"cls_index\","
+	    "\"summary_use_proj\":true,"
 	    "\"task_specific_params\":{\"text-generation\":{\"do_sample\":true,\"max_length\":50}},\"torch_dtype\":\"float32\","
 	    "\"transformers_version\":\"5.0.0\",\"use_cache\":true,\"_name_or_path\":\"gpt2\",\"pruned_heads\":{},"
 	    "\"id2label\":{\"0\":\"LABEL_0\"},\"label2id\":{\"LABEL_0\":0},\"return_dict\":true,\"output_attentions\":false,"

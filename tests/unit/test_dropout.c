@@ -88,7 +88,8 @@ enum { ROWS = 71, IN = 45, OUT = 37, RANK = 5 };
 
 /* The numbers of an adapter with dropout, and what loops in double precision make of them with the same mask. */
 struct subject {
-	float a[RANK * IN], b[OUT * RANK], x[ROWS * IN], dy[ROWS * OUT], y[ROWS * OUT], dx[ROWS * IN], d_a[RANK * IN], d_b[OUT * RANK];
+	float a[RANK * IN], b[OUT * RANK], x[ROWS * IN], dy[ROWS * OUT], y[ROWS * OUT], dx[ROWS * IN], d_a[RANK * IN],
+	    d_b[OUT * RANK];
 	float u[ROWS * RANK], v[ROWS * RANK];
 	uint16_t bits[ROWS * 4];
 	struct dpo_lowrank low;
@@ -139,7 +140,8 @@ check_subject(const struct subject *s)
 		for (size_t i = 0; i < IN; i++)
 			for (size_t o = 0; o < OUT; o++)
 				for (size_t r = 0; r < RANK; r++) {
-					double scale = 1.5 * dropped(s, n, i), x = (double)s->x[n * IN + i], a = (double)s->a[r * IN + i];
+					double scale = 1.5 * dropped(s, n, i), x = (double)s->x[n * IN + i],
+					    a = (double)s->a[r * IN + i];
 					double b = (double)s->b[o * RANK + r], dy = (double)s->dy[n * OUT + o];
 
 					add(&y[n * OUT + o], scale * x * a * b);

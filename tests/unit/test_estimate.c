@@ -98,7 +98,8 @@ a_reference_reserves_what_was_told(void **state)
 {
 	struct dpo_value values[4];
 	struct dpo_rowset rows = { .values = values, .rows = 3,
-	    .columns = { .answers = 2, .prompt = 1, .answer = { 2, 3 }, .weight = 4, .margin = 4, .label_prob = 4, .n_columns = 4 } };
+	    .columns = { .answers = 2, .prompt = 1, .answer = { 2, 3 }, .weight = 4, .margin = 4, .label_prob = 4,
+	    .n_columns = 4 } };
 	struct dpo_recipe recipe = { .optim.optimizer = &dpo_optimizers[0], .epochs = 1, .batch_size = 1, .grad_slots = 1,
 	    .ref_sync_steps = 1 };
 	struct dpo_reference *reference;

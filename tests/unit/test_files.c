@@ -30,7 +30,8 @@ static const struct { struct fact files[6], facts[6]; } cases[] = {
 	/* They are not. */
 	{ { JSON, CONFIG(IDS) }, { JSON, { "config.json:bos_token_id", "1" }, { "config.json:eos_token_id", "50256" } } },
 	{ { JSON, CONFIG("\"eos_token_id\":1000000") }, { JSON, { "config.json:eos_token_id", "1000000" } } },
-	{ { JSON, { "tokenizer_config.json", "{\"eos_token\":null}" }, { "special_tokens_map.json", "{\"bos_token\":\"<s>\"}" }, CONFIG(IDS) },
+	{ { JSON, { "tokenizer_config.json", "{\"eos_token\":null}" }, { "special_tokens_map.json", "{\"bos_token\":\"<s>\"}" },
+	    CONFIG(IDS) },
 	    { JSON, { "tokenizer_config.json", "{\"eos_token\":null}" }, { "special_tokens_map.json", "{\"bos_token\":\"<s>\"}" },
 	    { "config.json:eos_token_id", "50256" } } },
 	{ { CLASSIC, CONFIG("\"model_type\":\"qwen2\",\"eos_token_id\":3") },

@@ -39,28 +39,36 @@ static void
 refuses(void **state)
 {
 	static const struct text bad[] = {
-		TEXT(""), TEXT(" "), TEXT("{"), TEXT("["), TEXT("\""), TEXT("{\"a\""), TEXT("{\"a\":"), TEXT("{\"a\":1"), TEXT("[1,"),
+		TEXT(""), TEXT(" "), TEXT("{"), TEXT("["), TEXT("\""), TEXT("{\"a\""), TEXT("{\"a\":"), TEXT("{\"a\":1"),
+		TEXT("[1,"),
 		TEXT("[1"), TEXT("{\"a\":1,}"), TEXT("[1,]"), TEXT("[,1]"), TEXT("{,}"), TEXT("{1:2}"), TEXT("{\"a\" 1}"),
 		TEXT("[1 2]"), TEXT("]"), TEXT("}"), TEXT(":"), TEXT("{]"), TEXT("[}"), TEXT("{\"a\":1]"),
 		/* duplicate keys, also escaped and nested */
 		TEXT("{\"a\":1,\"a\":1}"), TEXT("{\"a\":1,\"\\u0061\":2}"), TEXT("[{\"b\":{\"c\":0,\"c\":0}}]"),
 		/* UTF-8: stray, cut short, overlong, surrogate, too large */
 		TEXT("\"\x80\""), TEXT("\"\xc3\""), TEXT("\"\xc0\xaf\""), TEXT("\"\xe0\x80\xaf\""), TEXT("\"\xf0\x80\x80\xaf\""),
-		TEXT("\"\xed\xa0\x80\""), TEXT("\"\xed\xbf\xbf\""), TEXT("\"\xf4\x90\x80\x80\""), TEXT("\"\xff\""), TEXT("\"\xe2\x82\""),
+		TEXT("\"\xed\xa0\x80\""), TEXT("\"\xed\xbf\xbf\""), TEXT("\"\xf4\x90\x80\x80\""), TEXT("\"\xff\""),
+		TEXT("\"\xe2\x82\""),
 		TEXT("\"\xfe\xff\""), TEXT("{\"\xff\":1}"),
 		/* NUL and control bytes */
-		TEXT("\"\\u0000\""), TEXT("{\"a\\u0000b\":1}"), TEXT("\"a\0b\""), TEXT("\"a\nb\""), TEXT("\"a\tb\""), TEXT("\"\x01\""),
-		TEXT("\"\x1f\""), TEXT("1\0"), TEXT("\0" "1"), TEXT("\x01" "1"), TEXT("\f1"), TEXT("\v1"), TEXT("1\x0b"), TEXT("\xc2\xa0" "1"),
+		TEXT("\"\\u0000\""), TEXT("{\"a\\u0000b\":1}"), TEXT("\"a\0b\""), TEXT("\"a\nb\""), TEXT("\"a\tb\""),
+		TEXT("\"\x01\""),
+		TEXT("\"\x1f\""), TEXT("1\0"), TEXT("\0" "1"), TEXT("\x01" "1"), TEXT("\f1"), TEXT("\v1"), TEXT("1\x0b"),
+		TEXT("\xc2\xa0" "1"),
 		/* escapes and surrogates */
 		TEXT("\"\\ud800\""), TEXT("\"\\udc00\""), TEXT("\"\\ud800\\ud800\""), TEXT("\"\\ud800x\""), TEXT("\"\\ud800\\n\""),
-		TEXT("\"\\ud83d\\u0041\""), TEXT("\"\\u12\""), TEXT("\"\\u12g4\""), TEXT("\"\\u\""), TEXT("\"\\x41\""), TEXT("\"\\'\""),
+		TEXT("\"\\ud83d\\u0041\""), TEXT("\"\\u12\""), TEXT("\"\\u12g4\""), TEXT("\"\\u\""), TEXT("\"\\x41\""),
+		TEXT("\"\\'\""),
 		TEXT("\"\\"), TEXT("\"\\\""), TEXT("\"\\u00"), TEXT("\"\\ud83d\\ude0"), TEXT("\"\\U0041\""),
 		/* numbers */
-		TEXT("1e999"), TEXT("-1e999"), TEXT("01"), TEXT("-01"), TEXT("00"), TEXT("1."), TEXT(".5"), TEXT("+1"), TEXT("-"), TEXT("1e"),
-		TEXT("1e+"), TEXT("1.e1"), TEXT("0x10"), TEXT("1_000"), TEXT("NaN"), TEXT("Infinity"), TEXT("-Infinity"), TEXT("1.5.5"), TEXT("--1"),
+		TEXT("1e999"), TEXT("-1e999"), TEXT("01"), TEXT("-01"), TEXT("00"), TEXT("1."), TEXT(".5"), TEXT("+1"), TEXT("-"),
+		TEXT("1e"),
+		TEXT("1e+"), TEXT("1.e1"), TEXT("0x10"), TEXT("1_000"), TEXT("NaN"), TEXT("Infinity"), TEXT("-Infinity"),
+		TEXT("1.5.5"), TEXT("--1"),
 		TEXT("1234567890123456789012345678901234567890123456789012345678901234"),
 		/* other */
-		TEXT("true1"), TEXT("tru"), TEXT("True"), TEXT("nul"), TEXT("undefined"), TEXT("'a'"), TEXT("{a:1}"), TEXT("1 2"), TEXT("{}{}"),
+		TEXT("true1"), TEXT("tru"), TEXT("True"), TEXT("nul"), TEXT("undefined"), TEXT("'a'"), TEXT("{a:1}"), TEXT("1 2"),
+		TEXT("{}{}"),
 		TEXT("{} x"), TEXT("\xef\xbb\xbf{}"), TEXT("// c\n1"), TEXT("/**/1"), TEXT("[1]#"),
 	};
 	struct dpo_error err;
@@ -77,9 +85,12 @@ static void
 accepts(void **state)
 {
 	static const struct text good[] = {
-		TEXT("{}"), TEXT("[]"), TEXT("0"), TEXT("-0"), TEXT("-0.0e-0"), TEXT("1e308"), TEXT("1E+2"), TEXT("0.1"), TEXT("true"), TEXT("false"),
-		TEXT("null"), TEXT("\"\""), TEXT(" \t\r\n1 \t\r\n"), TEXT("[[],{},\"\"]"), TEXT("{\"\":1}"), TEXT("{\"a\":1,\"A\":2}"),
-		TEXT("\"\\\"\\\\\\/\\b\\f\\n\\r\\t\""), TEXT("\"\\u0001\""), TEXT("\"\\ud83d\\ude00\""), TEXT("\"\\uFFFF\""), TEXT("\"\x7f\""),
+		TEXT("{}"), TEXT("[]"), TEXT("0"), TEXT("-0"), TEXT("-0.0e-0"), TEXT("1e308"), TEXT("1E+2"), TEXT("0.1"),
+		TEXT("true"), TEXT("false"),
+		TEXT("null"), TEXT("\"\""), TEXT(" \t\r\n1 \t\r\n"), TEXT("[[],{},\"\"]"), TEXT("{\"\":1}"),
+		TEXT("{\"a\":1,\"A\":2}"),
+		TEXT("\"\\\"\\\\\\/\\b\\f\\n\\r\\t\""), TEXT("\"\\u0001\""), TEXT("\"\\ud83d\\ude00\""), TEXT("\"\\uFFFF\""),
+		TEXT("\"\x7f\""),
 		TEXT("\"\xed\x9f\xbf\xee\x80\x80\xf4\x8f\xbf\xbf\""), TEXT("1e-999"), TEXT("9007199254740993"),
 	};
 	struct dpo_error err;
@@ -235,7 +246,8 @@ numbers_come_back(void **state)
 static void
 trees_come_back(void **state)
 {
-	static const char json[] = "{\"n\":[0.30000000000000004,-0.5,1e-06,200],\"s\":\"a\\\"\\u0001\",\"l\":[true,false,null,{},[]]}";
+	static const char json[] = "{\"n\":[0.30000000000000004,-0.5,1e-06,200],\"s\":\"a\\\"\\u0001\",\"l\":[true,false,null,"
+	    "{},[]]}";
 	struct dpo_buffer text = { 0 };
 	struct dpo_error err;
 	cJSON *tree;

@@ -220,7 +220,8 @@ test_gradients_saved(void **state)
 	check(naive_llama_untied, "{\"r\":2,\"target_modules\":\"all-linear\",\"use_rslora\":true,"
 	    "\"modules_to_save\":[\"lm_head\",\"embed_tokens\",\"norm\",\"layers.0.mlp\"],"
 	    "\"rank_pattern\":{\"q_proj\":4,\"layers.1.*\":1},\"alpha_pattern\":{\"v_proj\":3}}");
-	check(naive_gpt2, "{\"r\":2,\"target_modules\":[\"c_fc\"],\"modules_to_save\":[\"ln_f\",\"h.1.ln_1\",\"h.0.attn.c_proj\"]}");
+	check(naive_gpt2,
+	    "{\"r\":2,\"target_modules\":[\"c_fc\"],\"modules_to_save\":[\"ln_f\",\"h.1.ln_1\",\"h.0.attn.c_proj\"]}");
 }
 
 /* With B = 0 every log-prob has the bits of the base's. */

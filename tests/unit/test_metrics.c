@@ -12,10 +12,12 @@
 
 static const struct dpo_outcome first = { .answers = 2, .reference = true, .weight = 1, .result = { .value = { 0.5 } },
 	.input = { .logp = { -10, -12 }, .ratio = { 2, -1 } }, .tokens = 30,
-	.sums = { { .scored = 4, .entropy = 2, .logits = -8, .correct = 3 }, { .scored = 6, .entropy = 3, .logits = -6, .correct = 1 } } };
+	.sums = { { .scored = 4, .entropy = 2, .logits = -8, .correct = 3 }, { .scored = 6, .entropy = 3, .logits = -6,
+	    .correct = 1 } } };
 static const struct dpo_outcome second = { .answers = 2, .reference = true, .weight = 2, .result = { .value = { 1 } },
 	.input = { .logp = { -20, -18 }, .ratio = { -1, -1 } }, .tokens = 20,
-	.sums = { { .scored = 6, .entropy = 1, .logits = -2, .correct = 2 }, { .scored = 4, .entropy = 4, .logits = -4, .correct = 4 } } };
+	.sums = { { .scored = 6, .entropy = 1, .logits = -2, .correct = 2 }, { .scored = 4, .entropy = 4, .logits = -4,
+	    .correct = 4 } } };
 
 static struct dpo_objective
 only(const char *name)
@@ -67,7 +69,8 @@ means_are_over_pairs_or_tokens(void **unused)
 static void
 what_does_not_exist_is_left_out(void **unused)
 {
-	struct dpo_outcome alone = { .answers = 1, .weight = 1, .result = { .value = { 12 } }, .input = { .logp = { -12 } }, .tokens = 9,
+	struct dpo_outcome alone = { .answers = 1, .weight = 1, .result = { .value = { 12 } }, .input = { .logp = { -12 } },
+	    .tokens = 9,
 		.sums = { { .scored = 6, .correct = 3 } } };
 	const struct dpo_objective sft = only("sft");
 	struct dpo_metric_window window = { 0 };

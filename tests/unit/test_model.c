@@ -200,7 +200,8 @@ static void
 the_id_is_as_defined(void **unused)
 {
 	static const char config[] = "model_type=llama\nvocab_size=70001\nhidden_size=16\nlayers=1\nheads=4\nkv_heads=2\n"
-	    "head_dim=4\nintermediate_size=12\nattention_bias=0\nmlp_bias=0\ntied_head=1\nnorm_epsilon=9.9999999999999995e-07\nrope_theta=10000\n";
+	    "head_dim=4\nintermediate_size=12\nattention_bias=0\nmlp_bias=0\ntied_head=1\n"
+	    "norm_epsilon=9.9999999999999995e-07\nrope_theta=10000\n";
 	struct dpo_model model;
 	char hex[65];
 

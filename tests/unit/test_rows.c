@@ -337,7 +337,8 @@ says_what_else_a_file_is(void **state)
 {
 	static const struct { const char *bytes; size_t n; const char *said; } cases[] = {
 		{ "\x1f\x8b\x08\0", 4, "gzip" }, { "\x28\xb5\x2f\xfd\x04", 5, "zstd" }, { "PAR1xxxx", 8, "Parquet" },
-		{ "\xff\xfe{\0", 4, "UTF-16" }, { "\xfe\xff\0{", 4, "UTF-16" }, { "{\0\"\0", 4, "UTF-16" }, { "\0{\0\"", 4, "UTF-16" },
+		{ "\xff\xfe{\0", 4, "UTF-16" }, { "\xfe\xff\0{", 4, "UTF-16" }, { "{\0\"\0", 4, "UTF-16" },
+		{ "\0{\0\"", 4, "UTF-16" },
 		{ "\xfd" "7zXZ\0", 6, "xz" }, { "BZh91AY", 7, "bzip2" }, { "PK\x03\x04", 4, "zip" }, { "ARROW1\0\0", 8, "Arrow" },
 	};
 	struct dpo_lines *lines;

@@ -125,7 +125,7 @@ malformed_headers_are_refused(void **unused)
 		{ "{\"a\":{\"dtype\":\"F32\",\"shape\":[2],\"data_offsets\":[0,8]}}", 7,
 		    DPO_TRUNCATED, "beyond the end" },
 		{ "{\"a\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[0,4]}}", 5, DPO_FORMAT,
-		    "1 bytes behind" },
+		    "1 bytes after" },
 		{ "{\"a\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[0,4]},"
 		    "\"b\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[2,6]}}", 6,
 		    DPO_FORMAT, "\"b\": begins at byte 2" },
@@ -138,10 +138,11 @@ malformed_headers_are_refused(void **unused)
 		{ "{\"a\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[0,4]},"
 		    "\"a\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[4,8]}}", 8,
 		    DPO_FORMAT, "occurs twice" },
-		{ "{\"a\":{\"dtype\":\"F32\",\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[0,4]}}", 4, DPO_FORMAT, "duplicate" },
+		{ "{\"a\":{\"dtype\":\"F32\",\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[0,4]}}", 4, DPO_FORMAT,
+		    "duplicate" },
 		{ "{\"__metadata__\":{\"x\":1}}", 0, DPO_FORMAT, "object of strings" },
 		{ "{\"__metadata__\":3}", 0, DPO_FORMAT, "object of strings" },
-		{ "{}", 1, DPO_FORMAT, "1 bytes behind" },
+		{ "{}", 1, DPO_FORMAT, "1 bytes after" },
 	};
 
 	(void)unused;
@@ -242,7 +243,8 @@ large_headers_are_read_quickly(void **unused)
 	dpo_buffer_printf(&text, "{\"%s\":{\"dtype\":\"F32\",\"shape\":[0],\"data_offsets\":[0,0]}",
 	    name);
 	for (int i = TENSORS; i-- > 0;)
-		dpo_buffer_printf(&text, ",\"t.%d\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[%d,%d]}", i, 4 * i, 4 * i + 4);
+		dpo_buffer_printf(&text, ",\"t.%d\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[%d,%d]}", i, 4 * i,
+		    4 * i + 4);
 	dpo_buffer_byte(&text, '}');
 	put("f", text.len, dpo_buffer_text(&text), text.len, 4 * TENSORS);
 	start = clock();

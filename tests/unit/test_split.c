@@ -98,7 +98,8 @@ errors_of(size_t rows, size_t columns, size_t inner, size_t exponents)
 
 	for (size_t i = 0; i < rows * inner; i++)
 		a[i] = ldexpf(a[i], (int)(i * 7 % exponents) - (int)(exponents / 2));
-	dpo_split_product(&(struct dpo_tile){ rows, columns, inner, { a, inner, false }, { b, columns, false }, false, c, columns });
+	dpo_split_product(&(struct dpo_tile){ rows, columns, inner, { a, inner, false }, { b, columns, false }, false, c,
+	    columns });
 	for (size_t i = 0; i < rows; i++)
 		for (size_t j = 0; j < columns; j++)
 			add_error(&e, a + i * inner, b + j, inner, columns, c[i * columns + j]);

@@ -317,7 +317,8 @@ test_cache_copy(void **state)
 	for (size_t layer = 0; layer < 2; layer++)
 		for (size_t at = 0; at < 18; at++)
 			for (size_t i = 0; i < 3; i++) {
-				assert_true(dpo_cache_key(&to, layer, at)[i * DPO_CACHE_BLOCK] == (float)(1000 * layer + 10 * at + i));
+				assert_true(dpo_cache_key(&to, layer, at)[i * DPO_CACHE_BLOCK] ==
+				    (float)(1000 * layer + 10 * at + i));
 				assert_true(dpo_cache_value(&to, layer, at)[i] == -(float)(1000 * layer + 10 * at + i));
 			}
 	assert_int_equal(dpo_cache_reserve(&to, SIZE_MAX / 2, 3, 4, &err), DPO_NOMEM);

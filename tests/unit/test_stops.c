@@ -10,10 +10,10 @@
 #include <cmocka.h>
 
 /* SentencePiece's way: U+2581 for spaces, and one space less at the beginning of a text. */
-static const char json[] = "{\"model\":{\"type\":\"BPE\",\"byte_fallback\":true,\"vocab\":{\"<unk>\":0,\"<s>\":1,\"\\u2581\":2,\"a\":3,"
-	"\"b\":4,\"\\u2581a\":5,\"<0x00>\":6},\"merges\":[\"\\u2581 a\"]},\"decoder\":{\"type\":\"Sequence\",\"decoders\":["
-	"{\"type\":\"Replace\",\"pattern\":{\"String\":\"\\u2581\"},\"content\":\" \"},{\"type\":\"ByteFallback\"},{\"type\":\"Fuse\"},"
-	"{\"type\":\"Strip\",\"content\":\" \",\"start\":1,\"stop\":0}]}}";
+static const char json[] = "{\"model\":{\"type\":\"BPE\",\"byte_fallback\":true,\"vocab\":{\"<unk>\":0,\"<s>\":1,\"\\u2581\":2,"
+	"\"a\":3,\"b\":4,\"\\u2581a\":5,\"<0x00>\":6},\"merges\":[\"\\u2581 a\"]},\"decoder\":{\"type\":\"Sequence\",\"decoders\":["
+	"{\"type\":\"Replace\",\"pattern\":{\"String\":\"\\u2581\"},\"content\":\" \"},{\"type\":\"ByteFallback\"},"
+	"{\"type\":\"Fuse\"},{\"type\":\"Strip\",\"content\":\" \",\"start\":1,\"stop\":0}]}}";
 
 static struct dpo_ids
 as_ids(const char *digits)

@@ -67,7 +67,8 @@ wanted(const struct trial *t, size_t i, size_t j)
 		size_t line = t->a_turned ? k : i, place = t->a_turned ? i : k;
 
 		if (t->masked != MASK_A || stays(t, line, place))
-			sum += number(t, t->a[line * t->lda + place]) * number(t, t->b_turned ? t->b[j * t->ldb + k] : t->b[k * t->ldb + j]);
+			sum += number(t, t->a[line * t->lda + place]) *
+			    number(t, t->b_turned ? t->b[j * t->ldb + k] : t->b[k * t->ldb + j]);
 	}
 	return (t->keep ? before : 0) + (t->masked != MASK_C || stays(t, i, j) ? sum : 0);
 }
@@ -84,7 +85,8 @@ compare(const struct trial *t)
 			    t->c_turned ? wanted(t, place, line) : wanted(t, line, place);
 
 			if (!(fabs(got - should) <= 2e-4))
-				fail_msg("%zu x %zu x %zu%s%s%s%s, mask %d: %g instead of %g at %zu, %zu", t->rows, t->columns, t->inner,
+				fail_msg("%zu x %zu x %zu%s%s%s%s, mask %d: %g instead of %g at %zu, %zu", t->rows, t->columns,
+				    t->inner,
 				    t->bf16 ? ", bf16" : "", t->a_turned ? ", A turned" : "", t->b_turned ? ", B turned" : "",
 				    t->c_turned ? ", C turned" : "", t->masked, got, should, line, place);
 		}
@@ -145,13 +147,15 @@ static void
 try_all(bool bf16)
 {
 	static const size_t sizes[][3] = { { 1, 1, 1 }, { 7, 5, 3 }, { 16, 16, 16 }, { 32, 16, 64 }, { 37, 8, 300 }, { 8, 333, 41 },
-		{ 300, 33, 17 }, { 90, 64, 520 }, { 129, 1, 700 }, { 70, 17, 1100 }, { 33, 600, 16 }, { 3, 40, 0 }, { 0, 5, 5 }, { 5, 0, 5 } };
+		{ 300, 33, 17 }, { 90, 64, 520 }, { 129, 1, 700 }, { 70, 17, 1100 }, { 33, 600, 16 }, { 3, 40, 0 }, { 0, 5, 5 },
+		{ 5, 0, 5 } };
 
 	for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++)
 		for (unsigned form = 0; form < 16; form++)
 			for (int masked = 0; masked < MASKS; masked++)
 				if (!(form & 9 && masked == MASK_C))
-					try((struct trial){ .bf16 = bf16, .a_turned = form & 1, .b_turned = form & 2, .keep = form & 4,
+					try((struct trial){ .bf16 = bf16, .a_turned = form & 1, .b_turned = form & 2,
+					    .keep = form & 4,
 					    .c_turned = form & 8, .masked = masked, .rows = sizes[i][0], .columns = sizes[i][1],
 					    .inner = sizes[i][2] });
 }

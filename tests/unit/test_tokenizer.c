@@ -178,7 +178,8 @@ byte_level(void **state)
 	(void)state;
 	dpo_buffer_string(&json, "{\"model\":{\"vocab\":");
 	byte_level_vocab(&json, ",\"\\u0120a\":256,\"<|endoftext|>\":257,\"'s\":258,\"\\u0120\\u0120\":259");
-	dpo_buffer_string(&json, ",\"merges\":[\"\\u0120 a\",\"' s\",\"\\u0120 \\u0120\"]},\"pre_tokenizer\":{\"type\":\"ByteLevel\","
+	dpo_buffer_string(&json,
+	    ",\"merges\":[\"\\u0120 a\",\"' s\",\"\\u0120 \\u0120\"]},\"pre_tokenizer\":{\"type\":\"ByteLevel\","
 	    "\"add_prefix_space\":false},\"decoder\":{\"type\":\"ByteLevel\"}}");
 	tokenizer = must_open(dpo_buffer_text(&json));
 	assert_ids(tokenizer, "a a's", false, "97 256 258");
@@ -296,7 +297,8 @@ names_what_is_wrong(void **state)
 		{ "[]", DPO_FORMAT, "tokenizer.json: not an object" },
 		{ "{", DPO_FORMAT, "tokenizer.json: JSON, byte 1: unexpected end" },
 		{ "{} x", DPO_FORMAT, "tokenizer.json: JSON, byte 3: unexpected character" },
-		{ "{\"model\":{\"vocab\":{\"a\":0},\"merges\":[]},}", DPO_FORMAT, "tokenizer.json: JSON, byte 39: unexpected character" },
+		{ "{\"model\":{\"vocab\":{\"a\":0},\"merges\":[]},}", DPO_FORMAT,
+		    "tokenizer.json: JSON, byte 39: unexpected character" },
 		{ "{\"model\":{\"vocab\":{\"a\":0},\"vocab\":{\"b\":0},\"merges\":[]}}", DPO_FORMAT,
 		    "tokenizer.json: JSON: duplicate key \"vocab\"" },
 		{ "{\"model\":{\"type\":\"WordPiece\"}}", DPO_UNSUPPORTED, "tokenizer.json: tokenizer model \"WordPiece\"" },
@@ -319,16 +321,19 @@ names_what_is_wrong(void **state)
 		{ VOCAB("", ",\"merges\":[]"), DPO_FORMAT, "tokenizer.json: the vocabulary is empty" },
 		{ VOCAB("\"a\":0", ""), DPO_FORMAT, "tokenizer.json: \"merges\" is missing" },
 		{ VOCAB("\"a\":0", ",\"merges\":{}"), DPO_FORMAT, "tokenizer.json: \"merges\" is not a list" },
-		{ VOCAB("\"a\":-1", ",\"merges\":[]"), DPO_FORMAT, "tokenizer.json: token \"a\": id -1 is not within 0 and 16777215" },
+		{ VOCAB("\"a\":-1", ",\"merges\":[]"), DPO_FORMAT,
+		    "tokenizer.json: token \"a\": id -1 is not within 0 and 16777215" },
 		{ VOCAB("\"a\":2147483648", ",\"merges\":[]"), DPO_FORMAT,
 		    "tokenizer.json: token \"a\": id 2147483648 is not within 0 and 16777215" },
 		{ VOCAB("\"a\":0.5", ",\"merges\":[]"), DPO_FORMAT, "tokenizer.json: the id of token \"a\" is not an integer" },
 		{ VOCAB("\"a\":1e300", ",\"merges\":[]"), DPO_FORMAT, "tokenizer.json: the id of token \"a\" is not an integer" },
 		{ VOCAB("\"a\":\"0\"", ",\"merges\":[]"), DPO_FORMAT, "tokenizer.json: the id of token \"a\" is not an integer" },
-		{ VOCAB("\"a\":0,\"b\":0", ",\"merges\":[]"), DPO_FORMAT, "tokenizer.json: tokens \"a\" and \"b\" have the same id 0" },
+		{ VOCAB("\"a\":0,\"b\":0", ",\"merges\":[]"), DPO_FORMAT,
+		    "tokenizer.json: tokens \"a\" and \"b\" have the same id 0" },
 		{ VOCAB("\"a\":0,\"b\":1", ",\"merges\":[\"a b\"]"), DPO_FORMAT,
 		    "tokenizer.json: merge 0, \"a b\": a token that is not in the vocabulary" },
-		{ VOCAB("\"a\":0,\"aa\":1", ",\"merges\":[\"aa\"]"), DPO_FORMAT, "tokenizer.json: merge 0, \"aa\", is not two tokens" },
+		{ VOCAB("\"a\":0,\"aa\":1", ",\"merges\":[\"aa\"]"), DPO_FORMAT,
+		    "tokenizer.json: merge 0, \"aa\", is not two tokens" },
 		{ VOCAB("\"a\":0,\"aa\":1", ",\"merges\":[[\"a\",\"a\",\"a\"]]"), DPO_FORMAT,
 		    "tokenizer.json: merge 0 is neither a string nor a pair of strings" },
 		{ VOCAB("\"a\":0,\"aa\":1", ",\"merges\":[[\"\",\"a\"]]"), DPO_FORMAT,
@@ -344,15 +349,18 @@ names_what_is_wrong(void **state)
 		{ WITH("\"normalizer\":{}"), DPO_FORMAT, "tokenizer.json: \"type\" is missing" },
 		{ WITH("\"pre_tokenizer\":{\"type\":\"BertPreTokenizer\"}"), DPO_UNSUPPORTED,
 		    "tokenizer.json: pre-tokenizer BertPreTokenizer" },
-		{ WITH("\"pre_tokenizer\":{\"type\":\"Sequence\",\"pretokenizers\":[{\"type\":\"UnicodeScripts\"}]}"), DPO_UNSUPPORTED,
+		{ WITH("\"pre_tokenizer\":{\"type\":\"Sequence\",\"pretokenizers\":[{\"type\":\"UnicodeScripts\"}]}"),
+		    DPO_UNSUPPORTED,
 		    "tokenizer.json: pre-tokenizer UnicodeScripts" },
 		{ WITH("\"pre_tokenizer\":{\"type\":\"Punctuation\",\"behavior\":\"Gone\"}"), DPO_UNSUPPORTED,
 		    "tokenizer.json: Split with behavior \"Gone\"" },
-		{ WITH("\"pre_tokenizer\":{\"type\":\"Split\",\"pattern\":{\"Regex\":\"(\"},\"behavior\":\"Isolated\"}"), DPO_FORMAT,
+		{ WITH("\"pre_tokenizer\":{\"type\":\"Split\",\"pattern\":{\"Regex\":\"(\"},\"behavior\":\"Isolated\"}"),
+		    DPO_FORMAT,
 		    "tokenizer.json: regular expression, byte 1: missing closing parenthesis" },
 		{ WITH("\"pre_tokenizer\":{\"type\":\"Split\",\"pattern\":{\"Regex\":\"\\\\bx\"},\"behavior\":\"Isolated\"}"),
 		    DPO_UNSUPPORTED, "tokenizer.json: regular expression with \\b" },
-		{ WITH("\"post_processor\":{\"type\":\"BertProcessing\"}"), DPO_UNSUPPORTED, "tokenizer.json: post-processor BertProcessing" },
+		{ WITH("\"post_processor\":{\"type\":\"BertProcessing\"}"), DPO_UNSUPPORTED,
+		    "tokenizer.json: post-processor BertProcessing" },
 		{ WITH("\"decoder\":{\"type\":\"WordPiece\"}"), DPO_UNSUPPORTED, "tokenizer.json: decoder WordPiece" },
 		{ WITH("\"added_tokens\":[{\"id\":9,\"content\":\"a\"}]"), DPO_FORMAT,
 		    "tokenizer.json: added token \"a\" has id 9, in the vocabulary 4" },
@@ -397,7 +405,8 @@ bos_and_eos_by_configuration(void **state)
 		struct dpo_tokenizer *tokenizer;
 		struct dpo_error err;
 
-		assert_int_equal(open_files(&tokenizer, cases[i].json ? names : classic, texts, cases[i].json ? 2 : 3, &err), DPO_OK);
+		assert_int_equal(open_files(&tokenizer, cases[i].json ? names : classic, texts, cases[i].json ? 2 : 3, &err),
+		    DPO_OK);
 		assert_ids(tokenizer, "a", true, cases[i].ids);
 		assert_ids(tokenizer, "a", false, "4");
 		dpo_tokenizer_free(tokenizer);

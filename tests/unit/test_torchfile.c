@@ -202,7 +202,8 @@ good_files_are_read(void **unused)
 		assert_int_equal(set.entries[1].rank, 2);
 		assert_int_equal(set.entries[1].shape[1], 3);
 		assert_string_equal(set.entries[1].dtype_name, "F32");
-		assert_int_equal(dpo_safetensors_read(&set, dpo_safetensors_find(&set, "b"), 0, stored, sizeof stored, &err), DPO_OK);
+		assert_int_equal(dpo_safetensors_read(&set, dpo_safetensors_find(&set, "b"), 0, stored, sizeof stored, &err),
+		    DPO_OK);
 		dpo_dtype_to_float(numbers, stored, 6, DPO_DTYPE_F32);
 		for (size_t k = 0; k < 6; k++)
 			assert_true(numbers[k] == (float)k);

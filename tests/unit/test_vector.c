@@ -211,7 +211,8 @@ static void
 test_norm_lanes(void **state)
 {
 	enum { N = 301 };
-	float *x = noise(N), *dy = noise(N), *w = noise(N), *y = noise(N), dx[2][N] = { { 0 } }, dw[N] = { 0 }, terms[N], stats[2], mean;
+	float *x = noise(N), *dy = noise(N), *w = noise(N), *y = noise(N), dx[2][N] = { { 0 } }, dw[N] = { 0 }, terms[N], stats[2],
+	    mean;
 	float *partial = noise(dpo_norm_partial(1, N));
 	struct dpo_norm norm = { DPO_NORM_RMS, N, 1e-3f, w, NULL, dw, NULL };
 

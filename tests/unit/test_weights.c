@@ -227,7 +227,7 @@ a_mapped_file_that_is_written_to_is_told(void **unused)
 		assert_int_equal(dpo_maps_look(&maps, &touched, &err), deed < WRITE ? DPO_OK : DPO_IO);
 		assert_true(deed >= WRITE || touched == (deed != READ));
 		if (deed >= WRITE) {
-			assert_non_null(strstr(err.text, ": became another while it was read"));
+			assert_non_null(strstr(err.text, ": changed while it was read"));
 		} else {
 			assert_int_equal(dpo_maps_look(&maps, &touched, &err), DPO_OK);
 			assert_false(touched);	/* it is told once */
@@ -258,7 +258,7 @@ a_model_goes_on_if_its_file_holds_the_same(void **unused)
 		do_deed(deed, fixture_path(file, path, "model.safetensors"));
 		assert_int_equal(dpo_weights_same(&frozen.params, &frozen.maps, &err), deed < WRITE_AND_SET_BACK ? DPO_OK : DPO_IO);
 		if (deed >= WRITE_AND_SET_BACK)
-			assert_non_null(strstr(err.text, "model.safetensors: became another while it was read"));
+			assert_non_null(strstr(err.text, "model.safetensors: changed while it was read"));
 		dpo_model_free(&frozen);
 	}
 	dpo_model_free(&model);
@@ -397,7 +397,8 @@ main(void)
 		cmocka_unit_test_setup_teardown(floats_stay_in_their_file, fixture_set_up, fixture_tear_down),
 		cmocka_unit_test_setup_teardown(a_mapped_file_that_is_written_to_is_told, fixture_set_up, fixture_tear_down),
 		cmocka_unit_test_setup_teardown(a_model_goes_on_if_its_file_holds_the_same, fixture_set_up, fixture_tear_down),
-		cmocka_unit_test_setup_teardown(halves_stay_in_their_file_where_they_lie_on_their_boundary, fixture_set_up, fixture_tear_down),
+		cmocka_unit_test_setup_teardown(halves_stay_in_their_file_where_they_lie_on_their_boundary, fixture_set_up,
+		    fixture_tear_down),
 		cmocka_unit_test_setup_teardown(older_files_are_read, fixture_set_up, fixture_tear_down),
 		cmocka_unit_test_setup_teardown(wrong_tensors_are_refused, fixture_set_up, fixture_tear_down),
 		cmocka_unit_test_setup_teardown(dtypes_of_used_tensors_are_checked, fixture_set_up, fixture_tear_down),

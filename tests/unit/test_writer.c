@@ -261,7 +261,8 @@ static void
 writers_refuse_what_readers_would(void **state)
 {
 	const float floats[] = { 0, NAN, 0 };
-	const uint16_t halves[] = { 0, 0x7c00, 0xff80, 0x7fc0 };	/* infinite, NaN, NaN as f16; as bf16 finite, infinite, NaN */
+	const uint16_t halves[] = { 0, 0x7c00, 0xff80,
+	    0x7fc0 };	/* infinite, NaN, NaN as f16; as bf16 finite, infinite, NaN */
 	struct dpo_error err;
 	uint8_t *large = calloc(1, DPO_RECORD_MAX);
 
