@@ -33,6 +33,19 @@ assert ref["stage"] == "dpo-reflogp" and ref["settings"]["dtype"] == "fp32" and 
 assert len(ref["model"]) == 64 and ref["tokenizer"] == tok["tokenizer"]'
 }
 
+@test "the ids are those that dpo-stream(5) tells how to make, of a model and of one with an adapter" {
+	ids() { # STREAM: of its last stage
+		"$bin/dpo-cat" --header "$1" | sed 's/.*"tokenizer":"\([0-9a-f]*\)","model":"\([0-9a-f]*\)".*/\1 \2/'
+	}
+	"$bin/dpo-export" -q -f hf -o model base.dpo
+	"$bin/dpo-train" -q -m model --lora-r 3 --lora-alpha 7 --max-steps 1 -o adapter.dpo pairs.ref
+	"$bin/dpo-export" -q -f peft -o adapter -a adapter.dpo model
+	[ "$(ids pairs.ref)" = "$(python3 "$BATS_TEST_DIRNAME/../ids.py" model)" ]
+	"$bin/dpo-reflogp" -q -m model -a adapter.dpo -o adapted.ref pairs.tok
+	[ "$(ids adapted.ref)" = "$(python3 "$BATS_TEST_DIRNAME/../ids.py" model adapter)" ]
+	[ "$(ids adapted.ref)" != "$(ids pairs.ref)" ]
+}
+
 @test "any thread count, pipe or file: the same bytes" {
 	for threads in 2 3; do
 		"$bin/dpo-reflogp" -q -j $threads -m base.dpo pairs.tok | cmp - pairs.ref

@@ -138,6 +138,13 @@ refused() {
 	"$python" "$stream" copy two.dpo | "$bin/dpo-cat" --check
 }
 
+@test "stream: the page's example is one, of that length and with that tip" {
+	page="$root/libcore/stream/dpo-stream.5"
+	sed -n '/^{"header"/,/^{"id":"2"/p' "$page" | "$bin/dpo-cat" -z --seal > example.dpo
+	grep -qxF "{\"end\":true,\"tip\":\"$("$bin/dpo-cat" --check example.dpo | sed 's/.*tip \(....\).*\(....\)$/\1...\2/')\"}" "$page"
+	[ "$(zstdcat example.dpo | od -An -tu4 -j8 -N4)" -eq "$(sed -n 's/.* \([0-9]*\) bytes of JSON follow/\1/p' "$page")" ]
+}
+
 @test "stream: Python's reader refuses what ours refuses" {
 	need_python
 	zstdcat rows.dpo > plain
