@@ -18,6 +18,7 @@ static const struct cli_option table[] = {
 	    "give the exact divergence from this model too", 0, 0, NULL },
 	{ "baseline", 0, CLI_TEXT, offsetof(struct options, baseline), "POLICY",
 	    "compare with this policy row by row", 0, 0, NULL },
+	{ "baseline-adapter", 0, CLI_TEXT, offsetof(struct options, baseline_adapter), "ADAPTER", "the baseline is that with this adapter", 0, 0, NULL },
 	{ "format", 0, CLI_CHOICE, offsetof(struct options, format), "FORMAT", "how to print", 0, 0, report_formats },
 	{ "require", 0, CLI_LIST, offsetof(struct options, require), "NAME>=X",
 	    "exit 5 unless the number is so (>= <= > <); may be repeated", 0, 0, NULL },
@@ -40,7 +41,8 @@ static const struct cli_program program = {
 static void
 check(const struct options *options, const char *path)
 {
-	const char *const inputs[] = { options->model, options->adapter, options->reference, options->baseline, options->against, path };
+	const char *const inputs[] = { options->model, options->adapter, options->reference, options->baseline,
+		options->baseline_adapter, options->against, path };
 
 	cli_one_stdin(inputs, sizeof inputs / sizeof *inputs);
 	if (options->data + options->samples + options->score > 1)
@@ -51,6 +53,8 @@ check(const struct options *options, const char *path)
 		cli_usage("-m POLICY is missing");
 	if (options->adapter && !options->model)
 		cli_usage("-a ADAPTER without -m POLICY");
+	if (options->baseline_adapter && !options->baseline)
+		cli_usage("--baseline-adapter ADAPTER without --baseline POLICY");
 	(void)policy_bf16(options->dtype);
 	if (options->data && cli_given("dtype"))
 		cli_usage("--dtype: --data reads no model");

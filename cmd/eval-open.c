@@ -83,17 +83,19 @@ open_policy(struct job *job, const struct options *options)
 }
 
 static void
-open_scorer(struct dpo_scorer **scorer, struct dpo_model *model, const char *path, const struct job *job, int threads)
+open_scorer(struct dpo_scorer **scorer, struct dpo_model *model, const char *path, const char *adapter, const struct job *job,
+    int threads)
 {
 	struct dpo_error err;
 
-	policy_open(model, path, NULL, threads);
+	policy_open(model, path, adapter, threads);
 	if (strcmp(model->tokenizer_id, job->model.tokenizer_id) != 0 ||
 	    model->config.vocab_size != job->model.config.vocab_size) {
 		(void)dpo_fail(&err, DPO_MISMATCH, "its tokenizer is not the policy's");
 		cli_fail_at(&err, path);
 	}
 	cli_check(dpo_scorer_new(scorer, &model->config, &model->params, model->weights, false, threads, &err), &err);
+	dpo_scorer_adapt(*scorer, model->lora);
 	dpo_scorer_bf16(*scorer, job->bf16);
 }
 
@@ -106,9 +108,10 @@ open_others(struct job *job, const struct options *options)
 	struct dpo_error err;
 
 	if (options->baseline)
-		open_scorer(&job->baseline.scorer, &job->baseline.model, options->baseline, job, threads);
+		open_scorer(&job->baseline.scorer, &job->baseline.model, options->baseline, options->baseline_adapter, job,
+		    threads);
 	if (options->reference) {
-		open_scorer(&job->reference_scorer, &job->reference, options->reference, job, threads);
+		open_scorer(&job->reference_scorer, &job->reference, options->reference, NULL, job, threads);
 		job->drift = (struct dpo_drift){ .policy = job->scorer, .reference = job->reference_scorer,
 		    .vocab = job->model.config.vocab_size, .threads = threads };
 	}

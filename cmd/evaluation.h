@@ -11,7 +11,7 @@
 
 struct options {
 	struct cli_common common;
-	const char *model, *adapter, *reference, *baseline, *format, *slice, *per_pair, *against, *dtype;
+	const char *model, *adapter, *reference, *baseline, *baseline_adapter, *format, *slice, *per_pair, *against, *dtype;
 	struct cli_list require;
 	bool data, samples, score;
 	struct loss_options loss;

@@ -151,6 +151,25 @@ for key in common:
 	assert last[key] == report[key], key'
 }
 
+@test "dpo-eval compares two adapters of one base row by row" {
+	"$bin/dpo-train" -q -m base.dpo --lora-r 2 --learning-rate 1e-3 --max-steps 3 -o work/other pairs.ref
+	report() { "$bin/dpo-eval" -q -m base.dpo -a want.dpo --baseline base.dpo --format json "$@" heldout.ref; }
+	report --baseline-adapter work/other > work/both
+	report > work/bare
+	for adapter in want.dpo work/other; do
+		"$bin/dpo-eval" -q -m base.dpo -a $adapter --format json heldout.ref
+	done > work/each
+	report --baseline-adapter want.dpo | python3 -c 'import json, sys
+both, bare, same = json.load(open("work/both")), json.load(open("work/bare")), json.load(sys.stdin)
+ours, theirs = map(json.loads, open("work/each"))
+name = "rewards/margins"
+assert abs(both["eval_difference/" + name] - (ours["eval_" + name] - theirs["eval_" + name])) < 1e-5
+assert both["eval_difference/" + name] != bare["eval_difference/" + name]
+assert {v for k, v in same.items() if "difference" in k} == {0}'
+	run "$bin/dpo-eval" -q -m base.dpo --baseline-adapter want.dpo heldout.ref
+	[ "$status" -eq 2 ]
+}
+
 @test "dpo-gen with an adapter: the text of the merged model, and its log-probs are those of dpo-reflogp" {
 	"$bin/dpo-train" -q -m base.dpo --lora-r 4 --lora-target-modules all-linear --learning-rate 1e-2 --max-steps 6 -o work/a pairs.ref
 	"$bin/dpo-export" -q -f hf --merge -a work/a -o work/merged base.dpo
