@@ -87,7 +87,7 @@ bool cli_given(const char *name);
 
 /*
  * Options that act only with some choices of another one. Each that was given although none of its `bit` is in `uses` is a
- * usage error: "--power has no effect with --lr-scheduler-type linear". name NULL ends the list.
+ * usage error: "--power has no effect with --lr-scheduler-type linear". name NULL ends the list; choice NULL: a flag has none.
  */
 struct cli_use {
 	const char *name;

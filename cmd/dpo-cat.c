@@ -267,13 +267,29 @@ print_headers(char **paths, size_t n, const struct options *options)
 
 /* ------------------------------------------------------------------ main */
 
+/* What acts only in some of the ways to look at a stream. Without any of these it is shown, and everything acts. */
+enum { COMPRESS = 1, CHECK = 2, HEADER = 4, SHARD = 8, EXPLAIN = 16 };
+
+static const struct cli_use of_modes[] = { { "data", 0 }, { "limit", COMPRESS | EXPLAIN }, { NULL, 0 } };
+
+static void
+check_mode(const struct options *o)
+{
+	const struct { const char *name; bool on; unsigned bit; } modes[] = { { "compress", o->compress, COMPRESS },
+		{ "check", o->check, CHECK }, { "header", o->header, HEADER }, { "shard", o->shard != NULL, SHARD },
+		{ "explain", o->explain, EXPLAIN } };
+
+	if (o->compress + o->check + o->header + o->explain + (o->shard != NULL) > 1)
+		cli_usage("-z, --check, --header, --shard and --explain exclude each other");
+	for (size_t i = 0; i < sizeof modes / sizeof *modes; i++)
+		if (modes[i].on)
+			cli_refuse_idle(of_modes, modes[i].bit, modes[i].name, NULL);
+}
+
 static void
 check_options(const struct options *o)
 {
-	int modes = o->compress + o->check + o->header + o->explain + (o->shard != NULL);
-
-	if (modes > 1)
-		cli_usage("-z, --check, --header, --shard and --explain exclude each other");
+	check_mode(o);
 	if ((o->seal || o->stage) && !o->compress)
 		cli_usage("--seal and --stage need -z");
 	if (o->stage && !*o->stage)
@@ -282,8 +298,6 @@ check_options(const struct options *o)
 		cli_usage("--stage: the name is not UTF-8");
 	if (o->explain != (o->model != NULL))
 		cli_usage("--explain and -m go together");
-	if (o->limit && (o->check || o->header || o->shard))
-		cli_usage("--limit does not go with --check, --header or --shard");
 }
 
 int

@@ -38,6 +38,30 @@ static const struct cli_program program = {
 	.options = table, .n_options = sizeof table / sizeof *table, .example = "dpo-eval -m policy.dpo heldout.ref",
 };
 
+/* What acts in the ways of looking that are not a report on rows under a policy. */
+enum { SCORE = 1, SAMPLES = 2, DATA = 4 };
+
+static const struct cli_use of_modes[] = {
+	{ "model", SCORE | SAMPLES }, { "adapter", SCORE | SAMPLES }, { "dtype", SCORE | SAMPLES }, { "reference", SAMPLES },
+	{ "format", SAMPLES | DATA }, { "require", SAMPLES | DATA }, { "against", DATA }, { "baseline", 0 },
+	{ "baseline-adapter", 0 }, { "slice", 0 }, { "per-pair", 0 }, LOSS_USES(SCORE), { NULL, 0 },
+};
+
+static void
+check_mode(const struct options *options)
+{
+	const struct { const char *name; bool on; unsigned bit; } modes[] = { { "score", options->score, SCORE },
+		{ "samples", options->samples, SAMPLES }, { "data", options->data, DATA } };
+
+	if (options->data + options->samples + options->score > 1)
+		cli_usage("--data, --samples and --score exclude each other");
+	for (size_t i = 0; i < sizeof modes / sizeof *modes; i++)
+		if (modes[i].on)
+			cli_refuse_idle(of_modes, modes[i].bit, modes[i].name, NULL);
+	if (options->against && !options->data)
+		cli_usage("--against is for --data");
+}
+
 static void
 check(const struct options *options, const char *path)
 {
@@ -45,10 +69,7 @@ check(const struct options *options, const char *path)
 		options->baseline_adapter, options->against, path };
 
 	cli_one_stdin(inputs, sizeof inputs / sizeof *inputs);
-	if (options->data + options->samples + options->score > 1)
-		cli_usage("--data, --samples and --score exclude each other");
-	if (options->against && !options->data)
-		cli_usage("--against is for --data");
+	check_mode(options);
 	if (!options->data && !options->samples && !options->model)
 		cli_usage("-m POLICY is missing");
 	if (options->adapter && !options->model)
@@ -56,18 +77,10 @@ check(const struct options *options, const char *path)
 	if (options->baseline_adapter && !options->baseline)
 		cli_usage("--baseline-adapter ADAPTER without --baseline POLICY");
 	(void)policy_bf16(options->dtype);
-	if (options->data && cli_given("dtype"))
-		cli_usage("--dtype: --data reads no model");
 	if (options->samples && !options->model && cli_given("dtype"))
 		cli_usage("--dtype without -m");
 	if (options->samples && options->reference && !options->model)
 		cli_usage("-r without -m POLICY");
-	if (options->score && options->reference)
-		cli_usage("-r: --score takes the reference's log-probs from the rows");
-	if ((options->data || options->samples || options->score) && (options->slice || options->per_pair || options->baseline))
-		cli_usage("--slice, --per-pair and --baseline are for rows under a policy");
-	if (options->score && options->require.count > 0)
-		cli_usage("--require: --score prints no report");
 	if (options->per_pair && cli_same_output(options->per_pair, options->common.output))
 		cli_usage("%s: is two outputs at once", options->per_pair);
 }

@@ -47,6 +47,12 @@ struct loss_options {
 	LOSS_OPTION(type, "objective", CLI_LIST, columns, "NAME=WEIGHT", \
 	    "modpo: a column of differences that dpo-tok kept; may be repeated", 0, 0, NULL)
 
+/* The same options as rows of a list of uses (cli.h). */
+#define LOSS_USES(bit) \
+	{ "loss-type", bit }, { "loss-weights", bit }, { "beta", bit }, { "label-smoothing", bit }, { "f-divergence-type", bit }, \
+	{ "f-alpha-divergence-coef", bit }, { "ld-alpha", bit }, { "use-weighting", bit }, { "reference-free", bit }, \
+	{ "discopop-tau", bit }, { "dpop-lambda", bit }, { "simpo-gamma", bit }, { "odpo-alpha", bit }, { "objective", bit }
+
 /*
  * The objective that the options name; usage errors exit. With --formula, print it and exit. The objective's names are
  * borrowed from the command line.

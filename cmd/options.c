@@ -303,5 +303,5 @@ cli_refuse_idle(const struct cli_use *list, unsigned uses, const char *option, c
 {
 	for (; list->name; list++)
 		if (!(list->bit & uses) && cli_given(list->name))
-			cli_usage("--%s has no effect with --%s %s", list->name, option, choice);
+			cli_usage("--%s has no effect with --%s%s%s", list->name, option, choice ? " " : "", choice ? choice : "");
 }

@@ -249,10 +249,12 @@ LINES
 
 @test "cat: options that do not go together are usage errors" {
 	for options in "-z --check" "--header --check" "--seal" "--stage x" "--stage= -z" "--explain" "-m x" "--shard 1/2 -z" \
-		"--limit 2 --check" "--limit -1"; do
+		"--limit 2 --check" "--limit 2 --header" "--limit 2 --shard 1/2" "--limit -1" "-z --data" "--check --data" "--header --data"; do
 		run "$cat" $options rows.dpo
 		[ "$status" -eq 2 ]
 	done
+	run "$cat" -z --data rows.dpo
+	[ "${lines[0]}" = "dpo-cat: --data has no effect with --compress" ]
 	run "$cat" -z --stage $'a\xffb' -o bad.dpo rows.dpo
 	[ "$status" -eq 2 ]
 	[[ "$output" == *"not UTF-8"* ]]

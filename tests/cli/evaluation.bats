@@ -246,10 +246,27 @@ assert abs(r["eval_longer_chosen"] - 2 / 3) < 1e-6'
 }
 
 @test "modes that do not go together are usage errors; bad completions are named" {
-	for options in '--data --samples' '--against x' '--samples -r x' '--data --slice x' '--score --baseline x -m y' '--score -r x -m y'; do
+	for options in '--data --samples' '--against x' '--samples -r x' '--score -m x --baseline-adapter y'; do
 		run "$bin/dpo-eval" $options heldout.ref
 		[ "$status" -eq 2 ]
 	done
+	while read -r idle mode options; do
+		run "$bin/dpo-eval" --$mode $options heldout.ref
+		echo "$mode $options: $output"
+		[ "$status" -eq 2 ]
+		[ "${lines[0]}" = "dpo-eval: --$idle has no effect with --$mode" ]
+	done <<-'END'
+		model data -m x
+		slice data --slice x
+		dtype data --dtype fp32
+		beta data --beta 3
+		loss-type samples --loss-type hinge
+		per-pair samples --per-pair x
+		baseline score -m x --baseline y
+		reference score -m x -r y
+		format score -m x --format tsv
+		require score -m x --require loss<1
+	END
 	echo '{"prompt":"x"}' > bad.jsonl
 	run "$bin/dpo-eval" --samples bad.jsonl
 	[ "$status" -eq 3 ]
