@@ -92,6 +92,31 @@ count_dropped(struct dpo_rows *rows, const char *name, size_t n, struct dpo_erro
 	return DPO_OK;
 }
 
+static bool
+is_kept(const struct dpo_rows *rows, const char *name)
+{
+	for (size_t i = 0; i < rows->n_kept; i++)
+		if (strcmp(rows->kept[i].name, name) == 0)
+			return true;
+	return false;
+}
+
+/* A key that means something, but nothing in a row of this kind, is dropped as others are. */
+static enum dpo_status
+count_idle(struct dpo_rows *rows, bool supervised, const struct members *members, struct dpo_error *err)
+{
+	static const enum key of_pairs[] = { WEIGHT, MARGIN, LABEL_PROB, KEYS }, of_completions[] = { COMPLETION, KEYS };
+	enum dpo_status status = DPO_OK;
+
+	for (const enum key *key = supervised ? of_pairs : of_completions; *key < KEYS && status == DPO_OK; key++) {
+		enum dpo_json_token token = members->known[*key].token;
+
+		if (token != DPO_JSON_END && token != DPO_JSON_NULL && !is_kept(rows, names[*key]))
+			status = count_dropped(rows, names[*key], strlen(names[*key]), err);
+	}
+	return status;
+}
+
 /* Where the value of this key goes, to either or both; neither: the key is dropped. */
 static enum dpo_status
 note_member(struct dpo_rows *rows, struct members *members, const char *key, size_t n, struct member member,
@@ -452,7 +477,8 @@ take_row(struct dpo_rows *rows, struct dpo_text_row *row, const struct members *
 	    members->known[COMPLETION].token != DPO_JSON_END;
 	dpo_buffer_clear(&rows->text);
 	dpo_buffer_clear(&rows->values);
-	if ((status = get_id(rows, row, members, err)) != DPO_OK ||
+	if ((status = count_idle(rows, row->supervised, members, err)) != DPO_OK ||
+	    (status = get_id(rows, row, members, err)) != DPO_OK ||
 	    (status = get_rendered(row, members, err)) != DPO_OK ||
 	    (status = get_texts(rows, row, members, err)) != DPO_OK ||
 	    (status = get_optional(&row->weight, members, WEIGHT, 1, 0, 3.40282347e38f, err)) != DPO_OK ||

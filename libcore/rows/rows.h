@@ -8,7 +8,7 @@
  *
  * A row with "completion" and neither "chosen" nor "rejected" is supervised, any other is a pair. Optional: "id" (a string,
  * or an integer), "weight" (at least 0), "margin", "label_prob" (within 0 and 1); null counts as absent. Further keys are kept
- * where asked for, and otherwise dropped and counted.
+ * where asked for, and otherwise dropped and counted; so are "completion" of a pair, and the three numbers of a supervised row.
  *
  * "rendered": true marks texts that a chat template made (pipelines/dpo-chat): prompt, with the generation prompt at its
  * end, and each answer behind the prompt as one whole text, which need not begin with the prompt's.

@@ -90,6 +90,10 @@ refuses() {
 	sed -n 2p got | grep -qF '"label_prob":1,"n":9007199254740993,"src":"x\n","v":[-1,2]}'
 	grep -qx 'dpo-tok: key "zz" not kept (1 rows)' notes
 	grep -qx 'dpo-tok: key "yy" not kept (1 rows)' notes
+	echo '{"prompt":"a","chosen":"b","rejected":"c","completion":"a","weight":2,"margin":null}' | "$tok" -m model 2>&1 > /dev/null |
+		grep 'not kept' | diff - <(echo 'dpo-tok: key "completion" not kept (1 rows)')
+	echo '{"prompt":"a","completion":"b","weight":2,"margin":null,"label_prob":0.5}' | "$tok" -m model 2>&1 > /dev/null |
+		grep 'not kept' | diff - <(printf 'dpo-tok: key "%s" not kept (1 rows)\n' weight label_prob)
 	run "$tok" -m model --keep m:f32 -o out.dpo rows.jsonl
 	[ "$status" -eq 3 ]
 	[ "$output" = 'dpo-tok: rows.jsonl:1: "m" is missing, to be kept as f32' ]
