@@ -1,8 +1,23 @@
 /* dpo-eval --per-pair: the rows as they came in, with the policy's log-probs and the rewards, as a stream. */
 #include "evaljob.h"
+#include "loss/lineage.h"
+#include "policy.h"
 
 static const char *const pair_columns[PAIR_COLUMNS] = { "policy_chosen_logp", "policy_rejected_logp", "reward_chosen",
 	"reward_rejected" };
+
+/* What shapes the columns, beside the rows and the policy. */
+static bool
+add_settings(cJSON *settings, const struct job *job)
+{
+	const struct dpo_objective *o = &job->objective;
+
+	return cJSON_AddNumberToObject(settings, "beta", o->settings.beta) &&
+	    (!o->use_ld_alpha || cJSON_AddNumberToObject(settings, "ld_alpha", o->ld_alpha)) &&
+	    (!o->reference_free || cJSON_AddTrueToObject(settings, "reference_free")) &&
+	    cJSON_AddStringToObject(settings, "dtype", policy_dtypes[job->bf16]) &&
+	    cJSON_AddStringToObject(settings, "kernel", dpo_lineage_kernel_here(job->bf16));
+}
 
 static enum dpo_status
 make_header(const struct job *job, struct dpo_header *header, struct dpo_error *err)
@@ -13,7 +28,7 @@ make_header(const struct job *job, struct dpo_header *header, struct dpo_error *
 	for (size_t i = 0; i < PAIR_COLUMNS && status == DPO_OK; i++)
 		if ((job->columns.reference || i < 2) && i % 2 < job->columns.answers)
 			status = dpo_header_add(header, pair_columns[i], DPO_F32, err);
-	if (status == DPO_OK && !cJSON_AddNumberToObject(settings, "beta", job->objective.settings.beta))
+	if (status == DPO_OK && !add_settings(settings, job))
 		status = dpo_fail_memory(err);
 	if (status != DPO_OK) {
 		cJSON_Delete(settings);

@@ -60,7 +60,10 @@ near("reward_length_correlation", sum((a - mx) * (b - my) for a, b in zip(x, y))
 for row, score in zip(rows, map(json.loads, open("scores.jsonl")), strict=True):
 	assert score["id"] == row["id"] and set(score) == {"id", "reward_chosen", "reward_rejected"}
 	assert all(math.isclose(score[k], row[k], rel_tol=1e-6, abs_tol=1e-9) for k in ("reward_chosen", "reward_rejected"))'
-	"$bin/dpo-cat" rows.dpo | head -1 | grep -q '"stage":"dpo-eval"'
+	stage() { "$bin/dpo-cat" --header "$1" | sed 's/.*"stage":"dpo-eval",//'; }
+	[[ "$(stage rows.dpo)" == '"version":1,"settings":{"beta":0.1,"dtype":"fp32","kernel":"'*'},"tokenizer":'* ]]
+	"$bin/dpo-eval" -q -m policy.dpo --ld-alpha 0.5 --reference-free --per-pair other.dpo -o report heldout.ref
+	[[ "$(stage other.dpo)" == *'"settings":{"beta":0.1,"ld_alpha":0.5,"reference_free":true,"dtype":"fp32",'* ]]
 }
 
 @test "any answer can be scored: best of n by the implicit reward" {
