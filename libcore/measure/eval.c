@@ -67,7 +67,7 @@ dpo_eval_share(size_t count, size_t n)
 	double total = (double)n, p, centre, half, scale;
 
 	if (n == 0)
-		return (struct dpo_share){ 0, 0, 1 };
+		return (struct dpo_share){ NAN, NAN, NAN };
 	p = (double)count / total;
 	scale = 1 + z * z / total;
 	centre = (p + z * z / (2 * total)) / scale;

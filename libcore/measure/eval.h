@@ -42,7 +42,7 @@ struct dpo_share {
  *
  *	(p + z^2/2n -+ z sqrt(p(1-p)/n + z^2/4n^2)) / (1 + z^2/n)
  *
- * n 0 gives 0 with the interval 0 to 1.
+ * Of n 0 nothing is defined: all three are NaN.
  */
 struct dpo_share dpo_eval_share(size_t count, size_t n);
 

@@ -231,6 +231,9 @@ r = json.load(open("report.json"))
 assert {name: r["eval_" + name] for name in ("rows", "prompts", "duplicates", "contradictions", "same_answers", "dominant_prompt")} == {
 	"rows": 4, "prompts": 2, "duplicates": 1, "contradictions": 1, "same_answers": 1, "dominant_prompt": 0.75}, r
 assert abs(r["eval_longer_chosen"] - 2 / 3) < 1e-6'
+	tail -1 odd.jsonl | "$bin/dpo-tok" -q -m "$story" | "$bin/dpo-eval" --data > equal
+	grep -q '^same_answers ' equal
+	[ "$(grep -c '^longer_chosen' equal || true)" -eq 0 ]
 	head -7 heldout.jsonl | "$bin/dpo-tok" -q -m "$story" -o seen.tok
 	"$bin/dpo-eval" --data --against seen.tok --format tsv heldout.tok > report
 	grep -qx 'eval_against/shared_rows	7' report
