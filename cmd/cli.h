@@ -1,5 +1,5 @@
 /*
- * cli - the only code that prints or exits: options from one table, messages, input and output, progress, signals.
+ * cli - what programs share, which alone print and exit: options from one table, messages, input and output, progress, signals.
  *
  * A program is a struct cli_program with a table of options. The table gives parsing with ranges, --help with the true
  * defaults (those in the caller's options struct before parsing) and the test of the man page. Every options struct begins
@@ -61,7 +61,7 @@ struct cli_common {
 	{ "output", 'o', CLI_TEXT, offsetof(type, common.output), "FILE", "write to FILE instead of standard output", 0, 0, NULL }, \
 	{ "threads", 'j', CLI_INTEGER, offsetof(type, common.threads), "N", "threads; 0: all this process may use", 0, 1024, NULL }, \
 	{ "quiet", 'q', CLI_FLAG, offsetof(type, common.quiet), NULL, "no progress and no notes, only errors", 0, 0, NULL }, \
-	{ "verbose", 'v', CLI_FLAG, offsetof(type, common.verbose), NULL, "say more on standard error", 0, 0, NULL }, \
+	{ "verbose", 'v', CLI_FLAG, offsetof(type, common.verbose), NULL, "say more on standard error, where there is more to say", 0, 0, NULL }, \
 	{ "help", 'h', CLI_HELP, 0, NULL, "print this help", 0, 0, NULL }, \
 	{ "version", 'V', CLI_VERSION, 0, NULL, "print versions of program, format and libraries", 0, 0, NULL }
 

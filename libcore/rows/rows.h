@@ -14,7 +14,7 @@
  * end, and each answer behind the prompt as one whole text, which need not begin with the prompt's.
  *
  * The shared prompt is TRL's (extract_prompt): the longest common prefix in characters, less a space at its end, which
- * goes to the answers; where one text is the other's beginning, the last character of the shorter is left to the answers.
+ * goes to the answers; where one text is the other's beginning, the last character of the shorter goes to them instead.
  * It differs in one case: where the first characters already differ, TRL looks at the last character of "chosen" and, if that is
  * a space, cuts both texts wrongly; here the prompt is empty and the answers are whole.
  */
