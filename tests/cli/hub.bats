@@ -102,7 +102,9 @@ rows() { # with -m $1
 	[ "$(ls $folder/blobs | wc -l)" -eq 4 ]
 	diff <(rows org/name) <(rows "$root/testdata/story")
 	[ "$(wc -l < served/.requests)" -eq 4 ]
+	touch -d yesterday $folder/refs/main
 	fetch org/name
+	[ served -nt $folder/refs/main ]
 	fetch org/name@v1
 	[ "$(wc -l < served/.requests)" -eq 4 ]
 	rows org/name@v1 | cmp - <(rows org/name)
