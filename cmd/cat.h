@@ -19,7 +19,7 @@ struct input {
 	char **paths;
 	size_t n, at;
 	struct dpo_source *source;
-	struct dpo_value *values;	/* of the record at hand */
+	struct dpo_value *values;	/* of the current record */
 };
 
 /* Open the first of n paths; waive: JSON Lines without an end count as whole. */

@@ -93,7 +93,7 @@ mark_end(int patience)
 		(void)!write(reader.fd, mark, strlen(mark));
 }
 
-/* Progress is drawn anew after a message, which has a line of its own. */
+/* Progress is drawn again after a message, which has a line of its own. */
 static void
 clear_progress(void)
 {
@@ -426,7 +426,8 @@ void
 cli_start(const struct cli_program *program)
 {
 	static const int numbers[] = { SIGINT, SIGTERM, SIGHUP, SIGXCPU, SIGPIPE };
-	struct sigaction action = { .sa_handler = on_signal }, bus = { .sa_sigaction = on_bus_error, .sa_flags = SA_SIGINFO }, before;
+	struct sigaction action = { .sa_handler = on_signal }, bus = { .sa_sigaction = on_bus_error, .sa_flags = SA_SIGINFO },
+	    before;
 
 	state.program = program;
 	occupy_standard_descriptors();

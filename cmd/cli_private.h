@@ -8,7 +8,7 @@
 
 /* Descriptors and signals; the program's name for messages. */
 void cli_start(const struct cli_program *program);
-/* Start the program anew, once, with waiting threads that sleep. Call it before anything was read. */
+/* Start the program again, once, with waiting threads that sleep. Call it before anything is read. */
 void cli_wait_passively(char **argv);
 /* "out of memory", exit 1. */
 _Noreturn void cli_out_of_memory(void);

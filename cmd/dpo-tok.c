@@ -45,7 +45,7 @@ static const struct cli_option table[] = {
 static const struct cli_program program = { "dpo-tok", "preference rows in JSON Lines to token ids", "[FILE...]", 4096,
 	table, sizeof table / sizeof *table, "dpo-tok -m gpt2 prefs.jsonl > pairs.dpo" };
 
-/* A batch ends at so many rows, or bytes of lines; memory that a row needed beyond the last is not kept. */
+/* A batch ends at BATCH_ROWS rows or BATCH_BYTES of lines; memory that a row needed beyond KEPT_BYTES is not kept. */
 enum { BATCH_ROWS = 1024, BATCH_BYTES = 4 << 20, KEPT_BYTES = 1 << 16 };
 
 /* A row on its way from line to record. */

@@ -1,6 +1,6 @@
 /*
- * dryrun - the estimate of a training run, told and acted on before the work starts. Part of dpo-train; like cli it prints and
- * exits.
+ * dryrun - the estimate of a training run, reported and acted on before the work starts. Part of dpo-train; like cli it
+ * prints and exits.
  */
 #ifndef DRYRUN_H
 #define DRYRUN_H

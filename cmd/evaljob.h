@@ -16,7 +16,7 @@
 /* Row by row: this policy's number less the baseline's. */
 enum difference { ACCURACY, MARGIN, LOGP, DIFFERENCES };
 
-/* Columns of --per-pair, behind the row's own. */
+/* Columns of --per-pair, after the row's own. */
 enum { PAIR_COLUMNS = 4 };
 
 struct comparison {

@@ -16,7 +16,7 @@ void policy_open(struct dpo_model *model, const char *name, const char *adapter,
 /* Before results are final: exit if a file that the model lies in was written to since, so that they may be of another model. */
 void policy_same(struct dpo_model *model);
 
-/* The rows of the stream `name` must be of the model's tokenizer: exits if not, warns where that cannot be told. */
+/* The rows of the stream `name` must be of the model's tokenizer: exits if not, warns if that is unknown. */
 void policy_same_tokenizer(const struct dpo_header *header, const struct dpo_model *model, const char *name);
 
 /* What --dtype says; exits where this processor cannot. */

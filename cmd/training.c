@@ -379,7 +379,7 @@ resume(struct training *training)
 		cli_fail_at(&err, path);
 	dpo_checkpoint_close(checkpoint);
 	training->saved = dpo_train_done(training->train);
-	cli_note("going on after step %llu of %llu", (unsigned long long)training->saved,
+	cli_note("resuming after step %llu of %llu", (unsigned long long)training->saved,
 	    (unsigned long long)dpo_train_total(training->train));
 }
 
@@ -428,7 +428,7 @@ stop(struct training *training)
 {
 	cli_progress_end();
 	save(training);
-	cli_note("stopped after step %llu of %llu; the same command goes on from there", (unsigned long long)training->saved,
+	cli_note("stopped after step %llu of %llu; the same command continues from there", (unsigned long long)training->saved,
 	    (unsigned long long)dpo_train_total(training->train));
 	if (cli_signal() == SIGINT)
 		cli_reraise(SIGINT);

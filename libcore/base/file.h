@@ -30,16 +30,16 @@ enum dpo_status dpo_file_read(struct dpo_buffer *buffer, const char *path, size_
 char *dpo_file_join(const char *directory, const char *name);
 
 /*
- * The descriptor that path is a name of, whether it is open or not: /dev/stdout, /dev/stderr, /dev/fd/N or /proc/self/fd/N; else -1.
- * Opened by its name its file would be opened anew: without O_APPEND, at its beginning.
+ * The descriptor that path names, open or not: /dev/stdout, /dev/stderr, /dev/fd/N or /proc/self/fd/N; else -1. Opening
+ * such a path would open the file again: without O_APPEND, at its beginning.
  */
 int dpo_file_descriptor(const char *path);
 
 /*
  * An output. To a regular file (or a path that does not exist) it is atomic: the bytes go to `temp` beside it, and
  * dpo_out_commit() does fsync, rename, fsync of the directory; a symbolic link at path is replaced, not followed. To a FIFO
- * or a device it writes through. path NULL or "-" is standard output. A descriptor (dpo_file_descriptor) is written to
- * where it stands, whatever it is open on. A name too long for its file system is an error at once. {0} with fd -1 is
+ * or a device it writes through. path NULL or "-" is standard output. A descriptor (dpo_file_descriptor) is written to at
+ * its current position, whatever it is open on. A name too long for its file system is an error at once. {0} with fd -1 is
  * closed. After an error only dpo_out_abort() may be called.
  */
 struct dpo_out {
@@ -59,8 +59,8 @@ enum dpo_status dpo_out_commit(struct dpo_out *out, struct dpo_error *err) DPO_M
 void dpo_out_abort(struct dpo_out *out);
 
 /*
- * Bring a directory's names to the disk. Where that is not to be had, because the file system has no such thing or the directory may
- * be written to but not read, it is DPO_OK all the same: nobody could do better.
+ * Sync a directory's names to disk. Where that is impossible, because the file system does not support it or the directory
+ * is writable but not readable, it is DPO_OK all the same.
  */
 enum dpo_status dpo_file_sync_directory(const char *path, struct dpo_error *err) DPO_MUST_CHECK;
 

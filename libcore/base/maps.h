@@ -1,10 +1,10 @@
 /*
  * maps - files mapped into memory, read-only. Layer 1; uses error, size.
  *
- * Programs that map one file share its pages, and none of them takes long to open it. The price: what is written to the file
- * afterwards is read by whoever mapped it, and one that becomes shorter ends whoever reads beyond its end by SIGBUS, which is for
- * the program to make a message of. So results are to be trusted only if dpo_maps_look says so after the last reading. A file
- * that is replaced by another of its name stays as it was for those who have it mapped.
+ * Programs that map the same file share its pages, and opening it is quick. The price: later writes to the file show
+ * through the map, and if the file becomes shorter, reading beyond its end raises SIGBUS, which the program has to turn
+ * into a message. So results may be trusted only if dpo_maps_look agrees after the last read. A file replaced by another of
+ * the same name stays as it was for those who have it mapped.
  */
 #ifndef DPO_MAPS_H
 #define DPO_MAPS_H
@@ -36,11 +36,10 @@ struct dpo_maps {
  */
 const uint8_t *dpo_maps_add(struct dpo_maps *maps, int fd, const char *path);
 /*
- * Whether a file was written to since it was mapped: DPO_IO, which names the first whose size or time of last writing is another.
- * *touched: since it was looked at last, of some file the time of its last change alone became another. That comes from another
- * name, link, owner or mode, also where it ends as it was, but also from a writer who set back the time of the last writing: what
- * the file holds decides. Reading changes nothing. Writing within a tick of the file system's clock after the mapping, some milliseconds, is not
- * seen.
+ * Whether a file was written to since it was mapped: DPO_IO, naming the first whose size or modification time differs.
+ * *touched: since the last look only the change time of some file changed. That comes from a new name, link, owner or mode,
+ * even if undone, but also from a writer who set back the modification time: the content decides. Reading changes nothing.
+ * A write within a tick of the file system's clock after the mapping, some milliseconds, goes unnoticed.
  */
 enum dpo_status dpo_maps_look(struct dpo_maps *maps, bool *touched, struct dpo_error *err) DPO_MUST_CHECK;
 /* The path of the file that `at` points into. Borrowed. */

@@ -47,9 +47,9 @@ enum dpo_status dpo_model_open(struct dpo_model *model, const char *path, int th
 	DPO_MUST_CHECK;
 
 /*
- * As dpo_model_open, for a model that is only read: matrices in F16 or BF16 stay so in memory (params tells which), and
- * log-probs are the same bits; what is stored as it is needed is mapped, so that programs share it. A file that becomes
- * shorter while the model is in use is SIGBUS; whether one was written to tells dpo_weights_same (weights.h). Not for training all
+ * As dpo_model_open, for a read-only model: matrices in F16 or BF16 stay so in memory (params says which), and log-probs
+ * have the same bits; what is stored just as it is needed is mapped, so that programs share it. A file that shrinks while
+ * the model is in use raises SIGBUS; dpo_weights_same (weights.h) says whether one was written to. Not for training all
  * weights, writing or identifying.
  */
 enum dpo_status dpo_model_open_frozen(struct dpo_model *model, const char *path, int threads,

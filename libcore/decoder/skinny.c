@@ -210,7 +210,7 @@ by_outputs(int threads, struct work *w)
 
 /* ------------------------------------------------------------------ (in,out) weights */
 
-/* Distance of the sums of rows: an odd number of lines, lest those of a column share a set of the first cache. */
+/* Distance of the sums of rows: an odd number of lines, so that those of a column do not share a set of the first cache. */
 static size_t
 apart(size_t out)
 {

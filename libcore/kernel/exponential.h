@@ -22,7 +22,7 @@ dpo_exp(float x)
 	union { float number; unsigned bits; } power;
 	float n, r, q;
 
-	x = fabsf(x) > 88.02f ? copysignf(88.02f, x) : x;	/* one condition, lest the compiler makes branches of it */
+	x = fabsf(x) > 88.02f ? copysignf(88.02f, x) : x;	/* one condition, so that the compiler makes no branches */
 	power.number = x * 0x1.715476p0f + magic;
 	n = power.number - magic;
 	power.bits <<= 23;

@@ -25,7 +25,7 @@ struct side {
 	pack *pack;
 };
 
-/* The part of the product at work: outer and inner indices of the shared side, and a block of the other. */
+/* The current part of the product: outer and inner indices of the shared side, and a block of the other. */
 struct work {
 	const struct dpo_product *product;
 	struct side shared, other;	/* of this part */

@@ -16,7 +16,7 @@ struct builder {
 	enum dpo_status failed;
 };
 
-/* The tensor's place is behind those before it. */
+/* The tensor is placed after those before it. */
 static bool
 place(struct dpo_params *params, struct dpo_tensor *tensor)
 {

@@ -328,7 +328,7 @@ skip_system(struct torchfile *file, size_t *at, struct dpo_error *err)
 	return status;
 }
 
-/* The storage of that key follows at *at: a count of 64 bits and the numbers. *at moves behind it. */
+/* The storage of that key follows at *at: a count of 64 bits and the numbers. *at moves past it. */
 static enum dpo_status
 place_storage(struct torchfile *file, const char *key, size_t *at, struct dpo_error *err)
 {

@@ -186,7 +186,7 @@ add_member(struct dpo_zip *zip, const char *name, size_t n, struct dpo_zip_membe
 	return DPO_OK;
 }
 
-/* One entry of the directory at *at, which moves behind it. */
+/* One entry of the directory at *at, which moves past it. */
 static enum dpo_status
 read_member(struct dpo_zip *zip, int fd, size_t size, size_t *at, struct dpo_error *err)
 {

@@ -14,7 +14,7 @@ enum { CHUNK = 1 << 16 };
 struct dpo_lines {
 	int fd;
 	char *name;			/* owned */
-	struct dpo_buffer bytes;	/* read and not yet handed on from `at` */
+	struct dpo_buffer bytes;	/* read; from `at` on not yet returned */
 	size_t at;			/* start of the next line */
 	size_t seen;			/* bytes before have no newline at or after `at` */
 	uint64_t number, blank;
@@ -86,7 +86,7 @@ dpo_lines_name(const struct dpo_lines *lines)
 	return lines->name;
 }
 
-/* Read once more; what was handed on is dropped first. */
+/* Read once more; what was returned is dropped first. */
 static enum dpo_status
 read_more(struct dpo_lines *lines, struct dpo_error *err)
 {

@@ -36,7 +36,7 @@ struct dpo_block_reader {
 	bool between;			/* after an END */
 	bool tagged;			/* `tag` was read, and what it begins was not */
 	char tag;
-	uint64_t blocks, records;	/* handed on */
+	uint64_t blocks, records;	/* returned so far */
 	uint64_t member_records, members;
 	bool has_tip;
 };

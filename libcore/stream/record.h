@@ -14,8 +14,8 @@
 #define DPO_RECORD_MAX ((size_t)64 << 20)	/* bytes of one encoded record */
 
 /*
- * What a writer may not write: DPO_NONFINITE for NaN or infinity in f32, f32[], bf16[] or f16[], DPO_FORMAT for a str that is not UTF-8
- * or holds U+0000, each naming the column. n_columns values.
+ * What a writer may not write: DPO_NONFINITE for NaN or infinity in f32, f32[], bf16[] or f16[], DPO_FORMAT for a str that
+ * is not UTF-8 or holds U+0000, each naming the column. n_columns values.
  */
 enum dpo_status dpo_record_check(const struct dpo_header *header, const struct dpo_value *values,
 	struct dpo_error *err) DPO_MUST_CHECK;

@@ -14,8 +14,8 @@ struct dpo_reader {
 	struct dpo_header header;
 	const uint8_t *content;		/* records of the current block: len bytes, `at` of them read */
 	size_t len, at;
-	size_t left;			/* records of it not yet handed on */
-	struct dpo_buffer scratch;	/* the values handed on last */
+	size_t left;			/* records of it not yet returned */
+	struct dpo_buffer scratch;	/* the values returned last */
 	uint64_t records;
 	enum dpo_status status;		/* what ended the stream, returned again on every later call */
 	struct dpo_error err;

@@ -33,7 +33,7 @@ struct merging {
 	struct dpo_buffer left, right, joined;
 };
 
-/* The word at work. */
+/* The current word. */
 struct word {
 	const struct dpo_bpe *bpe;
 	struct dpo_bpe_scratch *scratch;

@@ -371,7 +371,7 @@ next_hit(const struct walk *walk, const struct dpo_pretokenizer_step *step, stru
 
 /*
  * Text is cut into hits and the gaps between them (with `invert` the two change roles); `behavior` says how hits and gaps
- * are put together into words. `open` is where the word that is not handed on yet begins.
+ * are put together into words. `open` is where the word not yet passed on begins.
  */
 struct cutter {
 	struct walk *walk;

@@ -70,7 +70,7 @@ identity() { # MODEL: its id
 		[ $status -ne 0 ] || break
 		[ $status -eq 137 ]
 		"$bin/dpo-train" $(settings | sed 's/-q//') -j 2 --checkpoint work/c --log work/log -o work/policy train.ref 2> note
-		resumed="$resumed $(sed -n 's/.*going on after step \([0-9]*\) of.*/\1/p' note)"
+		resumed="$resumed $(sed -n 's/.*resuming after step \([0-9]*\) of.*/\1/p' note)"
 		rm -f work/.policy.*.tmp
 		cmp want.dpo work/policy
 		cmp want.log work/log

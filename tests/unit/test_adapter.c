@@ -19,7 +19,8 @@
 
 #include <cmocka.h>
 
-static const char settings[] = "{\"r\":3,\"lora_alpha\":5.000000000000001,\"target_modules\":\"all-linear\",\"rank_pattern\":{\"up_proj\":2},"
+static const char settings[] = "{\"r\":3,\"lora_alpha\":5.000000000000001,\"target_modules\":\"all-linear\","
+    "\"rank_pattern\":{\"up_proj\":2},"
     "\"modules_to_save\":[\"model.norm\",\"lm_head\"]}";
 
 static void

@@ -14,17 +14,21 @@
 #include <cmocka.h>
 
 /* SentencePiece's way: U+2581 for spaces, bytes for what is not in the vocabulary. */
-#define SPM_MODEL "\"model\":{\"type\":\"BPE\",\"byte_fallback\":true,\"vocab\":{\"<unk>\":0,\"<s>\":1,\"</s>\":2,\"\\u2581\":3,\"a\":4,\"b\":5," \
+#define SPM_MODEL "\"model\":{\"type\":\"BPE\",\"byte_fallback\":true,\"vocab\":{\"<unk>\":0,\"<s>\":1,\"</s>\":2," \
+	"\"\\u2581\":3,\"a\":4,\"b\":5," \
 	"\"c\":6,\"\\u2581a\":7,\"ab\":8,\"bc\":9,\"abc\":10,\"<0xC3>\":11,\"<0xA9>\":12,\"\\u2581\\u2581\":13,\"aa\":14}," \
 	"\"merges\":[\"a b\",[\"b\",\"c\"],\"\\u2581 a\",\"ab c\",\"\\u2581 \\u2581\",\"a a\"]}"
 #define SPM_ADDED "\"added_tokens\":[{\"id\":1,\"content\":\"<s>\",\"special\":true,\"normalized\":false}," \
 	"{\"id\":2,\"content\":\"</s>\",\"special\":true,\"normalized\":false}]"
-#define METASPACE(scheme, split) "\"pre_tokenizer\":{\"type\":\"Metaspace\",\"replacement\":\"\\u2581\",\"prepend_scheme\":\"" scheme \
+#define METASPACE(scheme, split) "\"pre_tokenizer\":{\"type\":\"Metaspace\",\"replacement\":\"\\u2581\"," \
+	"\"prepend_scheme\":\"" scheme \
 	"\",\"split\":" split "}"
 #define SPM_DECODER "\"decoder\":{\"type\":\"Sequence\",\"decoders\":[{\"type\":\"Replace\",\"pattern\":{\"String\":\"\\u2581\"}," \
-	"\"content\":\" \"},{\"type\":\"ByteFallback\"},{\"type\":\"Fuse\"},{\"type\":\"Strip\",\"content\":\" \",\"start\":1,\"stop\":0}]}"
+	"\"content\":\" \"},{\"type\":\"ByteFallback\"},{\"type\":\"Fuse\"},{\"type\":\"Strip\",\"content\":\" \",\"start\":1," \
+	"\"stop\":0}]}"
 #define BOS "\"post_processor\":{\"type\":\"TemplateProcessing\",\"single\":[{\"SpecialToken\":{\"id\":\"<s>\",\"type_id\":0}}," \
-	"{\"Sequence\":{\"id\":\"A\",\"type_id\":0}}],\"special_tokens\":{\"<s>\":{\"id\":\"<s>\",\"ids\":[1],\"tokens\":[\"<s>\"]}}}"
+	"{\"Sequence\":{\"id\":\"A\",\"type_id\":0}}],\"special_tokens\":{\"<s>\":{\"id\":\"<s>\",\"ids\":[1]," \
+	"\"tokens\":[\"<s>\"]}}}"
 
 static enum dpo_status
 open_files(struct dpo_tokenizer **tokenizer, const char *const *names, const char *const *texts, size_t n,
