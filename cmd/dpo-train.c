@@ -21,7 +21,7 @@ static const struct training_options defaults = {
 	.min_lr = NAN, .min_lr_rate = NAN, .lr_end = 1e-7, .power = 1, .timescale = NAN, .decay_type = "cosine",
 	.optim = "adamw", .beta1 = 0.9, .beta2 = 0.999, .epsilon = 1e-8, .rms_alpha = 0.99, .rms_epsilon = 1e-8,
 	.max_grad_norm = 1, .epochs = 3, .max_steps = -1, .batch_size = 8, .accumulation = 1, .grad_slots = 1, .seed = 42,
-	.lora_alpha = 32, .lora_dropout = 0.05,
+	.lora_alpha = 32,
 	.logging_steps = 10, .save_steps = 500, .mixup_alpha = 0.6, .sync_steps = 512,
 };
 
@@ -121,13 +121,25 @@ check_best(const struct training_options *options)
 		cli_usage("--early-stopping-patience and --load-best-model-at-end need --eval FILE and --eval-steps N");
 }
 
-/* Any of the options beside --lora-r, which all need it. */
-static bool
-any_lora(const struct training_options *options)
+/* A new adapter has a shape to be told; one that is trained further has one. Dropout is the run's. */
+static void
+check_adapter(const struct training_options *options)
 {
-	return options->lora_targets || options->lora_save || options->lora_ranks || options->lora_alphas ||
-	    options->rslora || options->lora_alpha < defaults.lora_alpha || options->lora_alpha > defaults.lora_alpha ||
-	    options->lora_dropout < defaults.lora_dropout || options->lora_dropout > defaults.lora_dropout;
+	static const char *const shape[] = { "lora-r", "lora-alpha", "lora-target-modules", "lora-modules-to-save", "lora-rank-pattern",
+		"lora-alpha-pattern", "use-rslora" };
+	bool adapts = options->adapter || options->lora_r;
+
+	if (adapts && options->init)
+		cli_usage("--init: an adapter needs a model that was trained");
+	if (adapts && options->sync_ref)
+		cli_usage("--sync-ref-model moves a whole model, of which an adapter trains a part");
+	for (size_t i = 0; i < sizeof shape / sizeof *shape; i++)
+		if (options->adapter && cli_given(shape[i]))
+			cli_usage("--%s: -a ADAPTER brings its own rank, scale and modules", shape[i]);
+		else if (i > 0 && !adapts && cli_given(shape[i]))
+			cli_usage("--%s needs --lora-r", shape[i]);
+	if (!adapts && cli_given("lora-dropout"))
+		cli_usage("--lora-dropout needs --lora-r or -a");
 }
 
 /* Each input is read once; for --dry-run and --max-memory the model a second time. */
@@ -150,14 +162,7 @@ check_options(const struct training_options *options, const struct dpo_objective
 {
 	if (!options->model == !options->init)
 		cli_usage("one of -m MODEL and --init CONFIG must be there");
-	if ((options->adapter || options->lora_r) && options->init)
-		cli_usage("--init: an adapter needs a model that was trained");
-	if ((options->adapter || options->lora_r) && options->sync_ref)
-		cli_usage("--sync-ref-model moves a whole model, of which an adapter trains a part");
-	if (options->adapter && (options->lora_r || any_lora(options)))
-		cli_usage("-a ADAPTER brings its own rank, modules and dropout: no --lora option");
-	if (!options->adapter && !options->lora_r && any_lora(options))
-		cli_usage("--lora options and --use-rslora need --lora-r");
+	check_adapter(options);
 	if (options->max_steps == 0)
 		cli_usage("--max-steps: 0 steps train nothing");
 	stepopts_check(options);

@@ -40,6 +40,14 @@ start_adapter(struct training *training)
 	cli_check(dpo_adapter_start(model, settings, training->recipe.seed, &err), &err);
 }
 
+/* Whatever the dropout was that an adapter was made with: it is the run's, in TRL as well. */
+static void
+set_dropout(struct training *training)
+{
+	if (!dpo_lora_set_dropout(training->model.lora, training->options->lora_dropout))
+		cli_out_of_memory();
+}
+
 /* The configuration, and the tokenizer files beside it. */
 static void
 reads_config(const char *path)
@@ -68,6 +76,7 @@ outline_model(struct training *training)
 	if (options->adapter) {
 		cli_reads(options->adapter);
 		cli_check(dpo_adapter_open(&training->model, options->adapter, (int)options->common.threads, &err), &err);
+		set_dropout(training);
 	} else if (options->lora_r) {
 		start_adapter(training);
 	}
@@ -86,8 +95,7 @@ open_model(struct training *training)
 	} else if (options->adapter || options->lora_r) {
 		/* A frozen base with a new adapter, or one to train further. */
 		policy_open(&training->model, options->model, options->adapter, (int)options->common.threads);
-		if (!options->adapter)
-			start_adapter(training);
+		(options->adapter ? set_dropout : start_adapter)(training);
 	} else {
 		cli_check(dpo_model_open(&training->model, cli_model(options->model), (int)options->common.threads, &err), &err);
 	}

@@ -206,6 +206,17 @@ dpo_lora_free(struct dpo_lora *lora)
 	*lora = (struct dpo_lora){ 0 };
 }
 
+bool
+dpo_lora_set_dropout(struct dpo_lora *lora, double p)
+{
+	static const char key[] = "lora_dropout";
+
+	lora->config.dropout = p;
+	if (cJSON_GetObjectItemCaseSensitive(lora->settings, key))
+		return cJSON_ReplaceItemInObjectCaseSensitive(lora->settings, key, cJSON_CreateNumber(p));
+	return cJSON_AddNumberToObject(lora->settings, key, p) != NULL;
+}
+
 struct dpo_lora_part
 dpo_lora_part(const struct dpo_lora *lora, const struct dpo_tensor *tensor)
 {

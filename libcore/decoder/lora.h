@@ -59,6 +59,9 @@ enum dpo_status dpo_lora_check_patterns(const struct dpo_lora *lora, struct dpo_
  */
 bool dpo_lora_start(struct dpo_lora *lora, const float *weights, uint64_t seed);
 
+/* Another dropout from here on, and in the settings. false if out of memory. */
+bool dpo_lora_set_dropout(struct dpo_lora *lora, double p);
+
 /* What the adapter has for a tensor of the base's table; lora may be NULL. */
 struct dpo_lora_part dpo_lora_part(const struct dpo_lora *lora, const struct dpo_tensor *tensor);
 

@@ -110,7 +110,7 @@ for line in sys.stdin:
 
 @test "an adapter trains on a base in bf16" {
 	needs_bf16
-	"$bin/dpo-train" -q -m "$model" --dtype bf16 --lora-r 4 --lora-dropout 0 --learning-rate 2e-3 --num-train-epochs 1 \
+	"$bin/dpo-train" -q -m "$model" --dtype bf16 --lora-r 4 --learning-rate 2e-3 --num-train-epochs 1 \
 		--logging-steps 1 --log lora.log -o adapter train.bf16
 	head -1 lora.log | grep '"loss":0.6931471824645996,'
 	"$bin/dpo-eval" -q -m "$model" -a adapter --format tsv heldout.fp32 > lora.eval

@@ -186,10 +186,10 @@ text = [key for key in ("completion", "text", "response") if key in adapted[0]][
 assert [r[text] for r in adapted] == [r[text] for r in merged] != [r[text] for r in base]'
 }
 
-@test "training an adapter further: the reference is base with adapter, and the first reward 0 without dropout" {
+@test "training an adapter further: the reference is base with adapter, and the first reward 0" {
 	run "$bin/dpo-train" -q -m base.dpo -a want.dpo -o work/a pairs.ref
 	[ "$status" -eq 4 ]
-	"$bin/dpo-train" -q -m base.dpo --lora-r 4 --lora-dropout 0 --learning-rate 1e-2 --max-steps 4 -o work/a pairs.ref
+	"$bin/dpo-train" -q -m base.dpo --lora-r 4 --lora-dropout 0.5 --learning-rate 1e-2 --max-steps 4 -o work/a pairs.ref
 	"$bin/dpo-reflogp" -q -m base.dpo -a work/a -o work/ref pairs.tok
 	"$bin/dpo-train" -q -m base.dpo -a work/a --learning-rate 1e-2 --max-steps 4 --logging-steps 1 --log work/log -o work/b work/ref
 	head -1 work/log | grep -q '"loss":0.6931471824645996,.*"rewards/chosen":-*0,"rewards/rejected":-*0,'
@@ -199,7 +199,8 @@ assert [r[text] for r in adapted] == [r[text] for r in merged] != [r[text] for r
 	"$bin/dpo-cat" work/b | head -1 | python3 -c 'import json, sys
 stages = json.load(sys.stdin)["header"]["stages"]
 assert [s["stage"] for s in stages[-2:]] == ["dpo-train", "dpo-train"] and stages[-1]["base"] == stages[-2]["base"]
-assert stages[-1]["model"] != stages[-1]["base"]'
+assert stages[-1]["model"] != stages[-1]["base"]
+assert [s["settings"]["lora"]["lora_dropout"] for s in stages[-2:]] == [0.5, 0]'
 	"$bin/dpo-eval" -q -m base.dpo -a work/b work/ref # descends from its reference
 	"$bin/dpo-eval" -q -m base.dpo -a work/b heldout.ref # and from the base
 }
@@ -224,12 +225,13 @@ assert len(shapes) == 15'
 	train --lora-dropout 0.3 -o work/a
 	"$bin/dpo-reflogp" -q -m base.dpo -a work/a -o work/ref pairs.tok
 	for seed in 1 2; do
-		"$bin/dpo-train" -q -m base.dpo -a work/a --order sequential --learning-rate 1e-2 --max-steps 3 --seed $seed -o work/$seed work/ref
+		"$bin/dpo-train" -q -m base.dpo -a work/a --order sequential --learning-rate 1e-2 --max-steps 3 --seed $seed --lora-dropout 0.3 \
+			-o work/$seed work/ref
 		data work/$seed > work/$seed.data
 	done
 	! cmp -s work/1.data work/2.data || return 1
-	"$bin/dpo-train" -q -m base.dpo -a work/a --learning-rate 0 --max-steps 1 --logging-steps 1 --eval work/ref --log work/log \
-		-o work/b work/ref
+	"$bin/dpo-train" -q -m base.dpo -a work/a --lora-dropout 0.3 --learning-rate 0 --max-steps 1 --logging-steps 1 --eval work/ref \
+		--log work/log -o work/b work/ref
 	! grep -q '"loss":0.6931471824645996' work/log || return 1
 	grep -q '"eval_loss":0.6931471824645996' work/log
 }
@@ -369,9 +371,12 @@ print(lines[0], *map(json.dumps, rows), lines[-1].split(',')[0].rstrip('}') + '}
 		[ "$status" -eq 2 ]
 		[[ "$output" == *"$text"* ]]
 	}
-	refuse "need --lora-r" dpo-train -m base.dpo --use-rslora pairs.ref
-	refuse "need --lora-r" dpo-train -m base.dpo --lora-dropout 0 pairs.ref
-	refuse "brings its own" dpo-train -m base.dpo -a want.dpo --lora-r 8 pairs.ref
+	for option in "--use-rslora" "--lora-alpha 32" "--lora-dropout 0" "--lora-target-modules q_proj" "--lora-rank-pattern q_proj=2"; do
+		refuse "${option%% *} needs --lora-r" dpo-train -m base.dpo $option pairs.ref
+	done
+	for option in "--lora-r 8" "--lora-alpha 32" "--use-rslora"; do
+		refuse "${option%% *}: -a ADAPTER brings its own" dpo-train -m base.dpo -a want.dpo $option pairs.ref
+	done
 	refuse "moves a whole model" dpo-train -m base.dpo --lora-r 8 --sync-ref-model pairs.ref
 	refuse "needs a model that was trained" dpo-train --init tiny/config.json --lora-r 8 pairs.ref
 	refuse "not NAME=NUMBER" dpo-train -m base.dpo --lora-r 8 --lora-rank-pattern q_proj pairs.ref

@@ -38,7 +38,7 @@ PLAIN = {"beta": 0.1, "learning_rate": 1e-4, "lr_scheduler_type": "linear", "war
          "num_train_epochs": 1, "max_length": 512}
 SYNC = PLAIN | {"learning_rate": 2e-4, "num_train_epochs": 2, "eval_strategy": "steps", "eval_steps": 3,
                 "sync_ref_model": True, "ref_model_mixup_alpha": 0.6, "ref_model_sync_steps": 2}
-LORA = {"lora-r": 8, "lora-alpha": 16, "lora-dropout": 0, "lora-target-modules": "all-linear"}
+LORA = {"lora-r": 8, "lora-alpha": 16, "lora-target-modules": "all-linear"}
 CASES = {
     "A": {"model": "stories260k", "rows": 256, "settings": PLAIN},
     "B": {"model": "stories260k", "rows": 80,
@@ -55,7 +55,7 @@ CASES = {
           "settings": PLAIN | {"learning_rate": 1e-3, "max_length": 128}, "lora": LORA},
     "N": {"model": "tiny", "rows": 48,
           "settings": PLAIN | {"learning_rate": 1e-3, "max_length": 128, "weight_decay": 0.1},
-          "lora": {"lora-r": 4, "lora-alpha": 6, "lora-dropout": 0, "use-rslora": None,
+          "lora": {"lora-r": 4, "lora-alpha": 6, "use-rslora": None,
                    "lora-target-modules": "c_attn,mlp.c_proj", "lora-rank-pattern": "h.1.attn.c_attn=2,c_proj=5",
                    "lora-alpha-pattern": "c_proj=3", "lora-modules-to-save": "wpe,ln_f"}},
 }

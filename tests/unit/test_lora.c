@@ -358,6 +358,32 @@ test_dropout_in_decoder(void **state)
 	naive_close(&m);
 }
 
+/* Settings with a dropout of their own and without one end with that which was set, told once. */
+static void
+test_set_dropout(void **state)
+{
+	static const char *const settings[] = { "{\"target_modules\":\"all-linear\",\"lora_dropout\":0.5,\"r\":4}",
+		"{\"target_modules\":\"all-linear\"}" };
+	struct naive_model m;
+	struct dpo_lora lora;
+
+	(void)state;
+	naive_open(&m, naive_llama_tied, 42);
+	for (size_t i = 0; i < 2; i++) {
+		char *text;
+
+		open_lora(&lora, &m, settings[i]);
+		assert_true(dpo_lora_set_dropout(&lora, 0.25));
+		assert_true(lora.config.dropout == 0.25);
+		text = cJSON_PrintUnformatted(lora.settings);
+		assert_string_equal(text, i == 0 ? "{\"target_modules\":\"all-linear\",\"lora_dropout\":0.25,\"r\":4}" :
+		    "{\"target_modules\":\"all-linear\",\"lora_dropout\":0.25}");
+		cJSON_free(text);
+		dpo_lora_free(&lora);
+	}
+	naive_close(&m);
+}
+
 /* ------------------------------------------------------------------ configuration, table, start */
 
 static void
@@ -515,6 +541,7 @@ main(void)
 		cmocka_unit_test(test_zero_is_base),
 		cmocka_unit_test(test_steps),
 		cmocka_unit_test(test_dropout_in_decoder),
+		cmocka_unit_test(test_set_dropout),
 		cmocka_unit_test(test_names),
 		cmocka_unit_test(test_ranks),
 		cmocka_unit_test(test_refused),
