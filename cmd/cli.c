@@ -250,6 +250,18 @@ cli_guard(const char *temporary)
 	guard(1, temporary);
 }
 
+static const char to_a_terminal[] = "binary output to a terminal; use -o FILE or a pipe";
+
+void
+cli_place(const char *path)
+{
+	struct dpo_error err;
+
+	cli_check(dpo_out_place(path, &err), &err);
+	if ((!path || strcmp(path, "-") == 0) && isatty(STDOUT_FILENO))
+		cli_usage("%s", to_a_terminal);
+}
+
 void
 cli_output(struct dpo_out *out, const char *path, bool binary)
 {
@@ -260,7 +272,7 @@ cli_output(struct dpo_out *out, const char *path, bool binary)
 	cli_check(dpo_out_open(out, path, &err), &err);
 	if (binary && isatty(out->fd)) {
 		dpo_out_abort(out);
-		cli_usage("binary output to a terminal; use -o FILE or a pipe");
+		cli_usage("%s", to_a_terminal);
 	}
 	guard(0, out->temp);
 }

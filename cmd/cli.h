@@ -149,6 +149,8 @@ void cli_mapped(const char *path, const void *data, size_t bytes);
 bool cli_is_input(const char *path);
 /* Whether two outputs (NULL or "-": standard output) are one file, also by two names. /dev/null takes any number. */
 bool cli_same_output(const char *a, const char *b);
+/* For binary output, before hours are spent: exits where cli_output would for its place, a terminal or no directory to write to. */
+void cli_place(const char *path);
 /*
  * Open the output (NULL or "-": standard output). Naming an input is a usage error; binary output to a terminal as well.
  * An unfinished temporary file is removed if a signal ends the program, SIGPIPE too; a file beyond the limit of its size

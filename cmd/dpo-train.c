@@ -14,6 +14,7 @@
 #include <math.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 static const struct training_options defaults = {
 	.dtype = "fp32",
@@ -175,8 +176,19 @@ check_options(const struct training_options *options, const struct dpo_objective
 		cli_usage("--ref-model-mixup-alpha and --ref-model-sync-steps need --sync-ref-model");
 	if (options->sync_ref && !objective->reference)
 		cli_usage("--sync-ref-model: the loss reads no reference");
-	if (options->log && strcmp(options->log, "-") == 0)
-		cli_usage("--log: standard output is for the policy");
+	if ((options->log && strcmp(options->log, "-") == 0) || (options->checkpoint && strcmp(options->checkpoint, "-") == 0))
+		cli_usage("--log and --checkpoint: standard output is for the policy");
+}
+
+/* Before anything is read: what a pipe brings may have taken hours, and a run is lost with its first checkpoint. */
+static void
+check_places(const struct training_options *options)
+{
+	cli_place(options->common.output);
+	if (options->checkpoint)
+		cli_place(options->checkpoint);
+	if (options->log && access(options->log, F_OK) != 0)	/* one that is there is written in place */
+		cli_place(options->log);
 }
 
 /* Once all inputs are known: the three outputs may not be one of them, nor each other. */
@@ -262,6 +274,8 @@ main(int argc, char **argv)
 	training.recipe = make_recipe(&options);
 	check_options(&options, &training.recipe.objective);
 	check_inputs(&options, path);
+	if (!options.dry_run)
+		check_places(&options);
 	training.deadline = options.max_time > 0 ? started + options.max_time : 0;
 	training_open(&training, path);
 	check_outputs(&options);

@@ -132,6 +132,42 @@ writes_through(const char *path)
 	return stat(path, &about) == 0 && !S_ISREG(about.st_mode);
 }
 
+/* Where path lies. Caller frees. */
+static char *
+directory_of(const char *path)
+{
+	const char *slash = strrchr(path, '/');
+
+	return !slash ? dpo_size_copy(".", 1) : dpo_size_copy(path, slash == path ? 1 : (size_t)(slash - path));
+}
+
+enum dpo_status
+dpo_file_place(const char *path, struct dpo_error *err)
+{
+	char *directory = directory_of(path), *inside = directory ? dpo_file_join(directory, ".") : NULL;
+	enum dpo_status status = DPO_OK;
+
+	if (!inside)
+		status = dpo_fail_memory(err);
+	else if (access(inside, W_OK | X_OK) != 0)
+		status = dpo_fail_errno(err, "%s", path);
+	free(directory);
+	free(inside);
+	return status;
+}
+
+enum dpo_status
+dpo_out_place(const char *path, struct dpo_error *err)
+{
+	struct stat about;
+
+	if (!path || strcmp(path, "-") == 0)
+		return DPO_OK;
+	if (stat(path, &about) == 0 && S_ISDIR(about.st_mode))
+		return dpo_fail(err, DPO_IO, "%s: is a directory", path);
+	return writes_through(path) ? DPO_OK : dpo_file_place(path, err);
+}
+
 /* DIR/.NAME.XXXXXXXX.tmp; the random part needs no seed: the file is gone when we are. */
 static bool
 name_temporary(struct dpo_out *out)
@@ -141,9 +177,7 @@ name_temporary(struct dpo_out *out)
 	uint8_t raw[8];
 	char hex[17];
 
-	out->directory = slash == out->path ? dpo_size_copy("/", 1) :
-	    slash ? dpo_size_copy(out->path, (size_t)(slash - out->path)) : dpo_size_copy(".", 1);
-	if (!out->directory)
+	if (!(out->directory = directory_of(out->path)))
 		return false;
 	randombytes_buf(raw, sizeof raw);
 	dpo_bytes_hex(hex, raw, sizeof raw);

@@ -29,6 +29,9 @@ enum dpo_status dpo_file_read(struct dpo_buffer *buffer, const char *path, size_
 /* directory/name, allocated; NULL if out of memory. Caller frees. */
 char *dpo_file_join(const char *directory, const char *name);
 
+/* Whether a file could be made at path: its directory is there and may be written to. Nothing is touched. */
+enum dpo_status dpo_file_place(const char *path, struct dpo_error *err) DPO_MUST_CHECK;
+
 /*
  * The descriptor that path names, open or not: /dev/stdout, /dev/stderr, /dev/fd/N or /proc/self/fd/N; else -1. Opening
  * such a path would open the file again: without O_APPEND, at its beginning.
@@ -51,6 +54,8 @@ struct dpo_out {
 };
 
 enum dpo_status dpo_out_open(struct dpo_out *out, const char *path, struct dpo_error *err) DPO_MUST_CHECK;
+/* Whether dpo_out_open has a place to write to, as far as can be told without opening anything. */
+enum dpo_status dpo_out_place(const char *path, struct dpo_error *err) DPO_MUST_CHECK;
 enum dpo_status dpo_out_write(struct dpo_out *out, const void *bytes, size_t n, struct dpo_error *err)
 	DPO_MUST_CHECK;
 /* Make the output durable and visible under its name, and close it. After an error the temporary file is gone. */

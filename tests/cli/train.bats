@@ -163,6 +163,24 @@ for number, row in enumerate(row for row in map(json.loads, open("moved.log")) i
 	[ ! -e no.dpo ]
 }
 
+@test "an output that has no place is found before anything is read" {
+	mkfifo never
+	exec 7<> never	# ends only with this test
+	for option in -o --checkpoint --log; do
+		run timeout 20 "$bin/dpo-train" -q -m base.dpo -o new.dpo $option nowhere/file <&7
+		echo "$output"
+		[ "$status" -eq 1 ]
+		[ "$output" = "dpo-train: nowhere/file: No such file or directory" ]
+	done
+	[ ! -e new.dpo ]
+	exec 7>&-
+	for option in --checkpoint --log; do
+		run "$bin/dpo-train" -q -m base.dpo $option - pairs.ref
+		[ "$status" -eq 2 ]
+		[[ "$output" == *"standard output is for the policy"* ]]
+	done
+}
+
 @test "usage errors" {
 	for args in "" "-m base.dpo --init tiny/config.json" "-m base.dpo --beta -1" "-m base.dpo --loss-type dpo" \
 		"-m base.dpo --max-steps 0" "-m base.dpo --lr-scheduler-type constant --warmup-steps 3" "-m base.dpo --max-time 5" \

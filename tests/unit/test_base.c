@@ -301,6 +301,31 @@ outputs_are_complete_or_absent(void **unused)
 	free(path);
 }
 
+/* What has no place to be is found without opening anything. */
+static void
+places_of_outputs(void **unused)
+{
+	static const char *const good[] = { NULL, "-", "/dev/null", "file", "/dev/full" }, *const bad[] = { "no/file", "inner", "there/file" };
+	char directory[] = "/tmp/dpo-test-XXXXXX";
+	struct dpo_error err;
+
+	(void)unused;
+	assert_non_null(mkdtemp(directory));
+	assert_int_equal(chdir(directory), 0);
+	assert_int_equal(mkdir("inner", 0700), 0);
+	assert_int_equal(dpo_file_write("there", "x", 1, &err), DPO_OK);
+	for (size_t i = 0; i < sizeof good / sizeof *good; i++)
+		assert_int_equal(dpo_out_place(good[i], &err), DPO_OK);
+	for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+		assert_int_equal(dpo_out_place(bad[i], &err), DPO_IO);
+		assert_memory_equal(err.text, bad[i], strlen(bad[i]));
+	}
+	assert_int_equal(unlink("there"), 0);
+	assert_int_equal(rmdir("inner"), 0);
+	assert_int_equal(chdir("/"), 0);
+	assert_int_equal(rmdir(directory), 0);
+}
+
 static void
 square(void *context, size_t item)
 {
@@ -427,6 +452,7 @@ main(void)
 		cmocka_unit_test(any_number_of_hashes_is_those_of_each),
 		cmocka_unit_test(utf8_is_strict),
 		cmocka_unit_test(outputs_are_complete_or_absent),
+		cmocka_unit_test(places_of_outputs),
 		cmocka_unit_test(parallel_loops_do_each_item_once),
 		cmocka_unit_test(errors_are_one_line_with_their_place),
 	};
