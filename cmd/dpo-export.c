@@ -248,6 +248,32 @@ check_options(const struct options *options, const char *policy)
 		cli_usage("no input: name a model or pipe one in");
 }
 
+/* A pipe's end is the end of what it brought. */
+static bool
+is_read_once(const char *path)
+{
+	struct stat about;
+
+	return strcmp(path, "-") == 0 || (stat(path, &about) == 0 && !S_ISREG(about.st_mode) && !S_ISDIR(about.st_mode));
+}
+
+/* Before the model is read, which may come once only: what stands in the way of the outputs. */
+static void
+check_places(const struct options *options, const char *policy)
+{
+	bool peft = strcmp(options->format, "peft") == 0, once = is_read_once(policy) || (options->adapter && is_read_once(options->adapter));
+	char *modelfile = modelfile_path(options);
+	struct dpo_error err;
+
+	if (peft || strcmp(options->format, "hf") == 0)
+		cli_check(dpo_export_place(options->common.output, peft, options->force, &err), &err);
+	else
+		cli_place(options->common.output);
+	if (modelfile && once && !options->force && access(modelfile, F_OK) == 0)
+		cli_usage("%s: exists, and may say something else than the model will; --force replaces it", modelfile);
+	free(modelfile);
+}
+
 static void
 check_outputs(const struct options *options, const char *policy)
 {
@@ -261,6 +287,7 @@ check_outputs(const struct options *options, const char *policy)
 		if (outputs[i] && options->adapter)
 			check_output(outputs[i], options->adapter);
 	}
+	check_places(options, policy);
 	free(modelfile);
 }
 

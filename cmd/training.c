@@ -44,8 +44,10 @@ start_adapter(struct training *training)
 static void
 set_dropout(struct training *training)
 {
+	struct dpo_error err;
+
 	if (!dpo_lora_set_dropout(training->model.lora, training->options->lora_dropout))
-		cli_out_of_memory();
+		cli_check(dpo_fail_memory(&err), &err);
 }
 
 /* The configuration, and the tokenizer files beside it. */

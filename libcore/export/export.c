@@ -101,20 +101,31 @@ is_weights(const char *name)
 
 /* ------------------------------------------------------------------ names */
 
+/* Caller frees. */
+static char *
+without_slashes(const char *path)
+{
+	size_t n = strlen(path);
+
+	while (n > 1 && path[n - 1] == '/')
+		n--;
+	return dpo_size_copy(path, n);
+}
+
 /* path without slashes at its end, its parent, and a name of our own in the parent. */
 static bool
 name_directory(struct dpo_export *export, const char *path)
 {
-	size_t n = strlen(path), slash;
 	struct dpo_buffer temp = { 0 };
+	size_t n, slash;
 	uint8_t raw[8];
 	char hex[17];
 
-	while (n > 1 && path[n - 1] == '/')
-		n--;
+	if (!(export->path = without_slashes(path)))
+		return false;
+	n = strlen(export->path);
 	for (slash = n; slash > 0 && path[slash - 1] != '/'; slash--)
 		;
-	export->path = dpo_size_copy(path, n);
 	export->parent = slash ? dpo_size_copy(path, slash) : dpo_size_copy(".", 1);
 	randombytes_buf(raw, sizeof raw);
 	dpo_bytes_hex(hex, raw, sizeof raw);
@@ -122,7 +133,7 @@ name_directory(struct dpo_export *export, const char *path)
 	    (int)(n - slash) : 200, path + slash, hex);
 	export->temp = temp.failed ? NULL : dpo_size_copy(temp.data, temp.len);
 	dpo_buffer_free(&temp);
-	return export->path && export->parent && export->temp;
+	return export->parent && export->temp;
 }
 
 static bool
@@ -165,57 +176,82 @@ name_files(struct dpo_export *export)
 
 /* ------------------------------------------------------------------ the place */
 
+/* Whether an export of this kind may have written a file of that name. */
 static bool
-is_named(const struct dpo_export *export, const char *name)
+is_written(const char *name, bool adapter)
 {
-	size_t n = strlen(export->temp) + 1;
-
-	for (size_t i = 0; i < export->n_paths; i++)
-		if (strcmp(export->paths[i] + n, name) == 0)
+	if (adapter)
+		return strcmp(name, DPO_ADAPTER_CONFIG) == 0 || strcmp(name, DPO_ADAPTER_WEIGHTS) == 0;
+	for (size_t i = 0; dpo_files_names[i]; i++)
+		if (strcmp(name, dpo_files_names[i]) == 0)
 			return true;
-	return false;
+	return is_weights(name);
 }
 
-/*
- * What stands at path may be swapped out and deleted: a directory with nothing in it that an export
- * does not write. Its files of weights are added to those to delete.
- */
+static bool
+is_dots(const char *name)
+{
+	return strcmp(name, ".") == 0 || strcmp(name, "..") == 0;
+}
+
+/* What stands at path may be swapped out and deleted: a directory with nothing in it that an export does not write. */
 static enum dpo_status
-check_replaceable(struct dpo_export *export, struct dpo_error *err)
+check_replaceable(const char *path, bool adapter, struct dpo_error *err)
 {
 	enum dpo_status status = DPO_OK;
-	DIR *directory = opendir(export->path);
-	struct dirent *entry;
+	DIR *directory = opendir(path);
+	const struct dirent *entry;
 
 	if (!directory)
-		return dpo_fail_errno(err, "%s", export->path);
+		return dpo_fail_errno(err, "%s", path);
 	while (status == DPO_OK && (entry = readdir(directory)))
-		if (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0 || is_named(export, entry->d_name))
-			continue;
-		else if (is_weights(entry->d_name) && !export->form.adapter)
-			status = add_path(export, entry->d_name) ? DPO_OK : dpo_fail_memory(err);
-		else
-			status = dpo_fail(err, DPO_USAGE,
-			    "%s: holds \"%s\", which no export writes, and is not replaced",
-			    export->path, entry->d_name);
+		if (!is_dots(entry->d_name) && !is_written(entry->d_name, adapter))
+			status = dpo_fail(err, DPO_USAGE, "%s: holds \"%s\", which no export writes, and is not replaced", path,
+			    entry->d_name);
 	closedir(directory);
 	return status;
 }
 
 static enum dpo_status
-check_place(struct dpo_export *export, bool force, struct dpo_error *err)
+check_there(const char *path, bool adapter, bool force, struct dpo_error *err)
 {
 	struct stat about;
 
-	if (lstat(export->path, &about) != 0)
-		return errno == ENOENT ? DPO_OK : dpo_fail_errno(err, "%s", export->path);
+	if (lstat(path, &about) != 0)
+		return errno == ENOENT ? DPO_OK : dpo_fail_errno(err, "%s", path);
 	if (!force)
-		return dpo_fail(err, DPO_USAGE, "%s: exists; --force replaces it", export->path);
+		return dpo_fail(err, DPO_USAGE, "%s: exists; --force replaces it", path);
 	if (!S_ISDIR(about.st_mode))
-		return dpo_fail(err, DPO_USAGE, "%s: is not a directory and is not replaced",
-		    export->path);
-	export->replace = true;
-	return check_replaceable(export, err);
+		return dpo_fail(err, DPO_USAGE, "%s: is not a directory and is not replaced", path);
+	return check_replaceable(path, adapter, err);
+}
+
+enum dpo_status
+dpo_export_place(const char *path, bool adapter, bool force, struct dpo_error *err)
+{
+	char *bare = without_slashes(path);
+	enum dpo_status status = bare ? dpo_file_place(bare, err) : dpo_fail_memory(err);
+
+	if (status == DPO_OK)
+		status = check_there(bare, adapter, force, err);
+	free(bare);
+	return status;
+}
+
+/* What stands at path now, if anything, will be swapped: its files of weights are further ones to delete. */
+static bool
+name_old_weights(struct dpo_export *export)
+{
+	DIR *directory = opendir(export->path);
+	const struct dirent *entry;
+	bool good = true;
+
+	if (!(export->replace = directory != NULL))
+		return true;
+	while (good && (entry = readdir(directory)))
+		good = export->form.adapter || !is_weights(entry->d_name) || add_path(export, entry->d_name);
+	closedir(directory);
+	return good;
 }
 
 enum dpo_status
@@ -234,11 +270,10 @@ dpo_export_begin(struct dpo_export *export, const struct dpo_model *model, struc
 		if ((status = dpo_adapter_files(&export->own, model->lora, err)) != DPO_OK)
 			return status;
 	}
-	if (!plan_shards(export) || !name_directory(export, path) || !name_files(export))
-		status = dpo_fail_memory(err);
-	else
-		status = check_place(export, force, err);
-	return status;
+	if ((status = dpo_export_place(path, form.adapter, force, err)) != DPO_OK)
+		return status;
+	return plan_shards(export) && name_directory(export, path) && name_files(export) &&
+	    (!force || name_old_weights(export)) ? DPO_OK : dpo_fail_memory(err);
 }
 
 /* ------------------------------------------------------------------ writing */

@@ -47,10 +47,12 @@ enum dpo_status dpo_export_safetensors(const struct dpo_model *model, enum dpo_d
 	DPO_MUST_CHECK;
 
 /*
- * Check the place and make the names; nothing is created yet. path must not exist; with `force` it
- * may be a directory that holds nothing but files an export writes: anything else is never deleted.
- * Both are DPO_USAGE.
+ * Check the place of a directory: path must not exist, where it lies must. With `force` it may be a directory that holds
+ * nothing but files an export of that kind writes: anything else is never deleted. DPO_USAGE. Needs no model, so that it can be
+ * asked before one is read.
  */
+enum dpo_status dpo_export_place(const char *path, bool adapter, bool force, struct dpo_error *err) DPO_MUST_CHECK;
+/* Check the place again and make the names; nothing is created yet. */
 enum dpo_status dpo_export_begin(struct dpo_export *export, const struct dpo_model *model,
 	struct dpo_export_form form, const char *path, bool force, struct dpo_error *err) DPO_MUST_CHECK;
 /*

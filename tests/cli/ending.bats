@@ -107,7 +107,7 @@ refused() { # TEXT PROGRAM ARGUMENTS...: a usage error that says so
 	refused "two outputs" dpo-train -m model -o two/there --log link pairs.ref
 	refused "two outputs" dpo-train -m model --log /dev/stdout pairs.ref
 	refused "two outputs" dpo-train -m model --log /dev/stdout -o - pairs.ref
-	refused "two outputs" dpo-train -m model --checkpoint - pairs.ref
+	refused "is for the policy" dpo-train -m model --checkpoint - pairs.ref
 	refused "two outputs" dpo-eval -m model -o two/report --per-pair ./two/report pairs.ref
 	refused "two outputs" dpo-eval -m model --per-pair - pairs.ref
 	[ "$(ls -A two)" = there ]

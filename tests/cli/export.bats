@@ -177,6 +177,33 @@ left() { # what is in this directory besides the two links
 	[ "$(left)" = "file link out " ]
 }
 
+@test "what stands in the way of the output is told before the model is read" {
+	mkfifo never
+	exec 7<> never	# ends only with this test
+	mkdir full there
+	echo dear > full/thesis.tex
+	echo FROM > there/Modelfile
+	waits() { # STATUS TEXT ARGUMENT...: ends although its input does not
+		run timeout 20 "$bin/dpo-export" "${@:3}" <&7
+		echo "$output"
+		[ "$status" -eq "$1" ]
+		[[ "${lines[0]}" == "dpo-export: $2"* ]]
+	}
+	for format in hf peft; do
+		waits 2 "full: exists; --force replaces it" -f $format -o full
+		waits 2 'full: holds "thesis.tex"' -f $format --force -o full/
+		waits 2 "never: is not a directory" -f $format --force -o never
+		waits 1 "nowhere/out: No such file" -f $format -o nowhere/out
+	done
+	for format in safetensors gguf; do
+		waits 1 "nowhere/out: No such file" -f $format -o nowhere/out
+		waits 1 "there: is a directory" -f $format -o there
+	done
+	waits 2 "there/Modelfile: exists" -f gguf --modelfile -o there/story.gguf
+	waits 2 "full: exists" -f peft -a - -o full model
+	exec 7>&-
+}
+
 @test "usage errors: no -o for a directory, an unknown format, an input as output" {
 	for args in "model" "-o - model" "-f onnx -o out model" "-f peft -o out model" "--force -o model model" \
 	    "-f safetensors -o model/model.safetensors model" "-o model/out model" "-o out model model"; do
