@@ -429,7 +429,7 @@ tick(void *context, size_t rows, bool evaluating)
 	snprintf(detail, sizeof detail, "%s %llu/%llu, loss %.4g", evaluating ? "evaluation after step" : "step",
 	    (unsigned long long)done, (unsigned long long)dpo_train_total(training->train), dpo_train_loss(training->train));
 	cli_progress_show(&training->progress, dpo_train_rows(training->train, done) + (evaluating ? 0 : rows), detail);
-	return cli_signal() != 0 || (training->deadline > 0 && cli_clock() >= training->deadline);
+	return cli_signal() != 0 || (training->deadline > 0 && training->advanced && cli_clock() >= training->deadline);
 }
 
 /* Leave a checkpoint and end: by the signal for SIGINT, else with status 75. */
@@ -463,6 +463,7 @@ training_run(struct training *training)
 			break;
 		if (stopped)
 			stop(training);
+		training->advanced = true;
 		write_log(training);
 		done = dpo_train_done(run);
 		if (training->options->checkpoint && done % every == 0 && done != training->saved)

@@ -54,7 +54,8 @@ struct training {
 	size_t logged;		/* bytes of the log that are in the file */
 	uint64_t saved;		/* the step of the last checkpoint */
 	struct cli_progress progress;
-	double deadline;	/* 0: none */
+	double deadline;	/* 0: none; waits until this process has `advanced`, or runs shorter than a step would never end */
+	bool advanced;
 };
 
 /*
