@@ -158,6 +158,22 @@ check_inputs(const struct training_options *options, const char *path)
 			    cli_input_name(inputs[i]));
 }
 
+/* Options that act only beside another. */
+static void
+check_company(const struct training_options *options)
+{
+	const struct { const char *option, *needs; bool there; } company[] = {
+		{ "logging-steps", "log", options->log != NULL }, { "eval-steps", "eval", options->eval != NULL },
+		{ "save-steps", "checkpoint", options->checkpoint != NULL }, { "restart", "checkpoint", options->checkpoint != NULL },
+		{ "max-time", "checkpoint", options->checkpoint != NULL }, { "ref-model-mixup-alpha", "sync-ref-model", options->sync_ref },
+		{ "ref-model-sync-steps", "sync-ref-model", options->sync_ref },
+	};
+
+	for (size_t i = 0; i < sizeof company / sizeof *company; i++)
+		if (!company[i].there && cli_given(company[i].option))
+			cli_usage("--%s needs --%s", company[i].option, company[i].needs);
+}
+
 static void
 check_options(const struct training_options *options, const struct dpo_objective *objective)
 {
@@ -167,15 +183,10 @@ check_options(const struct training_options *options, const struct dpo_objective
 	if (options->max_steps == 0)
 		cli_usage("--max-steps: 0 steps train nothing");
 	stepopts_check(options);
+	check_company(options);
 	check_best(options);
-	if (options->eval_steps && !options->eval)
-		cli_usage("--eval-steps without --eval");
-	if (!options->checkpoint && (options->max_time > 0 || options->restart))
-		cli_usage("--max-time and --restart need --checkpoint");
-	if (!options->sync_ref && (cli_given("ref-model-mixup-alpha") || cli_given("ref-model-sync-steps")))
-		cli_usage("--ref-model-mixup-alpha and --ref-model-sync-steps need --sync-ref-model");
-	if (options->sync_ref && !objective->reference)
-		cli_usage("--sync-ref-model: the loss reads no reference");
+	if ((options->sync_ref || options->other_reference) && !objective->reference)
+		cli_usage("--%s: the loss reads no reference", options->sync_ref ? "sync-ref-model" : "other-reference");
 	if ((options->log && strcmp(options->log, "-") == 0) || (options->checkpoint && strcmp(options->checkpoint, "-") == 0))
 		cli_usage("--log and --checkpoint: standard output is for the policy");
 }

@@ -103,6 +103,15 @@ open_model(struct training *training)
 	}
 }
 
+/* Losses that read no reference are fine with any, but what is measured from it is not what it seems. */
+static void
+warn_of_reference(const struct training *training, const struct data *data, const char *reference)
+{
+	if (reference && !training->recipe.objective.reference_free && strcmp(reference, training->model.id) != 0)
+		cli_warn("%s: the reference is model %.16s, not %.16s that is to be trained: rewards are measured from it",
+		    dpo_reader_name(data->reader), reference, training->model.id);
+}
+
 /* The reference whose log-probs the rows carry must be the model, unless the user knows better. An outline has no id yet. */
 static enum dpo_status
 check_reference(const struct training *training, const struct data *data, struct dpo_error *err)
@@ -110,8 +119,12 @@ check_reference(const struct training *training, const struct data *data, struct
 	const struct dpo_header *header = dpo_reader_header(data->reader);
 	const char *reference = dpo_lineage_reference(header);
 
-	if (!training->recipe.objective.reference || !training->model.weights)
+	if (!training->model.weights)
 		return DPO_OK;
+	if (!training->recipe.objective.reference) {
+		warn_of_reference(training, data, reference);
+		return DPO_OK;
+	}
 	policy_compare_reference(header, training->recipe.bf16);
 	if (reference && strcmp(reference, training->model.id) == 0)
 		return DPO_OK;
@@ -432,6 +445,17 @@ tick(void *context, size_t rows, bool evaluating)
 	return cli_signal() != 0 || (training->deadline > 0 && training->advanced && cli_clock() >= training->deadline);
 }
 
+/* An evaluation that no log tells. */
+static void
+tell_evaluation(struct training *training)
+{
+	uint64_t step = dpo_train_evaluated(training->train);
+
+	if (!training->log && step != training->told)
+		cli_note("evaluation after step %llu: loss %.4f", (unsigned long long)step, dpo_train_eval_loss(training->train));
+	training->told = step;
+}
+
 /* Leave a checkpoint and end: by the signal for SIGINT, else with status 75. */
 static _Noreturn void
 stop(struct training *training)
@@ -454,6 +478,7 @@ training_run(struct training *training)
 	struct dpo_error err;
 	bool stopped;
 
+	training->told = dpo_train_evaluated(run);
 	cli_progress_start(&training->progress, "rows", dpo_train_rows(run, dpo_train_done(run)),
 	    dpo_train_rows(run, dpo_train_total(run)));
 	for (;;) {
@@ -465,6 +490,7 @@ training_run(struct training *training)
 			stop(training);
 		training->advanced = true;
 		write_log(training);
+		tell_evaluation(training);
 		done = dpo_train_done(run);
 		if (training->options->checkpoint && done % every == 0 && done != training->saved)
 			save(training);

@@ -262,6 +262,7 @@ evaluate(struct dpo_train *train, struct dpo_error *err)
 	dpo_metrics_line(&train->log, &window, "eval_", 0, epochs_after(train, train->done), train->done);
 	dpo_best_take(&train->best, &values, train->done, train->trained.block);
 	train->evaluated = train->done;
+	train->eval_loss = values.value[DPO_METRIC_LOSS];
 	return train->log.failed ? dpo_fail_memory(err) : DPO_OK;
 }
 
@@ -338,4 +339,16 @@ double
 dpo_train_loss(const struct dpo_train *train)
 {
 	return train->last_loss;
+}
+
+double
+dpo_train_eval_loss(const struct dpo_train *train)
+{
+	return train->eval_loss;
+}
+
+uint64_t
+dpo_train_evaluated(const struct dpo_train *train)
+{
+	return train->evaluated;
 }

@@ -43,7 +43,7 @@ struct dpo_train {
 	struct dpo_watch watch;
 	struct dpo_best best;
 	struct dpo_buffer log;
-	double last_loss;
+	double last_loss, eval_loss;
 
 	bool (*tick)(void *context, size_t rows, bool evaluating);	/* of the current call (train.h) */
 	void *context;

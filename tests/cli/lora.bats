@@ -87,13 +87,14 @@ case_of() { # NAME: the case of tests/peers/cases.py against TRL's run with peft
 }
 
 @test "a checkpoint holds the adapter's tensors alone, and is of that adapter" {
-	"$bin/dpo-train" -q $(settings) --max-steps 100000 --save-steps 2 --max-time 0.05 --checkpoint work/c -o work/a pairs.ref || status=$?
+	"$bin/dpo-train" -q $(settings) --max-steps 100000 --save-steps 2 --max-time 0.05 --checkpoint work/c --log work/log \
+		-o work/a pairs.ref || status=$?
 	[ "$status" -eq 75 ]
 	rows work/c | grep -o '"name":"[^"]*"' | cut -d'"' -f4 | grep / > work/names
 	grep -q '^params/model.layers.0.mlp.up_proj.lora_A.weight$' work/names
 	grep -q '^adam_v/model.norm.weight$' work/names
 	! grep -vE 'lora_[AB].weight$|/model.norm.weight$' work/names || return 1
-	run "$bin/dpo-train" -q $(settings) --max-steps 100000 --use-rslora --checkpoint work/c -o work/a pairs.ref
+	run "$bin/dpo-train" -q $(settings) --max-steps 100000 --use-rslora --checkpoint work/c --log work/log -o work/a pairs.ref
 	[ "$status" -eq 4 ]
 	[[ "$output" == *use_rslora* ]]
 }

@@ -339,7 +339,7 @@ in_slices() {
 	[ "$status" -eq 4 ]
 	[[ "$output" == *'"data"'* ]]
 	cp pairs.ref work/other
-	run "$bin/dpo-train" $(settings) --num-train-epochs 2 --checkpoint work/other -o work/policy pairs.ref
+	run "$bin/dpo-train" $(settings) --num-train-epochs 2 --checkpoint work/other --log work/log -o work/policy pairs.ref
 	[ "$status" -eq 4 ]
 	[[ "$output" == *'not a checkpoint'* ]]
 	rm work/other
@@ -360,7 +360,7 @@ in_slices() {
 @test "a checkpoint that cannot be written leaves the old one, and no policy" {
 	short --max-time 0.000001 pairs.ref || [ $? -eq 75 ]
 	sum=$(sha256sum work/c)
-	run bash -c "ulimit -f 8; '$bin/dpo-train' $(settings) --num-train-epochs 2 --save-steps 3 --checkpoint work/c -o work/policy pairs.ref"
+	run bash -c "ulimit -f 8; '$bin/dpo-train' $(settings) --num-train-epochs 2 --save-steps 3 --checkpoint work/c --log work/log -o work/policy pairs.ref"
 	[ "$status" -eq 1 ]
 	[[ "$output" == *"work/c: write: File too large"* ]]
 	[ "$sum" = "$(sha256sum work/c)" ]

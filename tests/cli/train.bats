@@ -181,11 +181,36 @@ for number, row in enumerate(row for row in map(json.loads, open("moved.log")) i
 	done
 }
 
+@test "without a log an evaluation's loss is told on standard error" {
+	args="-m base.dpo --max-steps 3 --eval heldout.ref --eval-steps 2 -o e.dpo"
+	"$bin/dpo-train" $args pairs.ref 2> said
+	[ "$(grep -cE '^dpo-train: evaluation after step [23]: loss 0\.[0-9]{4}$' said)" -eq 2 ]
+	"$bin/dpo-train" $args --log e.log pairs.ref 2> said
+	! grep 'evaluation after' said || return 1
+}
+
+@test "rewards that are measured from another model than the start: a warning where the loss reads no reference" {
+	for loss in simpo orpo sft; do
+		for options in "" "--max-memory 1GB"; do
+			"$bin/dpo-train" -q -m policy.dpo --loss-type $loss $options --max-steps 1 --eval heldout.ref -o w.dpo pairs.ref 2> said
+			cat said
+			[ "$(grep -c ': the reference is model .*: rewards are measured from it' said)" -eq 2 ]
+			grep -q '^dpo-train: warning: pairs.ref: ' said
+		done
+		"$bin/dpo-train" -q -m base.dpo --loss-type $loss --max-steps 1 -o w.dpo pairs.ref 2> said
+		[ ! -s said ]
+	done
+	"$bin/dpo-train" -q -m policy.dpo --reference-free --max-steps 1 -o w.dpo pairs.ref 2> said
+	[ ! -s said ]
+}
+
 @test "usage errors" {
 	for args in "" "-m base.dpo --init tiny/config.json" "-m base.dpo --beta -1" "-m base.dpo --loss-type dpo" \
 		"-m base.dpo --max-steps 0" "-m base.dpo --lr-scheduler-type constant --warmup-steps 3" "-m base.dpo --max-time 5" \
 		"-m base.dpo --restart" "-m base.dpo --eval-steps 2" "-m base.dpo -o pairs.ref" "-m base.dpo -o base.dpo" \
-		"-m base.dpo --log pairs.ref" "-m base.dpo --checkpoint heldout.ref --eval heldout.ref" "-m base.dpo --log x -o x"; do
+		"-m base.dpo --log pairs.ref" "-m base.dpo --checkpoint heldout.ref --eval heldout.ref" "-m base.dpo --log x -o x" \
+		"-m base.dpo --logging-steps 10" "-m base.dpo --save-steps 500" "-m base.dpo --ref-model-sync-steps 512" \
+		"-m base.dpo --loss-type sft --other-reference" "-m base.dpo --reference-free --other-reference"; do
 		run "$bin/dpo-train" -q $args pairs.ref
 		echo "$args: $status"
 		[ "$status" -eq 2 ]
