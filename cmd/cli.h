@@ -60,7 +60,7 @@ struct cli_common {
 #define CLI_COMMON(type) \
 	{ "output", 'o', CLI_TEXT, offsetof(type, common.output), "FILE", "write to FILE instead of standard output", 0, 0, NULL }, \
 	{ "threads", 'j', CLI_INTEGER, offsetof(type, common.threads), "N", "threads; 0: all this process may use", 0, 1024, NULL }, \
-	{ "quiet", 'q', CLI_FLAG, offsetof(type, common.quiet), NULL, "no progress and no notes, only errors", 0, 0, NULL }, \
+	{ "quiet", 'q', CLI_FLAG, offsetof(type, common.quiet), NULL, "no progress and no notes, only warnings and errors", 0, 0, NULL }, \
 	{ "verbose", 'v', CLI_FLAG, offsetof(type, common.verbose), NULL, "say more on standard error, where there is more to say", 0, 0, NULL }, \
 	{ "help", 'h', CLI_HELP, 0, NULL, "print this help", 0, 0, NULL }, \
 	{ "version", 'V', CLI_VERSION, 0, NULL, "print versions of program, format and libraries", 0, 0, NULL }

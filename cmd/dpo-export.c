@@ -237,6 +237,8 @@ check_options(const struct options *options, const char *policy)
 		cli_usage("--modelfile goes with -f gguf -o FILE, which it names");
 	if (options->modelfile && strcmp(last_name(output), "Modelfile") == 0)
 		cli_usage("%s: is two outputs at once", output);
+	if (cli_given("max-shard-size") && strcmp(options->format, "hf") != 0)
+		cli_usage("--max-shard-size has no effect with -f %s", options->format);
 	if (peft && options->merge)
 		cli_usage("-f peft writes an adapter, --merge makes a model");
 	if (options->merge && !adapter)

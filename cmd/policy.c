@@ -1,11 +1,13 @@
 #include "policy.h"
 
+#include "base/wish.h"
 #include "cli.h"
 #include "export/adapter.h"
 #include "kernel/bf16.h"
 #include "loss/lineage.h"
 #include "model/weights.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 const char *const policy_dtypes[] = { "fp32", "bf16", NULL };
@@ -49,6 +51,8 @@ policy_bf16(const char *dtype)
 {
 	if (strcmp(dtype, "bf16") != 0)
 		return false;
+	if (dpo_wish() >= DPO_WISH_AVX2)
+		cli_usage("--dtype bf16: DPO_KERNEL=%s leaves the instructions for bfloat16 out", getenv("DPO_KERNEL"));
 	if (!dpo_bf16_kernel())
 		cli_usage("--dtype bf16: this processor has no instructions for bfloat16 (AVX512-BF16); fp32 works everywhere");
 	return true;

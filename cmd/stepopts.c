@@ -32,6 +32,8 @@ stepopts_check(const struct training_options *options)
 		cli_usage("--lr-end: %g is not below the learning rate", options->lr_end);
 	if ((uses & DPO_USES_DECAY) && options->num_decay_steps == 0)
 		cli_usage("%s needs --num-decay-steps", options->schedule);
+	if ((uses & DPO_USES_DECAY) && cli_given("num-cycles") && strcmp(options->decay_type, "cosine") != 0)
+		cli_usage("--num-cycles has no effect with --decay-type %s", options->decay_type);
 }
 
 /* ------------------------------------------------------------------ settings */

@@ -38,7 +38,7 @@ struct dpo_lora {
 
 /*
  * The target modules that peft takes for such a model if none are named: "q_proj,v_proj", or the fused map of query, key
- * and value; "all-linear" where it has neither.
+ * and value, also of families (phi3, olmo2) of which peft knows no default; "all-linear" where it has neither.
  */
 const char *dpo_lora_usual_targets(const struct dpo_params *base);
 

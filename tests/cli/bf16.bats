@@ -119,8 +119,10 @@ for line in sys.stdin:
 
 @test "without the instructions bf16 is refused with a word" {
 	for program in dpo-reflogp dpo-train dpo-eval; do
-		run env DPO_KERNEL=blas "$bin/$program" -m "$model" --dtype bf16 train.tok
-		[ "$status" -eq 2 ]
-		[[ "$output" == *"no instructions for bfloat16"* ]]
+		for kernel in blas AVX2; do
+			run env DPO_KERNEL=$kernel "$bin/$program" -m "$model" --dtype bf16 train.tok
+			[ "$status" -eq 2 ]
+			[[ "$output" == *"--dtype bf16: DPO_KERNEL=$kernel leaves the instructions for bfloat16 out"* ]]
+		done
 	done
 }

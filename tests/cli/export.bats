@@ -114,6 +114,11 @@ left() { # what is in this directory besides the two links
 	[ "$(left)" = "again out " ]
 	run "$bin/dpo-export" --max-shard-size 5XB -o out model
 	[ "$status" -eq 2 ]
+	for format in safetensors gguf peft; do
+		run "$bin/dpo-export" -f $format --max-shard-size 5GB -o new model
+		[ "$status" -eq 2 ]
+		[[ "$output" == *"--max-shard-size has no effect with -f $format"* ]]
+	done
 }
 
 @test "16-bit weights: exact where they were, rounded to nearest even else" {

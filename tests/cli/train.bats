@@ -231,6 +231,9 @@ for number, row in enumerate(row for row in map(json.loads, open("moved.log")) i
 	bad --num-cycles 1 --lr-scheduler-type polynomial
 	bad --timescale 5 --lr-scheduler-type constant_with_warmup
 	bad --decay-type linear --lr-scheduler-type cosine
+	for type in linear 1-sqrt; do
+		bad --num-cycles 1 --lr-scheduler-type warmup_stable_decay --num-decay-steps 2 --decay-type $type
+	done
 	bad --momentum 0
 	bad --adam-beta1 0.9 --optim rmsprop
 	bad --rmsprop-alpha 0.99 --optim adafactor
