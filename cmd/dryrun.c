@@ -4,6 +4,7 @@
 #include "train/estimate.h"
 
 #include <inttypes.h>
+#include <math.h>
 #include <stdlib.h>
 #include <unistd.h>
 
@@ -58,18 +59,32 @@ print_json(const struct dpo_estimate *e, size_t program)
 	dpo_buffer_free(&out);
 }
 
+/* x in so many digits, or all that are before the point; no exponent. */
+static const char *
+figure(char text[32], double x, int digits)
+{
+	if (x + 0.5 < pow(10, digits))
+		snprintf(text, 32, "%.*g", digits, x);
+	else
+		snprintf(text, 32, "%.0f", x);
+	return text;
+}
+
 static void
 note(const struct dpo_estimate *e, size_t program)
 {
-	double minutes = e->seconds / 60;
+	const double all = (double)(e->total + program), unit = all < 1e9 ? 1e6 : 1e9, minutes = e->seconds / 60;
+	const double span = minutes < 1 ? e->seconds : minutes < 90 ? minutes : minutes / 60;
+	const char *name = unit < 1e9 ? "MB" : "GB";
+	char text[6][32];
 
-	cli_note("estimate: %.3g MB of memory (weights %.3g, gradients %.3g, moments %.3g, activations %.3g), %" PRIu64
-	    " steps, %.3g operations, about %.2g %s", (double)(e->total + program) / 1e6, (double)e->weights / 1e6,
-	    (double)e->gradients / 1e6, (double)e->moments / 1e6, (double)e->activations / 1e6, e->steps, e->operations,
-	    minutes < 1 ? e->seconds : minutes < 90 ? minutes : minutes / 60,
-	    minutes < 1 ? "seconds" : minutes < 90 ? "minutes" : "hours");
+	cli_note("estimate: %s %s of memory (weights %s, gradients %s, moments %s, activations %s), %" PRIu64
+	    " steps, %.3g operations, about %s %s", figure(text[0], all / unit, 3), name,
+	    figure(text[1], (double)e->weights / unit, 3), figure(text[2], (double)e->gradients / unit, 3),
+	    figure(text[3], (double)e->moments / unit, 3), figure(text[4], (double)e->activations / unit, 3), e->steps, e->operations,
+	    figure(text[5], span, 2), minutes < 1 ? "seconds" : minutes < 90 ? "minutes" : "hours");
 	if (e->reference)
-		cli_note("--sync-ref-model: the reference takes %.3g MB of it", (double)e->reference / 1e6);
+		cli_note("--sync-ref-model: the reference takes %s %s of it", figure(text[0], (double)e->reference / unit, 3), name);
 }
 
 void

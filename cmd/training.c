@@ -439,6 +439,7 @@ tick(void *context, size_t rows, bool evaluating)
 	uint64_t done = dpo_train_done(training->train);
 	char detail[96];
 
+	training->evaluating = evaluating;
 	snprintf(detail, sizeof detail, "%s %llu/%llu, loss %.4g", evaluating ? "evaluation after step" : "step",
 	    (unsigned long long)done, (unsigned long long)dpo_train_total(training->train), dpo_train_loss(training->train));
 	cli_progress_show(&training->progress, dpo_train_rows(training->train, done) + (evaluating ? 0 : rows), detail);
@@ -449,11 +450,9 @@ tick(void *context, size_t rows, bool evaluating)
 static void
 tell_evaluation(struct training *training)
 {
-	uint64_t step = dpo_train_evaluated(training->train);
-
-	if (!training->log && step != training->told)
-		cli_note("evaluation after step %llu: loss %.4f", (unsigned long long)step, dpo_train_eval_loss(training->train));
-	training->told = step;
+	if (!training->log && training->evaluating)
+		cli_note("evaluation after step %llu: loss %.4f", (unsigned long long)dpo_train_done(training->train),
+		    dpo_train_eval_loss(training->train));
 }
 
 /* Leave a checkpoint and end: by the signal for SIGINT, else with status 75. */
@@ -478,7 +477,6 @@ training_run(struct training *training)
 	struct dpo_error err;
 	bool stopped;
 
-	training->told = dpo_train_evaluated(run);
 	cli_progress_start(&training->progress, "rows", dpo_train_rows(run, dpo_train_done(run)),
 	    dpo_train_rows(run, dpo_train_total(run)));
 	for (;;) {

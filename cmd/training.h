@@ -53,10 +53,10 @@ struct training {
 	FILE *log;
 	size_t logged;		/* bytes of the log that are in the file */
 	uint64_t saved;		/* the step of the last checkpoint */
-	uint64_t told;		/* that of the last evaluation which was told of */
 	struct cli_progress progress;
 	double deadline;	/* 0: none; waits until this process has `advanced`, or runs shorter than a step would never end */
 	bool advanced;
+	bool evaluating;	/* what goes on, or was done last, is an evaluation */
 };
 
 /*

@@ -346,9 +346,3 @@ dpo_train_eval_loss(const struct dpo_train *train)
 {
 	return train->eval_loss;
 }
-
-uint64_t
-dpo_train_evaluated(const struct dpo_train *train)
-{
-	return train->evaluated;
-}

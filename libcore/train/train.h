@@ -60,9 +60,8 @@ uint64_t dpo_train_rows(const struct dpo_train *train, uint64_t steps);	/* rows 
 float *dpo_train_reference(const struct dpo_train *train);
 /* The log so far, one JSON object a line. Borrowed. */
 const struct dpo_buffer *dpo_train_log(const struct dpo_train *train);
-/* Loss of the last step; of the last evaluation of this process, and the step after which the last one was (0: none). */
+/* Loss of the last step; of the last evaluation of this process. */
 double dpo_train_loss(const struct dpo_train *train);
 double dpo_train_eval_loss(const struct dpo_train *train);
-uint64_t dpo_train_evaluated(const struct dpo_train *train);
 
 #endif

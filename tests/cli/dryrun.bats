@@ -128,6 +128,10 @@ print(sum(len(row.get(key, [])) for row in map(json.loads, sys.stdin) for key in
 	[ "$(value parameters)" -eq 6481514496 ]
 	run "$bin/dpo-train" --init big/config.json --loss-type sft --max-memory 16GB -o policy pairs.ref
 	[ "$status" -eq 1 ]
+	# what a run says first, in figures without exponents; then it has no memory
+	(ulimit -v 1000000; ! "$bin/dpo-train" --init big/config.json --loss-type sft --num-train-epochs 1000 --max-memory 999GB -o policy \
+		pairs.ref 2> note)
+	grep -qE 'estimate: 10[0-9] GB of memory \(weights 25.9, gradients 25.9, moments 51.9, activations [0-9.]+\), [0-9]+ steps, [0-9.e+]+ operations, about [0-9]{2,} hours$' note
 }
 
 @test "a reference of another model is found after the estimate, too; and a run says its estimate unless -q" {
