@@ -77,16 +77,18 @@ static const struct cli_option table[] = {
 	{ "order", 0, CLI_CHOICE, AT(order), "NAME", "order of the rows", 0, 0, orders },
 	{ "seed", 0, CLI_INTEGER, AT(seed), "N", "of shuffling, random weights and dropout", 0, SEED_MAX, NULL },
 	{ "log", 0, CLI_TEXT, AT(log), "FILE", "write metrics to FILE, a JSON object a line", 0, 0, NULL },
-	{ "logging-steps", 0, CLI_INTEGER, AT(logging_steps), "N", "average and log every N steps", 1, HUGE_COUNT, NULL },
+	{ "logging-steps", 0, CLI_NUMBER, AT(logging_steps), "N", "average and log every N steps; below 1 a share of all", 1e-9, HUGE_COUNT, NULL },
+	{ "logging-first-step", 0, CLI_FLAG, AT(logging_first), NULL, "log the first step too", 0, 0, NULL },
 	{ "eval", 0, CLI_TEXT, AT(eval), "FILE", "held-out rows to evaluate on, at the end at least", 0, 0, NULL },
-	{ "eval-steps", 0, CLI_INTEGER, AT(eval_steps), "N", "evaluate every N steps; 0: only at the end", 0, HUGE_COUNT, NULL },
+	{ "eval-steps", 0, CLI_NUMBER, AT(eval_steps), "N", "evaluate every N steps; below 1 a share of all; 0: only at the end", 0, HUGE_COUNT, NULL },
+	{ "eval-on-start", 0, CLI_FLAG, AT(eval_first), NULL, "evaluate before the first step too", 0, 0, NULL },
 	{ "early-stopping-patience", 0, CLI_INTEGER, AT(patience), "N", "stop after N evaluations without a better one; 0: never", 0, HUGE_COUNT, NULL },
 	{ "early-stopping-threshold", 0, CLI_NUMBER, AT(patience_threshold), "X", "better is more than X better", 0, 1e30, NULL },
 	{ "metric-for-best-model", 0, CLI_TEXT, AT(best_metric), "NAME", "metric of the evaluations that decides: loss without it", 0, 0, NULL },
 	{ "greater-is-better", 0, CLI_CHOICE, AT(greater_is_better), "TRUTH", "of that metric; without it all but losses", 0, 0, truths },
 	{ "load-best-model-at-end", 0, CLI_FLAG, AT(load_best), NULL, "write the weights of the best evaluation", 0, 0, NULL },
 	{ "checkpoint", 0, CLI_TEXT, AT(checkpoint), "FILE", "go on from FILE if it is there; write checkpoints to it", 0, 0, NULL },
-	{ "save-steps", 0, CLI_INTEGER, AT(save_steps), "N", "write a checkpoint every N steps", 1, HUGE_COUNT, NULL },
+	{ "save-steps", 0, CLI_NUMBER, AT(save_steps), "N", "write a checkpoint every N steps; below 1 a share of all", 1e-9, HUGE_COUNT, NULL },
 	{ "restart", 0, CLI_FLAG, AT(restart), NULL, "discard the checkpoint and begin again", 0, 0, NULL },
 	{ "max-time", 0, CLI_NUMBER, AT(max_time), "SECONDS", "stop with a checkpoint after so long; 0: never", 0, HUGE_COUNT, NULL },
 	{ "other-reference", 0, CLI_FLAG, AT(other_reference), NULL, "the reference is another model than -m", 0, 0, NULL },
@@ -118,7 +120,7 @@ check_best(const struct training_options *options)
 			cli_usage("--%s without --early-stopping-patience or --load-best-model-at-end", only_with_it[i]);
 	if (options->patience == 0 && cli_given("early-stopping-threshold"))
 		cli_usage("--early-stopping-threshold without --early-stopping-patience");
-	if (decides && !options->eval_steps)
+	if (decides && !(options->eval_steps > 0))
 		cli_usage("--early-stopping-patience and --load-best-model-at-end need --eval FILE and --eval-steps N");
 }
 
@@ -163,7 +165,8 @@ static void
 check_company(const struct training_options *options)
 {
 	const struct { const char *option, *needs; bool there; } company[] = {
-		{ "logging-steps", "log", options->log != NULL }, { "eval-steps", "eval", options->eval != NULL },
+		{ "logging-steps", "log", options->log != NULL }, { "logging-first-step", "log", options->log != NULL },
+		{ "eval-steps", "eval", options->eval != NULL }, { "eval-on-start", "eval", options->eval != NULL },
 		{ "save-steps", "checkpoint", options->checkpoint != NULL }, { "restart", "checkpoint", options->checkpoint != NULL },
 		{ "max-time", "checkpoint", options->checkpoint != NULL }, { "ref-model-mixup-alpha", "sync-ref-model", options->sync_ref },
 		{ "ref-model-sync-steps", "sync-ref-model", options->sync_ref },
@@ -172,6 +175,18 @@ check_company(const struct training_options *options)
 	for (size_t i = 0; i < sizeof company / sizeof *company; i++)
 		if (!company[i].there && cli_given(company[i].option))
 			cli_usage("--%s needs --%s", company[i].option, company[i].needs);
+}
+
+/* Steps between two of a kind: whole ones, or a share of all. */
+static void
+check_intervals(const struct training_options *options)
+{
+	const struct { const char *option; double steps; } intervals[] = { { "logging-steps", options->logging_steps },
+		{ "eval-steps", options->eval_steps }, { "save-steps", options->save_steps } };
+
+	for (size_t i = 0; i < sizeof intervals / sizeof *intervals; i++)
+		if (intervals[i].steps > 1 && intervals[i].steps > floor(intervals[i].steps))
+			cli_usage("--%s: %g is neither a whole number nor below 1", intervals[i].option, intervals[i].steps);
 }
 
 static void
@@ -184,6 +199,7 @@ check_options(const struct training_options *options, const struct dpo_objective
 		cli_usage("--max-steps: 0 steps train nothing");
 	stepopts_check(options);
 	check_company(options);
+	check_intervals(options);
 	check_best(options);
 	if ((options->sync_ref || options->other_reference) && !objective->reference)
 		cli_usage("--%s: the loss reads no reference", options->sync_ref ? "sync-ref-model" : "other-reference");
@@ -253,8 +269,7 @@ make_recipe(const struct training_options *options)
 		.shuffle = strcmp(options->order, "shuffle") == 0, .best_metric = best_metric(options),
 		.greater_is_better = greater_is_better(options), .patience = (uint64_t)options->patience,
 		.patience_threshold = options->patience_threshold, .load_best = options->load_best,
-		.logging_steps = (uint64_t)options->logging_steps, .eval_steps = (uint64_t)options->eval_steps,
-		.recompute = options->recompute, .ref_mixup_alpha = options->mixup_alpha, .ref_sync_steps = options->sync_ref ? (uint64_t)options->sync_steps : 0,
+		.logging_first = options->logging_first, .eval_first = options->eval_first, .recompute = options->recompute, .ref_mixup_alpha = options->mixup_alpha, .ref_sync_steps = options->sync_ref ? (uint64_t)options->sync_steps : 0,
 	};
 }
 

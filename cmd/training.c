@@ -12,6 +12,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <math.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -182,6 +183,25 @@ check_references(const struct training *training)
 			cli_fail_at(&err, dpo_reader_name(sets[i]->reader));
 }
 
+/* Of a share, so many of all steps, rounded up as by Hugging Face's Trainer. */
+static uint64_t
+whole_steps(double steps, uint64_t total)
+{
+	return (uint64_t)(steps < 1 ? ceil(steps * (double)total) : steps);
+}
+
+/* How often something is done, now that the number of all steps is known. */
+static void
+set_intervals(struct training *training)
+{
+	const struct training_options *options = training->options;
+	uint64_t per_epoch, total = dpo_recipe_steps(&training->recipe, training->data.rows.rows, &per_epoch);
+
+	training->recipe.logging_steps = whole_steps(options->logging_steps, total);
+	training->recipe.eval_steps = whole_steps(options->eval_steps, total);
+	training->save_steps = whole_steps(options->save_steps, total);
+}
+
 void
 training_open(struct training *training, const char *path)
 {
@@ -191,6 +211,7 @@ training_open(struct training *training, const char *path)
 	load(training, &training->data, path);
 	if (training->options->eval)
 		load(training, &training->eval, training->options->eval);
+	set_intervals(training);
 	dryrun_estimate(training);
 	if (!ahead)
 		return;
@@ -229,6 +250,8 @@ make_run(const struct training *training)
 	cJSON *run = dpo_recipe_json(&training->recipe);
 	bool good = run && cJSON_AddNumberToObject(run, "logging_steps", (double)training->recipe.logging_steps) &&
 	    (training->recipe.best_metric || cJSON_AddNumberToObject(run, "eval_steps", (double)training->recipe.eval_steps)) &&
+	    (!training->recipe.logging_first || cJSON_AddTrueToObject(run, "logging_first_step")) &&
+	    (!training->recipe.eval_first || cJSON_AddTrueToObject(run, "eval_on_start")) &&
 	    cJSON_AddStringToObject(run, "model", training->model.id) &&
 	    cJSON_AddNumberToObject(run, "pad_token", (double)training->model.config.pad_token) &&
 	    cJSON_AddStringToObject(run, "tokenizer", training->model.tokenizer_id) &&
@@ -472,7 +495,7 @@ void
 training_run(struct training *training)
 {
 	struct dpo_train *run = training->train;
-	uint64_t every = (uint64_t)training->options->save_steps, done;
+	uint64_t done;
 	enum dpo_status status;
 	struct dpo_error err;
 	bool stopped;
@@ -490,7 +513,7 @@ training_run(struct training *training)
 		write_log(training);
 		tell_evaluation(training);
 		done = dpo_train_done(run);
-		if (training->options->checkpoint && done % every == 0 && done != training->saved)
+		if (training->options->checkpoint && done % training->save_steps == 0 && done != training->saved)
 			save(training);
 	}
 	cli_progress_end();

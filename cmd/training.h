@@ -27,13 +27,14 @@ struct training_options {
 	const char *schedule, *decay_type, *optim, *order;
 	double learning_rate, warmup_steps, num_cycles, min_lr, min_lr_rate, lr_end, power, timescale, min_lr_ratio;
 	double weight_decay, beta1, beta2, epsilon, rms_alpha, rms_epsilon, momentum, max_grad_norm, epochs, max_time;
-	int64_t max_steps, batch_size, accumulation, grad_slots, seed, logging_steps, eval_steps, save_steps;
+	int64_t max_steps, batch_size, accumulation, grad_slots, seed;
+	double logging_steps, eval_steps, save_steps;	/* below 1: shares of all steps */
 	int64_t num_decay_steps;
 	const char *log, *eval, *checkpoint, *best_metric, *greater_is_better;
 	int64_t patience, sync_steps;
 	double patience_threshold, mixup_alpha;
 	int64_t max_memory;
-	bool restart, other_reference, sync_ref, load_best, recompute, dry_run;
+	bool logging_first, eval_first, restart, other_reference, sync_ref, load_best, recompute, dry_run;
 };
 
 /* A stream of rows held in memory. */
@@ -52,6 +53,7 @@ struct training {
 	cJSON *run;		/* what a checkpoint must agree with */
 	FILE *log;
 	size_t logged;		/* bytes of the log that are in the file */
+	uint64_t save_steps;
 	uint64_t saved;		/* the step of the last checkpoint */
 	struct cli_progress progress;
 	double deadline;	/* 0: none; waits until this process has `advanced`, or runs shorter than a step would never end */

@@ -170,7 +170,9 @@ multiplications(const struct dpo_model *model, const struct work *work)
 static double
 evaluations(const struct dpo_recipe *recipe, uint64_t steps)
 {
-	return recipe->eval_steps ? (double)(steps / recipe->eval_steps + (steps % recipe->eval_steps != 0)) : 1;
+	double after = recipe->eval_steps ? (double)(steps / recipe->eval_steps + (steps % recipe->eval_steps != 0)) : 1;
+
+	return after + recipe->eval_first;
 }
 
 static void

@@ -34,6 +34,7 @@ struct dpo_recipe {
 
 	uint64_t logging_steps;
 	uint64_t eval_steps;		/* 0: only after the last step */
+	bool logging_first, eval_first;	/* the first step is logged too; there is an evaluation before it, which decides nothing */
 	bool recompute;			/* activations in the backward pass (decoder.h): less memory, the same bits */
 };
 
@@ -41,7 +42,7 @@ struct dpo_recipe {
 uint64_t dpo_recipe_steps(const struct dpo_recipe *recipe, uint64_t rows, uint64_t *per_epoch);
 
 /*
- * The settings that shape the policy, as a JSON object: without logging_steps and recompute, and with eval_steps only where
+ * The settings that shape the policy, as a JSON object: without what stands from logging_steps on, but eval_steps where
  * evaluations decide. NULL if out of memory. Caller deletes.
  */
 cJSON *dpo_recipe_json(const struct dpo_recipe *recipe);

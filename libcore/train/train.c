@@ -143,9 +143,9 @@ take_batch(struct dpo_train *train, struct dpo_batch *batch, struct dpo_error *e
 static double
 epochs_after(const struct dpo_train *train, uint64_t done)
 {
-	uint64_t per = train->steps_per_epoch, epoch = (done - 1) / per;
+	uint64_t per = train->steps_per_epoch;
 
-	return (double)epoch + (double)((done - 1) % per + 1) / (double)per;
+	return done == 0 ? 0 : (double)((done - 1) / per) + (double)((done - 1) % per + 1) / (double)per;
 }
 
 static enum dpo_status
@@ -198,7 +198,8 @@ log_window(struct dpo_train *train)
 static enum dpo_status
 log_step(struct dpo_train *train, struct dpo_error *err)
 {
-	if (train->done % train->recipe.logging_steps == 0 || train->done == train->total)
+	if (train->done % train->recipe.logging_steps == 0 || train->done == train->total ||
+	    (train->done == 1 && train->recipe.logging_first))
 		log_window(train);
 	return train->log.failed ? dpo_fail_memory(err) : DPO_OK;
 }
@@ -223,7 +224,9 @@ evaluation_is_due(const struct dpo_train *train)
 {
 	uint64_t every = train->recipe.eval_steps;
 
-	return train->eval && train->done > 0 && train->evaluated != train->done &&
+	if (train->eval && train->done == 0)
+		return train->recipe.eval_first && train->log.len == 0;	/* it is the first thing in a log */
+	return train->eval && train->evaluated != train->done &&
 	    (train->done == train->total || (every && train->done % every == 0));
 }
 
@@ -260,7 +263,8 @@ evaluate(struct dpo_train *train, struct dpo_error *err)
 		return status;
 	dpo_metrics_window_add(&window, &values);
 	dpo_metrics_line(&train->log, &window, "eval_", 0, epochs_after(train, train->done), train->done);
-	dpo_best_take(&train->best, &values, train->done, train->trained.block);
+	if (train->done > 0)
+		dpo_best_take(&train->best, &values, train->done, train->trained.block);
 	train->evaluated = train->done;
 	train->eval_loss = values.value[DPO_METRIC_LOSS];
 	return train->log.failed ? dpo_fail_memory(err) : DPO_OK;

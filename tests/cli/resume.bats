@@ -263,6 +263,21 @@ begin_long() {
 	same_as want
 }
 
+@test "an evaluation before the first step and that step's line are there once, stopped after either" {
+	args="-q $(settings) --num-train-epochs 1 --eval-on-start --logging-first-step"
+	"$bin/dpo-train" $args --log one.log -o one.dpo pairs.ref
+	[ "$(logged one.log step | head -3 | tr '\n' ' ')" = "0 1 2 " ]
+	status=75
+	for _ in $(seq 20); do
+		[ $status -eq 75 ]
+		status=0
+		"$bin/dpo-train" $args --max-time 0.000001 --save-steps 0.3 --checkpoint work/c --log work/log -o work/policy pairs.ref || status=$?
+		[ $status -ne 0 ] || break
+	done
+	cmp one.dpo work/policy
+	cmp one.log work/log
+}
+
 @test "every optimizer: stopped and resumed, the same bytes; the checkpoint holds its states and no others" {
 	for optim in "adamw params/ adam_m/ adam_v/" "rmsprop params/ rmsprop_v/" "sgd params/" "sgd --momentum 0.5 params/ momentum/" \
 		"adafactor params/ adafactor/"; do

@@ -51,6 +51,20 @@ assert list(train[0]) == ["loss", "grad_norm", "learning_rate", "rewards/chosen"
 assert [round(x["learning_rate"], 12) for x in train] == [0.0008, 0.0005, 0.0002, 0.0001]'
 }
 
+@test "shares of all steps, the first step's line, an evaluation before it: when transformers' Trainer has them" {
+	shares="--logging-steps 0.25 --eval-steps 0.35"	# of 10: every 3rd, every 4th
+	"$bin/dpo-train" $common $shares --log again.log -o again.dpo pairs.ref
+	cmp policy.log again.log
+	"$bin/dpo-train" $common $shares --logging-first-step --eval-on-start --log again.log -o again.dpo pairs.ref
+	python3 -c 'import json
+log = [json.loads(line) for line in open("again.log")]
+assert [x["step"] for x in log if "loss" in x] == [1, 3, 6, 9, 10]
+held = [x for x in log if "eval_loss" in x]
+assert [x["step"] for x in held] == [0, 4, 8, 10]
+assert log[0] == held[0] and held[0]["epoch"] == 0 and abs(held[0]["eval_loss"] - 0.6931471824645996) < 1e-6'
+	diff <("$bin/dpo-cat" --data policy.dpo | grep -v '"header"\|"end"') <("$bin/dpo-cat" --data again.dpo | grep -v '"header"\|"end"')
+}
+
 @test "the last evaluation is what dpo-eval prints of the policy" {
 	"$bin/dpo-eval" -q -m policy.dpo --format json heldout.ref | python3 -c 'import json, sys
 report = json.load(sys.stdin)
@@ -209,7 +223,8 @@ for number, row in enumerate(row for row in map(json.loads, open("moved.log")) i
 		"-m base.dpo --max-steps 0" "-m base.dpo --lr-scheduler-type constant --warmup-steps 3" "-m base.dpo --max-time 5" \
 		"-m base.dpo --restart" "-m base.dpo --eval-steps 2" "-m base.dpo -o pairs.ref" "-m base.dpo -o base.dpo" \
 		"-m base.dpo --log pairs.ref" "-m base.dpo --checkpoint heldout.ref --eval heldout.ref" "-m base.dpo --log x -o x" \
-		"-m base.dpo --logging-steps 10" "-m base.dpo --save-steps 500" "-m base.dpo --ref-model-sync-steps 512" \
+		"-m base.dpo --logging-steps 10" "-m base.dpo --save-steps 500" "-m base.dpo --logging-steps 2.5 --log x" \
+		"-m base.dpo --logging-first-step" "-m base.dpo --eval-on-start" "-m base.dpo --ref-model-sync-steps 512" \
 		"-m base.dpo --loss-type sft --other-reference" "-m base.dpo --reference-free --other-reference"; do
 		run "$bin/dpo-train" -q $args pairs.ref
 		echo "$args: $status"
