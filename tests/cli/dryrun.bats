@@ -105,6 +105,27 @@ print(sum(len(row.get(key, [])) for row in map(json.loads, sys.stdin) for key in
 	[ "$(value activations)" -lt "$one" ]
 }
 
+@test "what a token takes of GPT-2 124M is what the manual page says, with --gradient-checkpointing and without" {
+	echo '{"model_type": "gpt2", "vocab_size": 50257, "n_layer": 12, "n_embd": 768, "n_head": 12, "n_positions": 2048}' > gpt2.json
+	activations() { # PROMPT ANSWER OPTIONS...: of a pair with so many tokens
+		python3 -c 'import json, sys
+names = ("prompt", "chosen", "rejected")
+print(json.dumps({"header": {"format": 1, "kind": "pairs", "stages": [], "columns": [["id", "str"], *([name, "i32[]"] for name in names)]}}))
+print(json.dumps({"id": "1"} | {name: [7] * int(n) for name, n in zip(names, sys.argv[1:] + sys.argv[2:])}))
+print(json.dumps({"end": True}))' $1 $2 | "$bin/dpo-cat" -q -z > one.tok
+		"$bin/dpo-train" -q --init gpt2.json --reference-free --dry-run "${@:3}" one.tok > told.json 2> /dev/null
+		value activations
+	}
+	for option in --gradient-checkpointing ""; do
+		before=$(activations 512 128 $option)
+		echo $((($(activations 1024 128 $option) - before + 256000) / 512000))
+		echo $((($(activations 512 384 $option) - before + 256000) / 512000))
+	done > measured
+	grep -A1 'GPT-2 124M then needs' "$BATS_TEST_DIRNAME/../../cmd/dpo-train.1" | grep -oE '[0-9]+ kB' | cut -d' ' -f1 > said
+	cat measured said
+	diff <(sort -n measured) <(sort -n said)
+}
+
 @test "--max-memory: refused with status 1 in one line, before the weights are read; a run with enough goes on" {
 	"$bin/dpo-train" -m "$story" --dry-run pairs.ref > told.json
 	run "$bin/dpo-train" -m "$story" --max-memory 15MB -o policy pairs.ref
