@@ -123,7 +123,7 @@ identity() { # MODEL: its id
 }
 
 @test "said beforehand: the memory it takes, and that a run ends before its first sync" {
-	run "$bin/dpo-train" $(settings | sed 's/-q//') --ref-model-sync-steps 7 -o work/policy train.ref
+	run "$bin/dpo-train" $(settings | sed 's/-q//') --ref-model-sync-steps 7 --log work/log -o work/policy train.ref
 	[ "$status" -eq 0 ]
 	[[ "$output" == *"the reference takes 0.0"*" MB of it"* ]]
 	[[ "$output" == *"warning: --ref-model-sync-steps 7: the run ends after 6 steps"* ]]
@@ -136,11 +136,11 @@ identity() { # MODEL: its id
 		[ "$status" -eq 4 ]
 		[[ "$output" == *"train.ref: the reference is model "*"--sync-ref-model"* ]]
 	done
-	"$bin/dpo-train" $(settings) --max-time 0.000001 --checkpoint work/c -o work/policy train.ref || [ $? -eq 75 ]
-	run "$bin/dpo-train" $(settings) --ref-model-mixup-alpha 0.5 --checkpoint work/c -o work/policy train.ref
+	"$bin/dpo-train" $(settings) --max-time 0.000001 --checkpoint work/c --log work/log -o work/policy train.ref || [ $? -eq 75 ]
+	run "$bin/dpo-train" $(settings) --ref-model-mixup-alpha 0.5 --checkpoint work/c --log work/log -o work/policy train.ref
 	[ "$status" -eq 4 ]
 	[[ "$output" == *'"ref_model_mixup_alpha" is 0.5 here, 0.6'* ]]
-	run "$bin/dpo-train" $(settings | sed 's/--sync-ref-model.*//') --checkpoint work/c -o work/policy train.ref
+	run "$bin/dpo-train" $(settings | sed 's/--sync-ref-model.*//') --checkpoint work/c --log work/log -o work/policy train.ref
 	[ "$status" -eq 4 ]
 	[[ "$output" == *'"sync_ref_model" is absent here, true there'* ]]
 	for args in "--ref-model-mixup-alpha 0.5" "--ref-model-sync-steps 4" "--sync-ref-model --loss-type sft" \
