@@ -263,7 +263,8 @@ is_read_once(const char *path)
 static void
 check_places(const struct options *options, const char *policy)
 {
-	bool peft = strcmp(options->format, "peft") == 0, once = is_read_once(policy) || (options->adapter && is_read_once(options->adapter));
+	bool once = is_read_once(policy) || (options->adapter && is_read_once(options->adapter));
+	bool peft = strcmp(options->format, "peft") == 0;
 	char *modelfile = modelfile_path(options);
 	struct dpo_error err;
 

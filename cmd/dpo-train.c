@@ -128,8 +128,8 @@ check_best(const struct training_options *options)
 static void
 check_adapter(const struct training_options *options)
 {
-	static const char *const shape[] = { "lora-r", "lora-alpha", "lora-target-modules", "lora-modules-to-save", "lora-rank-pattern",
-		"lora-alpha-pattern", "use-rslora" };
+	static const char *const shape[] = { "lora-r", "lora-alpha", "lora-target-modules", "lora-modules-to-save",
+		"lora-rank-pattern", "lora-alpha-pattern", "use-rslora" };
 	bool adapts = options->adapter || options->lora_r;
 
 	if (adapts && options->init)
@@ -164,11 +164,12 @@ check_inputs(const struct training_options *options, const char *path)
 static void
 check_company(const struct training_options *options)
 {
+	bool logs = options->log, saves = options->checkpoint, evaluates = options->eval;
 	const struct { const char *option, *needs; bool there; } company[] = {
-		{ "logging-steps", "log", options->log != NULL }, { "logging-first-step", "log", options->log != NULL },
-		{ "eval-steps", "eval", options->eval != NULL }, { "eval-on-start", "eval", options->eval != NULL },
-		{ "save-steps", "checkpoint", options->checkpoint != NULL }, { "restart", "checkpoint", options->checkpoint != NULL },
-		{ "max-time", "checkpoint", options->checkpoint != NULL }, { "ref-model-mixup-alpha", "sync-ref-model", options->sync_ref },
+		{ "logging-steps", "log", logs }, { "logging-first-step", "log", logs },
+		{ "eval-steps", "eval", evaluates }, { "eval-on-start", "eval", evaluates },
+		{ "save-steps", "checkpoint", saves }, { "restart", "checkpoint", saves }, { "max-time", "checkpoint", saves },
+		{ "ref-model-mixup-alpha", "sync-ref-model", options->sync_ref },
 		{ "ref-model-sync-steps", "sync-ref-model", options->sync_ref },
 	};
 
@@ -269,7 +270,9 @@ make_recipe(const struct training_options *options)
 		.shuffle = strcmp(options->order, "shuffle") == 0, .best_metric = best_metric(options),
 		.greater_is_better = greater_is_better(options), .patience = (uint64_t)options->patience,
 		.patience_threshold = options->patience_threshold, .load_best = options->load_best,
-		.logging_first = options->logging_first, .eval_first = options->eval_first, .recompute = options->recompute, .ref_mixup_alpha = options->mixup_alpha, .ref_sync_steps = options->sync_ref ? (uint64_t)options->sync_steps : 0,
+		.logging_first = options->logging_first, .eval_first = options->eval_first,
+		.recompute = options->recompute, .ref_mixup_alpha = options->mixup_alpha,
+		.ref_sync_steps = options->sync_ref ? (uint64_t)options->sync_steps : 0,
 	};
 }
 
