@@ -19,38 +19,37 @@ common_prefix(const struct dpo_ids *a, const struct dpo_ids *b)
 static bool
 ends_with(const struct dpo_row_text *text, const char *end, size_t n)
 {
-	return text->n >= n && memcmp(text->bytes + text->n - n, end, n) == 0;
+	return n == 0 || (text->n >= n && memcmp(text->bytes + text->n - n, end, n) == 0);
 }
 
-/* The ids of prompt, answer and EOS as one string. */
+/* The ids of prompt, answer and what ends it (not twice) as one string. */
 static enum dpo_status
-encode_whole(struct dpo_pair *pair, const struct dpo_tokenizer *tokenizer, const struct dpo_row_text *prompt,
-    const struct dpo_row_text *answer, struct dpo_ids *ids, struct dpo_error *err)
+encode_joined(struct dpo_pair *pair, const struct dpo_tokenizer *tokenizer, const struct dpo_text_row *row,
+    const struct dpo_row_text *answer, struct dpo_row_text eos, struct dpo_ids *ids, struct dpo_error *err)
 {
-	const char *eos = dpo_tokenizer_eos_text(tokenizer);
-
 	dpo_buffer_clear(&pair->text);
-	dpo_buffer_append(&pair->text, prompt->bytes, prompt->n);
+	dpo_buffer_append(&pair->text, row->prompt.bytes, row->prompt.n);
 	dpo_buffer_append(&pair->text, answer->bytes, answer->n);
-	if (!ends_with(answer, eos, strlen(eos)))
-		dpo_buffer_string(&pair->text, eos);
+	if (!ends_with(answer, eos.bytes, eos.n))
+		dpo_buffer_append(&pair->text, eos.bytes, eos.n);
 	if (pair->text.failed)
 		return dpo_fail_memory(err);
-	return dpo_tokenizer_encode(tokenizer, (const char *)pair->text.data, pair->text.len, true, ids, err);
+	return dpo_tokenizer_encode(tokenizer, dpo_buffer_text(&pair->text), pair->text.len, !row->rendered, ids, err);
 }
 
-/* Texts of a chat template say all there is to say. */
+/* What ends an answer that does not say so itself. */
 static enum dpo_status
-encode_rendered(struct dpo_pair *pair, const struct dpo_tokenizer *tokenizer, const struct dpo_text_row *row,
-    struct dpo_error *err)
+find_eos(struct dpo_row_text *eos, const struct dpo_tokenizer *tokenizer, const struct dpo_text_row *row, struct dpo_error *err)
 {
-	const struct dpo_row_text *const texts[3] = { &row->prompt, &row->chosen, &row->rejected };
-	struct dpo_ids *const ids[3] = { &pair->prompt, &pair->answers[0], &pair->answers[1] };
-	enum dpo_status status = DPO_OK;
+	const char *text = dpo_tokenizer_eos_text(tokenizer);
 
-	for (size_t i = 0; i < 1 + pair->n_answers && status == DPO_OK; i++)
-		status = dpo_tokenizer_encode(tokenizer, texts[i]->bytes, texts[i]->n, false, ids[i], err);
-	return status;
+	*eos = row->eos;
+	if (row->rendered)
+		return DPO_OK;
+	if (!text)
+		return dpo_fail(err, DPO_FORMAT, "the tokenizer names no EOS token, which ends every answer");
+	*eos = (struct dpo_row_text){ text, strlen(text) };
+	return DPO_OK;
 }
 
 static enum dpo_status
@@ -58,17 +57,17 @@ encode_all(struct dpo_pair *pair, const struct dpo_tokenizer *tokenizer, const s
     struct dpo_error *err)
 {
 	const struct dpo_row_text *const texts[2] = { &row->chosen, &row->rejected };
+	struct dpo_row_text eos;
 	enum dpo_status status;
 
 	pair->n_answers = row->supervised ? 1 : 2;
 	pair->prompt.count = pair->answers[0].count = pair->answers[1].count = 0;
-	if (row->rendered)
-		return encode_rendered(pair, tokenizer, row, err);
-	if (!dpo_tokenizer_eos_text(tokenizer))
-		return dpo_fail(err, DPO_FORMAT, "the tokenizer names no EOS token, which ends every answer");
-	status = dpo_tokenizer_encode(tokenizer, row->prompt.bytes, row->prompt.n, true, &pair->prompt, err);
+	if ((status = find_eos(&eos, tokenizer, row, err)) == DPO_OK)
+		status = dpo_tokenizer_encode(tokenizer, row->prompt.bytes, row->prompt.n, !row->rendered, &pair->prompt, err);
 	for (size_t i = 0; i < pair->n_answers && status == DPO_OK; i++)
-		status = encode_whole(pair, tokenizer, &row->prompt, texts[i], &pair->answers[i], err);
+		status = row->rendered == DPO_RENDERED_WHOLE ?
+		    dpo_tokenizer_encode(tokenizer, texts[i]->bytes, texts[i]->n, false, &pair->answers[i], err) :
+		    encode_joined(pair, tokenizer, row, texts[i], eos, &pair->answers[i], err);
 	return status;
 }
 
@@ -93,6 +92,22 @@ split_at_boundary(struct dpo_pair *pair)
 	pair->prompt.count = length;
 	for (size_t i = 0; i < pair->n_answers; i++)
 		remove_prompt(&pair->answers[i], length);
+}
+
+/* An answer alone, where its whole text was promised, would be trained on without its prompt. */
+static enum dpo_status
+check_whole(const struct dpo_pair *pair, const struct dpo_text_row *row, struct dpo_error *err)
+{
+	const struct dpo_row_text *const texts[2] = { &row->chosen, &row->rejected };
+	static const char *const names[2] = { "chosen", "rejected" };
+
+	if (row->rendered != DPO_RENDERED_WHOLE || pair->prompt.count > 0)
+		return DPO_OK;
+	for (size_t i = 0; i < pair->n_answers; i++)
+		if (texts[i]->n < row->prompt.n || memcmp(texts[i]->bytes, row->prompt.bytes, row->prompt.n) != 0)
+			return dpo_fail(err, DPO_FORMAT, "\"%s\" does not begin as \"prompt\" does; a rendered row's answers are whole "
+			    "texts, prompt included", row->supervised ? "completion" : names[i]);
+	return DPO_OK;
 }
 
 static enum dpo_pair_fate
@@ -136,6 +151,8 @@ dpo_pair_make(struct dpo_pair *pair, const struct dpo_tokenizer *tokenizer, cons
 	if ((status = encode_all(pair, tokenizer, row, err)) != DPO_OK)
 		return status;
 	split_at_boundary(pair);
+	if ((status = check_whole(pair, row, err)) != DPO_OK)
+		return status;
 	pair->fate = judge(pair, max_length);
 	if (pair->fate == DPO_PAIR_WHOLE)
 		cut(pair, max_length, dpo_tokenizer_eos(tokenizer));

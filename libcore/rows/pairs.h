@@ -9,8 +9,8 @@
  *     the boundary belongs to the answers ("boundary moved").
  *  4. A row whose prompt has max_length tokens or more is dropped.
  *  5. Each answer is cut so that prompt and answer have at most max_length tokens; the EOS may be cut away.
- * A rendered row (rows.h) skips 1; its three texts are tokenized as they are, without special tokens but those written in
- * them.
+ * A rendered row (rows.h) gets no special tokens but those written in its texts, and skips 1. Its answers are whole texts and
+ * tokenized as they are; where the prompt alone is rendered, the row's own EOS, if it has one, is what 1 puts.
  * An answer without a token (a tokenizer that swallows it) drops the row as well. Supervised rows: the same with one answer.
  */
 #ifndef DPO_PAIRS_H
@@ -37,7 +37,8 @@ struct dpo_pair {
 };
 
 /*
- * Tokenize a row; max_length 0 is no limit. DPO_FORMAT if the tokenizer has no EOS and the row is not rendered.
+ * Tokenize a row; max_length 0 is no limit. DPO_FORMAT if the tokenizer has no EOS and the row is not rendered, and for a whole
+ * text that has nothing of its prompt.
  */
 enum dpo_status dpo_pair_make(struct dpo_pair *pair, const struct dpo_tokenizer *tokenizer, const struct dpo_text_row *row,
 	size_t max_length, struct dpo_error *err) DPO_MUST_CHECK;

@@ -8,11 +8,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* The keys that mean something. */
-enum key { ID, PROMPT, CHOSEN, REJECTED, COMPLETION, WEIGHT, MARGIN, LABEL_PROB, RENDERED, KEYS };
+/* The keys that mean something; the first are columns. */
+enum key { ID, PROMPT, CHOSEN, REJECTED, WEIGHT, MARGIN, LABEL_PROB, COMPLETION, RENDERED, EOS, KEYS };
 
-static const char *const names[KEYS] = { "id", "prompt", "chosen", "rejected", "completion", "weight", "margin",
-	"label_prob", "rendered" };
+static const char *const names[KEYS] = { "id", "prompt", "chosen", "rejected", "weight", "margin", "label_prob", "completion",
+	"rendered", "eos" };
 
 /* A member of the row: where its value lies in the line. */
 struct member {
@@ -51,8 +51,8 @@ dpo_rows_keep(struct dpo_rows *rows, const char *asked, struct dpo_error *err)
 		return dpo_fail_memory(err);
 	kept->type = type;
 	rows->n_kept++;
-	for (size_t i = 0; i < KEYS; i++)
-		if (i != COMPLETION && i != RENDERED && strcmp(names[i], kept->name) == 0)
+	for (size_t i = 0; i < COMPLETION; i++)
+		if (strcmp(names[i], kept->name) == 0)
 			return dpo_fail(err, DPO_USAGE, "\"%s\" is a column already", kept->name);
 	for (size_t i = 0; i + 1 < rows->n_kept; i++)
 		if (strcmp(rows->kept[i].name, kept->name) == 0)
@@ -406,16 +406,29 @@ get_id(struct dpo_rows *rows, struct dpo_text_row *row, const struct members *me
 	return DPO_OK;
 }
 
+static bool
+is_given(const struct members *members, enum key key)
+{
+	return members->known[key].token != DPO_JSON_END && members->known[key].token != DPO_JSON_NULL;
+}
+
 static enum dpo_status
 get_rendered(struct dpo_text_row *row, const struct members *members, struct dpo_error *err)
 {
-	enum dpo_json_token token = members->known[RENDERED].token;
+	static const char prompt[] = "\"prompt\"";
+	const struct member *member = &members->known[RENDERED];
 
-	row->rendered = token == DPO_JSON_TRUE;
-	if (token != DPO_JSON_TRUE && token != DPO_JSON_FALSE && token != DPO_JSON_NULL && token != DPO_JSON_END)
-		return dpo_fail(err, DPO_FORMAT, "\"rendered\" is neither true nor false");
+	if (member->token == DPO_JSON_TRUE)
+		row->rendered = DPO_RENDERED_WHOLE;
+	else if (member->length == strlen(prompt) && memcmp(members->line + member->start, prompt, member->length) == 0)
+		row->rendered = DPO_RENDERED_PROMPT;
+	if (!row->rendered && is_given(members, RENDERED) && member->token != DPO_JSON_FALSE)
+		return dpo_fail(err, DPO_FORMAT, "\"rendered\" is none of true, false and \"prompt\"");
 	if (row->rendered && members->known[PROMPT].token == DPO_JSON_END)
 		return dpo_fail(err, DPO_FORMAT, "\"prompt\" is missing; a rendered row has one");
+	if (row->rendered == DPO_RENDERED_PROMPT && !row->supervised)
+		return dpo_fail(err, DPO_FORMAT, "\"rendered\" is \"prompt\" in a pair; its answers are to be whole texts, prompt and "
+		    "EOS included, and \"rendered\" true");
 	return DPO_OK;
 }
 
@@ -423,16 +436,18 @@ get_rendered(struct dpo_text_row *row, const struct members *members, struct dpo
 static enum dpo_status
 get_texts(struct dpo_rows *rows, struct dpo_text_row *row, const struct members *members, struct dpo_error *err)
 {
-	static const enum key pair[] = { PROMPT, CHOSEN, REJECTED }, supervised[] = { PROMPT, COMPLETION };
-	struct dpo_row_text *const texts[] = { &row->prompt, &row->chosen, &row->rejected };
+	static const enum key pair[] = { PROMPT, CHOSEN, REJECTED }, supervised[] = { PROMPT, COMPLETION, EOS };
+	struct dpo_row_text *const texts[] = { &row->prompt, &row->chosen, row->supervised ? &row->eos : &row->rejected };
 	const enum key *keys = row->supervised ? supervised : pair;
 	enum dpo_status status;
 
 	row->implicit = !row->supervised && members->known[PROMPT].token == DPO_JSON_END;
-	for (size_t i = row->implicit; i < (row->supervised ? 2 : 3); i++) {
+	for (size_t i = row->implicit; i < 3; i++) {
+		texts[i]->n = rows->text.len;
+		if (keys[i] == EOS && (row->rendered != DPO_RENDERED_PROMPT || !is_given(members, EOS)))
+			continue;
 		if ((status = check_text(members, keys[i], err)) != DPO_OK)
 			return status;
-		texts[i]->n = rows->text.len;
 		unescape(rows, members->line, &members->known[keys[i]]);
 	}
 	return DPO_OK;
@@ -441,7 +456,7 @@ get_texts(struct dpo_rows *rows, struct dpo_text_row *row, const struct members 
 static void
 place_texts(struct dpo_rows *rows, struct dpo_text_row *row)
 {
-	struct dpo_row_text *const texts[] = { &row->id, &row->prompt, &row->chosen, &row->rejected };
+	struct dpo_row_text *const texts[] = { &row->id, &row->prompt, &row->chosen, row->supervised ? &row->eos : &row->rejected };
 	const char *base = dpo_buffer_text(&rows->text);
 	size_t end = rows->text.len;
 
@@ -457,7 +472,7 @@ place_texts(struct dpo_rows *rows, struct dpo_text_row *row)
 			end = offset;
 		value->i64 = 0;
 	}
-	for (size_t i = row->supervised ? 3 : 4; i-- > 0;) {
+	for (size_t i = 4; i-- > 0;) {
 		if (i == 1 && row->implicit)
 			continue;
 		texts[i]->bytes = base + texts[i]->n;
@@ -466,6 +481,17 @@ place_texts(struct dpo_rows *rows, struct dpo_text_row *row)
 	}
 	if (row->implicit)
 		extract_prompt(row);
+}
+
+/* A key that means nothing in this row is dropped as any other. */
+static enum dpo_status
+drop(struct dpo_rows *rows, const struct members *members, enum key key, struct dpo_error *err)
+{
+	bool kept = members->known[key].token == DPO_JSON_END;
+
+	for (size_t i = 0; i < rows->n_kept && !kept; i++)
+		kept = strcmp(rows->kept[i].name, names[key]) == 0;
+	return kept ? DPO_OK : count_dropped(rows, names[key], strlen(names[key]), err);
 }
 
 static enum dpo_status
@@ -480,6 +506,7 @@ take_row(struct dpo_rows *rows, struct dpo_text_row *row, const struct members *
 	if ((status = count_idle(rows, row->supervised, members, err)) != DPO_OK ||
 	    (status = get_id(rows, row, members, err)) != DPO_OK ||
 	    (status = get_rendered(row, members, err)) != DPO_OK ||
+	    (row->rendered != DPO_RENDERED_PROMPT && (status = drop(rows, members, EOS, err)) != DPO_OK) ||
 	    (status = get_texts(rows, row, members, err)) != DPO_OK ||
 	    (status = get_optional(&row->weight, members, WEIGHT, 1, 0, 3.40282347e38f, err)) != DPO_OK ||
 	    (status = get_optional(&row->margin, members, MARGIN, 0, -3.40282347e38f, 3.40282347e38f, err)) != DPO_OK ||

@@ -11,7 +11,9 @@
  * where asked for, and otherwise dropped and counted; so are "completion" of a pair, and the three numbers of a supervised row.
  *
  * "rendered": true marks texts that a chat template made (pipelines/dpo-chat): prompt, with the generation prompt at its
- * end, and each answer behind the prompt as one whole text, which need not begin with the prompt's.
+ * end, and each answer behind the prompt as one whole text, which need not begin with the prompt's. "rendered": "prompt" marks a
+ * supervised row whose prompt alone is such a text, special tokens and all: the completion is what follows it, and the string
+ * "eos", if there is one, what ended that (dpo-gen writes such rows).
  *
  * The shared prompt is TRL's (extract_prompt): the longest common prefix in characters, less a space at its end, which
  * goes to the answers; where one text is the other's beginning, the last character of the shorter goes to them instead.
@@ -45,14 +47,17 @@ struct dpo_row_text {
 	size_t n;
 };
 
+enum dpo_rendered { DPO_RENDERED_NOT, DPO_RENDERED_PROMPT, DPO_RENDERED_WHOLE };
+
 struct dpo_text_row {
 	bool supervised;
 	bool has_id;
 	bool implicit;			/* the prompt was not given but found */
-	bool rendered;			/* each answer is a whole text, the prompt's messages included */
+	enum dpo_rendered rendered;	/* the prompt's text; or all, each answer with the prompt's messages in it */
 	struct dpo_row_text id, prompt;
 	struct dpo_row_text chosen;		/* supervised: the completion */
 	struct dpo_row_text rejected;	/* supervised: not set */
+	struct dpo_row_text eos;	/* behind the completion of a rendered prompt, else not set */
 	float weight, margin, label_prob;	/* 1, 0, 1 where the row is silent */
 	struct dpo_value kept[DPO_ROW_KEPT_MAX];	/* in the order asked for */
 	struct dpo_buffer text, values;	/* owned; what the pointers above point into */

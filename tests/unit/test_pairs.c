@@ -116,6 +116,51 @@ follows_the_rules(void **state)
 	dpo_pair_free(&pair);
 }
 
+/* No special tokens but those written there, and no EOS but the row's own. */
+static void
+takes_rendered_texts_as_they_are(void **state)
+{
+	static const struct {
+		enum dpo_rendered rendered;
+		const char *prompt, *chosen, *rejected, *eos;	/* rejected NULL: a supervised row */
+		const char *ids, *error;
+	} cases[] = {
+		{ DPO_RENDERED_WHOLE, "<s>a", "<s>ac</s>", "<s>aa", "", "0 2|4 1|2", NULL },
+		{ DPO_RENDERED_WHOLE, "<s>a", "<s>ab", "<s>a", "", "0|5|2", NULL },
+		{ DPO_RENDERED_WHOLE, "", "c", "a", "", "|4|2", NULL },
+		{ DPO_RENDERED_WHOLE, "a", "ab", NULL, "", "|5", NULL },	/* nothing in common, and yet it is all there */
+		{ DPO_RENDERED_WHOLE, "<s>a", "c", NULL, "", NULL, "completion" },
+		{ DPO_RENDERED_WHOLE, "<s>a", "c", "<s>ac", "", NULL, "chosen" },
+		{ DPO_RENDERED_WHOLE, "<s>a", "<s>ac", "", "", NULL, "rejected" },
+		{ DPO_RENDERED_PROMPT, "<s>a", "c", NULL, "</s>", "0 2|4 1", NULL },
+		{ DPO_RENDERED_PROMPT, "<s>a", "c", NULL, "", "0 2|4", NULL },
+		{ DPO_RENDERED_PROMPT, "<s>a", "c</s>", NULL, "</s>", "0 2|4 1", NULL },
+		{ DPO_RENDERED_PROMPT, "<s>a", "bc", NULL, "b", "0|5 4 3", NULL },	/* another EOS; the boundary moved */
+	};
+	struct dpo_buffer out = { 0 }, error = { 0 };
+	struct dpo_pair pair = { 0 };
+	struct dpo_error err;
+
+	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+		struct dpo_text_row row = { .supervised = !cases[i].rejected, .rendered = cases[i].rendered,
+			.prompt = text(cases[i].prompt), .chosen = text(cases[i].chosen),
+			.rejected = text(cases[i].rejected ? cases[i].rejected : ""), .eos = text(cases[i].eos) };
+
+		assert_int_equal(dpo_pair_make(&pair, *state, &row, 0, &err), cases[i].error ? DPO_FORMAT : DPO_OK);
+		if (!cases[i].error) {
+			assert_string_equal(show(&pair, &out), cases[i].ids);
+			continue;
+		}
+		dpo_buffer_clear(&error);
+		dpo_buffer_printf(&error, "\"%s\" does not begin as \"prompt\" does; a rendered row's answers are whole texts, prompt "
+		    "included", cases[i].error);
+		assert_string_equal(err.text, dpo_buffer_text(&error));
+	}
+	dpo_buffer_free(&out);
+	dpo_buffer_free(&error);
+	dpo_pair_free(&pair);
+}
+
 static void
 counts_by_reason(void **state)
 {
@@ -152,7 +197,8 @@ int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(follows_the_rules), cmocka_unit_test(counts_by_reason), cmocka_unit_test(needs_an_eos),
+		cmocka_unit_test(follows_the_rules), cmocka_unit_test(takes_rendered_texts_as_they_are),
+		cmocka_unit_test(counts_by_reason), cmocka_unit_test(needs_an_eos),
 	};
 
 	return cmocka_run_group_tests(tests, setup, teardown);

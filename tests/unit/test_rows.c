@@ -80,6 +80,39 @@ reads_a_supervised_row(void **state)
 	dpo_rows_free(&rows);
 }
 
+/* "rendered", and the "eos" that only a rendered prompt has a use for. */
+static void
+reads_rendered_rows(void **state)
+{
+	static const struct { const char *more; enum dpo_rendered rendered; const char *eos; uint64_t dropped; } cases[] = {
+		{ "", DPO_RENDERED_NOT, "", 0 }, { ",\"rendered\":null", DPO_RENDERED_NOT, "", 0 },
+		{ ",\"rendered\":false,\"eos\":\"e\"", DPO_RENDERED_NOT, "", 1 }, { ",\"eos\":7", DPO_RENDERED_NOT, "", 1 },
+		{ ",\"rendered\":true,\"eos\":\"e\"", DPO_RENDERED_WHOLE, "", 1 },
+		{ ",\"eos\":\"e\\n\",\"rendered\":\"prompt\"", DPO_RENDERED_PROMPT, "e\n", 0 },
+		{ ",\"rendered\":\"prompt\"", DPO_RENDERED_PROMPT, "", 0 },
+		{ ",\"rendered\":\"prompt\",\"eos\":null", DPO_RENDERED_PROMPT, "", 0 },
+	};
+	struct dpo_text_row row = { 0 };
+	struct dpo_error err;
+
+	(void)state;
+	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+		struct dpo_buffer line = { 0 };
+		struct dpo_rows rows = { 0 };
+
+		dpo_buffer_printf(&line, "{\"prompt\":\"p\",\"completion\":\"c\"%s}", cases[i].more);
+		assert_int_equal(read_row(&rows, &row, dpo_buffer_text(&line), &err), DPO_OK);
+		assert_int_equal(row.rendered, cases[i].rendered);
+		assert_text(row.prompt, "p");
+		assert_text(row.chosen, "c");
+		assert_text(row.eos, cases[i].eos);
+		assert_int_equal(rows.n_dropped, cases[i].dropped);
+		dpo_buffer_free(&line);
+		dpo_rows_free(&rows);
+	}
+	dpo_row_free(&row);
+}
+
 /* The three strings a pair without a prompt is cut into. */
 static void
 finds_the_shared_prompt(void **state)
@@ -151,6 +184,11 @@ names_what_is_wrong(void **state)
 		{ "{\"chosen\":\"a\",\"rejected\":\"b\",\"margin\":1e39}", "\"margin\" is 1e39, too large for a float" },
 		{ "{\"chosen\":\"a\",\"rejected\":\"b\",\"label_prob\":1.5}", "\"label_prob\" is 1.5, not within 0 and 1" },
 		{ "{\"chosen\":\"a\",\"rejected\":\"b\",\"id\":1.5}", "\"id\" is 1.5, not an integer" },
+		{ "{\"prompt\":\"p\",\"completion\":\"c\",\"rendered\":\"yes\"}", "\"rendered\" is none of true, false and \"prompt\"" },
+		{ "{\"completion\":\"c\",\"rendered\":true}", "\"prompt\" is missing; a rendered row has one" },
+		{ "{\"prompt\":\"p\",\"completion\":\"c\",\"rendered\":\"prompt\",\"eos\":1}", "\"eos\" is not a string" },
+		{ "{\"prompt\":\"p\",\"chosen\":\"a\",\"rejected\":\"b\",\"rendered\":\"prompt\"}", "\"rendered\" is \"prompt\" in a "
+		    "pair; its answers are to be whole texts, prompt and EOS included, and \"rendered\" true" },
 		{ "{\"chosen\":\"a\",\"rejected\":\"b\",\"id\":true}", "\"id\" is neither a string nor an integer" },
 	};
 	struct dpo_rows rows = { 0 };
@@ -418,7 +456,7 @@ int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(reads_a_pair), cmocka_unit_test(reads_a_supervised_row),
+		cmocka_unit_test(reads_a_pair), cmocka_unit_test(reads_a_supervised_row), cmocka_unit_test(reads_rendered_rows),
 		cmocka_unit_test(finds_the_shared_prompt), cmocka_unit_test(names_what_is_wrong),
 		cmocka_unit_test(keeps_columns), cmocka_unit_test(refuses_wrong_columns), cmocka_unit_test(splits_lines),
 		cmocka_unit_test(joins_reads), cmocka_unit_test(does_not_wait), cmocka_unit_test(says_what_else_a_file_is),
