@@ -8,11 +8,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* The keys that mean something; the first are columns. */
-enum key { ID, PROMPT, CHOSEN, REJECTED, WEIGHT, MARGIN, LABEL_PROB, COMPLETION, RENDERED, EOS, KEYS };
+/* The keys that mean something; the first are columns, and the last three mean a row that is not for us. */
+enum key { ID, PROMPT, CHOSEN, REJECTED, WEIGHT, MARGIN, LABEL_PROB, COMPLETION, RENDERED, EOS, LABEL, IMAGE, IMAGES, KEYS };
 
 static const char *const names[KEYS] = { "id", "prompt", "chosen", "rejected", "weight", "margin", "label_prob", "completion",
-	"rendered", "eos" };
+	"rendered", "eos", "label", "image", "images" };
 
 /* A member of the row: where its value lies in the line. */
 struct member {
@@ -101,19 +101,24 @@ is_kept(const struct dpo_rows *rows, const char *name)
 	return false;
 }
 
-/* A key that means something, but nothing in a row of this kind, is dropped as others are. */
-static enum dpo_status
-count_idle(struct dpo_rows *rows, bool supervised, const struct members *members, struct dpo_error *err)
+static bool
+is_given(const struct members *members, enum key key)
 {
-	static const enum key of_pairs[] = { WEIGHT, MARGIN, LABEL_PROB, KEYS }, of_completions[] = { COMPLETION, KEYS };
+	return members->known[key].token != DPO_JSON_END && members->known[key].token != DPO_JSON_NULL;
+}
+
+/* A key that means something, but nothing in this row, is dropped as others are. */
+static enum dpo_status
+count_idle(struct dpo_rows *rows, const struct dpo_text_row *row, const struct members *members, struct dpo_error *err)
+{
+	const bool idle[KEYS] = { [WEIGHT] = row->supervised, [MARGIN] = row->supervised, [LABEL_PROB] = row->supervised,
+		[COMPLETION] = !row->supervised, [EOS] = row->rendered != DPO_RENDERED_PROMPT, [LABEL] = true, [IMAGE] = true,
+		[IMAGES] = true };
 	enum dpo_status status = DPO_OK;
 
-	for (const enum key *key = supervised ? of_pairs : of_completions; *key < KEYS && status == DPO_OK; key++) {
-		enum dpo_json_token token = members->known[*key].token;
-
-		if (token != DPO_JSON_END && token != DPO_JSON_NULL && !is_kept(rows, names[*key]))
-			status = count_dropped(rows, names[*key], strlen(names[*key]), err);
-	}
+	for (enum key key = 0; key < KEYS && status == DPO_OK; key++)
+		if (idle[key] && is_given(members, key) && !is_kept(rows, names[key]))
+			status = count_dropped(rows, names[key], strlen(names[key]), err);
 	return status;
 }
 
@@ -406,12 +411,6 @@ get_id(struct dpo_rows *rows, struct dpo_text_row *row, const struct members *me
 	return DPO_OK;
 }
 
-static bool
-is_given(const struct members *members, enum key key)
-{
-	return members->known[key].token != DPO_JSON_END && members->known[key].token != DPO_JSON_NULL;
-}
-
 static enum dpo_status
 get_rendered(struct dpo_text_row *row, const struct members *members, struct dpo_error *err)
 {
@@ -483,15 +482,29 @@ place_texts(struct dpo_rows *rows, struct dpo_text_row *row)
 		extract_prompt(row);
 }
 
-/* A key that means nothing in this row is dropped as any other. */
-static enum dpo_status
-drop(struct dpo_rows *rows, const struct members *members, enum key key, struct dpo_error *err)
+static bool
+is_empty_list(const struct members *members, enum key key)
 {
-	bool kept = members->known[key].token == DPO_JSON_END;
+	const struct member *member = &members->known[key];
+	struct dpo_json_lexer lexer = { .text = members->line, .len = member->start + member->length, .at = member->start + 1 };
+	struct dpo_error err;
 
-	for (size_t i = 0; i < rows->n_kept && !kept; i++)
-		kept = strcmp(rows->kept[i].name, names[key]) == 0;
-	return kept ? DPO_OK : count_dropped(rows, names[key], strlen(names[key]), err);
+	return member->token == DPO_JSON_OPEN_ARRAY && dpo_json_next(&lexer, &err) == DPO_JSON_CLOSE_ARRAY;
+}
+
+/* Rows whose meaning would be lost: verdicts on single answers, and pictures. */
+static enum dpo_status
+refuse_others(const struct dpo_rows *rows, const struct dpo_text_row *row, const struct members *members, struct dpo_error *err)
+{
+	enum dpo_json_token label = members->known[LABEL].token;
+
+	if (row->supervised && (label == DPO_JSON_TRUE || label == DPO_JSON_FALSE))
+		return dpo_fail(err, DPO_FORMAT, "\"label\" beside \"completion\": an unpaired preference; make pairs of the good and "
+		    "the bad completions of a prompt, or take the good ones alone, without \"label\", as supervised rows");
+	for (enum key key = IMAGE; key <= IMAGES; key++)
+		if (is_given(members, key) && !is_empty_list(members, key) && !is_kept(rows, names[key]))
+			return dpo_fail(err, DPO_FORMAT, "\"%s\": models of text alone are trained here", names[key]);
+	return DPO_OK;
 }
 
 static enum dpo_status
@@ -503,10 +516,10 @@ take_row(struct dpo_rows *rows, struct dpo_text_row *row, const struct members *
 	    members->known[COMPLETION].token != DPO_JSON_END;
 	dpo_buffer_clear(&rows->text);
 	dpo_buffer_clear(&rows->values);
-	if ((status = count_idle(rows, row->supervised, members, err)) != DPO_OK ||
-	    (status = get_id(rows, row, members, err)) != DPO_OK ||
+	if ((status = get_id(rows, row, members, err)) != DPO_OK ||
 	    (status = get_rendered(row, members, err)) != DPO_OK ||
-	    (row->rendered != DPO_RENDERED_PROMPT && (status = drop(rows, members, EOS, err)) != DPO_OK) ||
+	    (status = refuse_others(rows, row, members, err)) != DPO_OK ||
+	    (status = count_idle(rows, row, members, err)) != DPO_OK ||
 	    (status = get_texts(rows, row, members, err)) != DPO_OK ||
 	    (status = get_optional(&row->weight, members, WEIGHT, 1, 0, 3.40282347e38f, err)) != DPO_OK ||
 	    (status = get_optional(&row->margin, members, MARGIN, 0, -3.40282347e38f, 3.40282347e38f, err)) != DPO_OK ||

@@ -15,6 +15,9 @@
  * supervised row whose prompt alone is such a text, special tokens and all: the completion is what follows it, and the string
  * "eos", if there is one, what ended that (dpo-gen writes such rows).
  *
+ * Refused are "label" as a boolean beside "completion" (an unpaired preference) and "image" or "images", unless null, an empty
+ * list, or kept: what they say would be lost.
+ *
  * The shared prompt is TRL's (extract_prompt): the longest common prefix in characters, less a space at its end, which
  * goes to the answers; where one text is the other's beginning, the last character of the shorter goes to them instead.
  * It differs in one case: where the first characters already differ, TRL looks at the last character of "chosen" and, if that is

@@ -184,6 +184,11 @@ names_what_is_wrong(void **state)
 		{ "{\"chosen\":\"a\",\"rejected\":\"b\",\"margin\":1e39}", "\"margin\" is 1e39, too large for a float" },
 		{ "{\"chosen\":\"a\",\"rejected\":\"b\",\"label_prob\":1.5}", "\"label_prob\" is 1.5, not within 0 and 1" },
 		{ "{\"chosen\":\"a\",\"rejected\":\"b\",\"id\":1.5}", "\"id\" is 1.5, not an integer" },
+		{ "{\"prompt\":\"p\",\"completion\":\"c\",\"label\":false}", "\"label\" beside \"completion\": an unpaired preference; make "
+		    "pairs of the good and the bad completions of a prompt, or take the good ones alone, without \"label\", as supervised "
+		    "rows" },
+		{ "{\"image\":\"a.png\",\"chosen\":\"a\",\"rejected\":\"b\"}", "\"image\": models of text alone are trained here" },
+		{ "{\"images\":[\"a.png\"],\"prompt\":\"p\",\"completion\":\"c\"}", "\"images\": models of text alone are trained here" },
 		{ "{\"prompt\":\"p\",\"completion\":\"c\",\"rendered\":\"yes\"}", "\"rendered\" is none of true, false and \"prompt\"" },
 		{ "{\"completion\":\"c\",\"rendered\":true}", "\"prompt\" is missing; a rendered row has one" },
 		{ "{\"prompt\":\"p\",\"completion\":\"c\",\"rendered\":\"prompt\",\"eos\":1}", "\"eos\" is not a string" },
@@ -202,6 +207,31 @@ names_what_is_wrong(void **state)
 	}
 	dpo_row_free(&row);
 	dpo_rows_free(&rows);
+}
+
+/* The same keys where they lose nothing. */
+static void
+lets_harmless_keys_pass(void **state)
+{
+	static const struct { const char *line; uint64_t dropped; } cases[] = {
+		{ "{\"prompt\":\"p\",\"completion\":\"c\",\"label\":\"news\",\"images\":[ ],\"image\":null}", 2 },
+		{ "{\"prompt\":\"p\",\"chosen\":\"a\",\"rejected\":\"b\",\"label\":true}", 1 },
+		{ "{\"prompt\":\"p\",\"completion\":\"c\",\"label\":1,\"images\":[1]}", 1 },
+	};
+	struct dpo_text_row row = { 0 };
+	struct dpo_error err;
+
+	(void)state;
+	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+		struct dpo_rows rows = { 0 };
+
+		if (i == 2)
+			assert_int_equal(dpo_rows_keep(&rows, "images:i32[]", &err), DPO_OK);
+		assert_int_equal(read_row(&rows, &row, cases[i].line, &err), DPO_OK);
+		assert_int_equal(rows.n_dropped, cases[i].dropped);
+		dpo_rows_free(&rows);
+	}
+	dpo_row_free(&row);
 }
 
 #define ROW "{\"chosen\":\"a b\",\"rejected\":\"a c\""
@@ -457,7 +487,7 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(reads_a_pair), cmocka_unit_test(reads_a_supervised_row), cmocka_unit_test(reads_rendered_rows),
-		cmocka_unit_test(finds_the_shared_prompt), cmocka_unit_test(names_what_is_wrong),
+		cmocka_unit_test(finds_the_shared_prompt), cmocka_unit_test(names_what_is_wrong), cmocka_unit_test(lets_harmless_keys_pass),
 		cmocka_unit_test(keeps_columns), cmocka_unit_test(refuses_wrong_columns), cmocka_unit_test(splits_lines),
 		cmocka_unit_test(joins_reads), cmocka_unit_test(does_not_wait), cmocka_unit_test(says_what_else_a_file_is),
 		cmocka_unit_test(limits_lines), cmocka_unit_test(runs_out_of_memory),
