@@ -241,7 +241,7 @@ put_text(struct job *job, const struct dpo_completion *c, const char *name, cons
 	dpo_buffer_free(&text);
 }
 
-/* The EOS is not part of the text, as dpo-tok puts it behind a text; to a rendered row, which gets none, a stage adds it. */
+/* The EOS is not part of the text: dpo-tok puts its own behind a plain text, and this one where the prompt is rendered. */
 static void
 put_texts(struct job *job, const struct dpo_completion *c)
 {

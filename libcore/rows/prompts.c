@@ -190,13 +190,29 @@ next_line(struct dpo_prompts *p, const char **line, size_t *n, struct dpo_error 
 
 /* ------------------------------------------------------------------ a line as a prompt */
 
-/* The tokens of the row, and whether its "prompt" is a text. */
+/* What a row says of its prompt. */
+struct form {
+	bool text;		/* it is one, to be kept as it is written */
+	bool rendered;		/* its special tokens are in it */
+};
+
 static enum dpo_status
-read_tokens(struct dpo_prompts *p, struct dpo_prompt *prompt, const cJSON *row, bool *text, struct dpo_error *err)
+read_form(struct form *form, const cJSON *row, struct dpo_error *err)
+{
+	const cJSON *mark = dpo_json_get(row, "rendered");
+
+	form->text = cJSON_IsString(dpo_json_get(row, "prompt"));
+	form->rendered = cJSON_IsTrue(mark) || (cJSON_IsString(mark) && strcmp(mark->valuestring, "prompt") == 0);
+	if (mark && !form->rendered && !cJSON_IsFalse(mark) && !cJSON_IsNull(mark))
+		return dpo_fail(err, DPO_FORMAT, "\"rendered\" is none of true, false and \"prompt\"");
+	return DPO_OK;
+}
+
+static enum dpo_status
+read_tokens(struct dpo_prompts *p, struct dpo_prompt *prompt, const cJSON *row, const struct form *form, struct dpo_error *err)
 {
 	const cJSON *ids = dpo_json_get(row, "prompt_ids"), *item = dpo_json_get(row, "prompt");
 
-	*text = cJSON_IsString(item);
 	prompt->tokens.count = 0;
 	if (ids && !cJSON_IsNull(ids))
 		return dpo_json_ids(&prompt->tokens, ids, "prompt_ids", err);
@@ -207,13 +223,11 @@ read_tokens(struct dpo_prompts *p, struct dpo_prompt *prompt, const cJSON *row, 
 		return dpo_json_ids(&prompt->tokens, item, "prompt", err);
 	if (!item)
 		return dpo_fail(err, DPO_FORMAT, "\"prompt\" is missing");
-	if (!*text)
+	if (!form->text)
 		return dpo_fail(err, DPO_FORMAT, "\"prompt\" is neither a string nor a list of token ids");
 	if (!p->tokenizer)
 		return dpo_fail(err, DPO_FORMAT, "\"prompt\" is a text, and the model has no tokenizer");
-	/* A text of a chat template (rows.h) has its special tokens already. */
-	return dpo_tokenizer_encode(p->tokenizer, item->valuestring, strlen(item->valuestring),
-	    !cJSON_IsTrue(dpo_json_get(row, "rendered")), &prompt->tokens, err);
+	return dpo_tokenizer_encode(p->tokenizer, item->valuestring, strlen(item->valuestring), !form->rendered, &prompt->tokens, err);
 }
 
 /* The next member of a line that is known to be an object: its name, and its value as start and length; DPO_END after the last. */
@@ -278,7 +292,7 @@ is_left_out(const struct dpo_prompts *p, const char *name, bool text)
 	for (size_t i = 0; p->leave_out[i]; i++)
 		if (strcmp(p->leave_out[i], name) == 0)
 			return true;
-	return strcmp(name, "id") == 0 || (!text && strcmp(name, "prompt") == 0);
+	return strcmp(name, "id") == 0 || strcmp(name, "rendered") == 0 || (!text && strcmp(name, "prompt") == 0);
 }
 
 /* Append the members of the line, which is known to be an object, as they are written there. */
@@ -304,22 +318,25 @@ copy_members(const struct dpo_prompts *p, struct dpo_buffer *out, const char *li
 }
 
 static enum dpo_status
-put_members(const struct dpo_prompts *p, struct dpo_prompt *prompt, const char *line, size_t n, bool text,
+put_members(const struct dpo_prompts *p, struct dpo_prompt *prompt, const char *line, size_t n, const struct form *form,
     struct dpo_error *err)
 {
 	struct dpo_buffer *out = &prompt->members, decoded = { 0 };
+	bool decode = !form->text && p->tokenizer;
 	enum dpo_status status = DPO_OK;
 
 	dpo_buffer_clear(out);
 	dpo_buffer_string(out, "\"id\":");
 	dpo_json_put_string(out, prompt->id, strlen(prompt->id));
-	if (!text && p->tokenizer) {
+	if (decode) {
 		status = dpo_tokenizer_decode(p->tokenizer, prompt->tokens.ids, prompt->tokens.count, &decoded, err);
 		dpo_buffer_string(out, ",\"prompt\":");
 		dpo_json_put_string(out, dpo_buffer_text(&decoded), decoded.len);
 	}
+	if (decode || form->rendered)
+		dpo_buffer_string(out, ",\"rendered\":\"prompt\"");
 	if (status == DPO_OK)
-		status = copy_members(p, out, line, n, text, err);
+		status = copy_members(p, out, line, n, form->text, err);
 	out->failed |= decoded.failed;
 	dpo_buffer_free(&decoded);
 	return status == DPO_OK && out->failed ? dpo_fail_memory(err) : status;
@@ -329,16 +346,16 @@ static enum dpo_status
 read_row(struct dpo_prompts *p, struct dpo_prompt *prompt, const char *line, size_t n, struct dpo_error *err)
 {
 	enum dpo_status status;
+	struct form form;
 	cJSON *row;
-	bool text;
 
 	if ((status = dpo_json_parse(&row, line, n, err)) != DPO_OK)
 		return status;
 	if (!cJSON_IsObject(row))
 		status = dpo_fail(err, DPO_FORMAT, "not a JSON object");
-	else if ((status = read_tokens(p, prompt, row, &text, err)) == DPO_OK &&
+	else if ((status = read_form(&form, row, err)) == DPO_OK && (status = read_tokens(p, prompt, row, &form, err)) == DPO_OK &&
 	    (status = read_id(p, prompt, row, line, n, err)) == DPO_OK)
-		status = put_members(p, prompt, line, n, text, err);
+		status = put_members(p, prompt, line, n, &form, err);
 	cJSON_Delete(row);
 	return status;
 }

@@ -4,8 +4,9 @@
  *
  * A line is an object with "prompt_ids" (token ids), or "prompt" (a text, tokenized with the tokenizer's special
  * tokens as dpo-tok does; or token ids), and perhaps "id" (a string or an integer). Its other members are kept as they
- * are. Of a stream of kind "pairs" or "sft" come id and prompt, and what dpo-tok was asked to keep of types str, i64, f32.
- * Lines and records are numbered from 0; the number is the id of a row without one.
+ * are. A prompt that is "rendered" (rows.h) gets no special tokens; one that was, or is shown as the text of its ids, is marked
+ * "rendered": "prompt", so that nobody adds any later. Of a stream of kind "pairs" or "sft" come id and prompt, and what dpo-tok
+ * was asked to keep of types str, i64, f32. Lines and records are numbered from 0; the number is the id of a row without one.
  */
 #ifndef DPO_PROMPTS_H
 #define DPO_PROMPTS_H

@@ -346,8 +346,8 @@ make_random.make("small", "small")' "$BATS_TEST_DIRNAME/../peers"
 	[ "$(tail -n 1 out)" = "dpo-gen stopped here" ]
 }
 
-@test "gen: a prompt that a chat template rendered gets no special tokens" {
-	cd "$BATS_TEST_TMPDIR"
+# bos/: the story model with a token in front of every text that is not rendered.
+make_bos() {
 	cp -r "$story" bos
 	python3 - <<-'END'
 	import json
@@ -357,12 +357,42 @@ make_random.make("small", "small")' "$BATS_TEST_DIRNAME/../peers"
 	    "ids": [639], "tokens": ["<|endoftext|>"]}}}
 	json.dump(tree, open("bos/tokenizer.json", "w"))
 	END
+}
+
+@test "gen: a prompt that a chat template rendered gets no special tokens" {
+	make_bos
 	ids() { # MODEL ROW: the ids of its greedy completion
 		echo "$2" | "$bin/dpo-gen" -q -m "$1" --temperature 0 --max-new-tokens 12 | head -1
 	}
 	plain=$(ids "$story" '{"prompt":"One day, Mia"}')
 	rendered=$(ids bos '{"prompt":"One day, Mia","rendered":true}')
 	begun=$(ids bos '{"prompt":"One day, Mia"}')
-	[ "${rendered/,\"rendered\":true/}" = "$plain" ]
+	[ "${rendered/,\"rendered\":\"prompt\"/}" = "$plain" ]
+	[ "$(ids bos "$rendered")" = "$rendered" ]
 	[ "$begun" != "$plain" ]
+	run ids bos '{"prompt":"One day, Mia","rendered":"yes"}'
+	[[ "$output" == 'dpo-gen: standard input:1: "rendered" is none of true, false and "prompt"'* ]]
+}
+
+@test "gen: dpo-tok gives a row the ids it was sampled with, whatever the prompt came from, and EOS where there was one" {
+	make_bos
+	head -4 "$prompts" > plain
+	sed 's/"prompt": "/&<|endoftext|>/; s/}$/,"rendered":true}/' plain > rendered
+	sed 's/}$/,"completion":"."}/' plain | "$bin/dpo-tok" -q -m bos -o stream
+	for from in plain rendered stream; do
+		for length in 12 150; do
+			"$bin/dpo-gen" -q -m bos --temperature 0.5 --max-new-tokens $length $from > sampled
+			"$bin/dpo-tok" -q -m bos sampled | "$bin/dpo-cat" | sed '1d;$d' > tokenized
+			python3 - $from $length <<-'END'
+			import json, sys
+			eos = {"12": "length", "150": "eos"}[sys.argv[2]]
+			for sampled, tokenized in zip(map(json.loads, open("sampled")), map(json.loads, open("tokenized")), strict=True):
+			    assert sampled["finish_reason"] == eos and sampled["prompt_ids"].count(639) == 1, sampled
+			    assert sampled.get("rendered") == (None if sys.argv[1] == "plain" else "prompt"), sampled
+			    added = [639] if sys.argv[1] == "plain" and eos == "length" else []
+			    assert tokenized["prompt"] == sampled["prompt_ids"], (sampled, tokenized)
+			    assert tokenized["chosen"] == sampled["completion_ids"] + added, (sampled, tokenized)
+			END
+		done
+	done
 }
