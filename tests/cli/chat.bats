@@ -59,10 +59,18 @@ refuses() {
 
 @test "chat: other keys stay, tools and template arguments go, plain rows pass byte for byte" {
 	plain='{"prompt":"a",  "chosen":"\u0041","rejected":"a","weight":1.50}'
-	printf '%s\n' "$plain" "{\"id\":7,\"tools\":null,\"prompt\":[$u],\"weight\":0.5,\"chosen\":[$b],\"chat_template_kwargs\":{\"bos_token\":\"B\"},\"rejected\":[$c],\"odd\":[1,{}]}" |
+	printf '%s\n' "$plain" "{\"id\":7,\"tools\":null,\"prompt\":[$u],\"weight\":0.5,\"chosen\":[$b],\"chat_template_kwargs\":{\"bos_token\":\"B\"},\"rejected\":[$c],\"odd\":[1,{}],\"rendered\":false}" |
 		"$chat" -m model > got
 	[ "$(head -1 got)" = "$plain" ]
 	[ "$(tail -1 got)" = '{"prompt": "B[ua][a", "chosen": "B[ua][ab]", "rejected": "B[ua][ac]", "rendered": true, "id": 7, "weight": 0.5, "odd": [1, {}]}' ]
+}
+
+@test "chat: a blank line stays one, so that the next stage names lines by the same numbers" {
+	printf '%s\n\n \n%s\n' '{"prompt":"a","chosen":"c","rejected":"a"}' '{"prompt":"a","chosen":3,"rejected":"b"}' > rows.jsonl
+	run sh -c "'$chat' -m model rows.jsonl | '$bin/dpo-tok' -q -m model -o out.dpo"
+	echo "$output"
+	[ "$status" -eq 3 ]
+	[ "$output" = 'dpo-tok: standard input:4: "chosen" is not a string' ]
 }
 
 @test "chat: implicit prompts, UltraFeedback's shape, a string as the user's message, supervised rows, prompts alone" {
@@ -127,6 +135,11 @@ dpo-chat stopped here" ]
 	refuses "\"rejected\" is not a list of messages, as others of the row's texts are" "{\"prompt\":[$u],\"chosen\":[$b],\"rejected\":\"x\"}"
 	refuses '"prompt" holds something that is not a message with a "role"' "{\"prompt\":[3],\"chosen\":[$b],\"rejected\":[$c]}"
 	refuses '"prompt": a message'"'"'s "content" is neither a string nor a list' '{"prompt":[{"role":"user","content":3}]}'
+	no_text='"prompt": a message'"'"'s "content" has a part that is no text'
+	for part in '{"type":"image"}' '{"type":"image_url","image_url":"x","text":"x"}' '{"image":"x"}' '{"type":"text"}' '{"type":["text"]}' 3; do
+		refuses "$no_text" "{\"prompt\":[{\"role\":\"user\",\"content\":[{\"type\":\"text\",\"text\":\"x\"},$part]}]}"
+	done
+	refuses '"rendered" in a row of messages, which no template has seen' "{\"prompt\":[$u],\"rendered\":true}"
 	refuses '"chosen" and "rejected" share no message to be the prompt' "{\"chosen\":[$b],\"rejected\":[$c]}"
 	refuses '"prompt" is a string that is none of the messages the dialogues share' "{\"prompt\":\"x\",\"chosen\":[$u,$b],\"rejected\":[$u,$c]}"
 	refuses '"tools" is a string that is no JSON' "{\"prompt\":[$u],\"tools\":\"x\"}"
