@@ -1,4 +1,5 @@
 /* cli - see cli.h. Here: ending, messages, output, progress, signals. Options are in options.c, inputs in inputs.c. */
+#include "base/buffer.h"
 #include "base/parallel.h"
 #include "cli.h"
 #include "cli_private.h"
@@ -102,20 +103,31 @@ clear_progress(void)
 	state.drawn = false;
 }
 
+/* Texts of others' files are in messages, and a terminal obeys its control characters. */
+static void
+tell(const char *kind, const char *text)
+{
+	struct dpo_buffer line = { 0 };
+
+	clear_progress();
+	dpo_buffer_visible(&line, text, strlen(text), "");
+	fprintf(stderr, "%s: %s%s\n", state.program->name, kind, line.failed ? text : dpo_buffer_text(&line));
+	dpo_buffer_free(&line);
+}
+
 static void
 say(const char *kind, const char *format, va_list args)
 {
-	clear_progress();
-	fprintf(stderr, "%s: %s", state.program->name, kind);
-	vfprintf(stderr, format, args);
-	fputc('\n', stderr);
+	char text[8192];
+
+	vsnprintf(text, sizeof text, format, args);
+	tell(kind, text);
 }
 
 void
 cli_complain(const struct dpo_error *err)
 {
-	clear_progress();
-	fprintf(stderr, "%s: %s\n", state.program->name, err->text);
+	tell("", err->text);
 }
 
 void

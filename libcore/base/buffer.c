@@ -1,6 +1,7 @@
 #include "base/buffer.h"
 
 #include "base/bytes.h"
+#include "base/utf8.h"
 
 #include <stdarg.h>
 #include <stdio.h>
@@ -85,15 +86,24 @@ dpo_buffer_printf(struct dpo_buffer *buffer, const char *format, ...)
 void
 dpo_buffer_visible(struct dpo_buffer *buffer, const char *text, size_t n, const char *marked)
 {
-	for (size_t i = 0; i < n; i++) {
-		unsigned byte = (unsigned char)text[i];
+	uint32_t code;
 
-		if (byte == '\n')
+	for (size_t at = 0, length; at < n; at += length) {
+		bool shown = (length = dpo_utf8_next((const uint8_t *)text + at, n - at, &code)) > 0;
+
+		if (!shown) {
+			length = 1;
+			code = (uint8_t)text[at];
+		}
+		if (code == '\n') {
 			dpo_buffer_string(buffer, "\\n");
-		else if (byte < 0x20 || byte == 0x7f)
-			dpo_buffer_printf(buffer, "\\x%02x", byte);
-		else
-			dpo_buffer_printf(buffer, strchr(marked, text[i]) ? "\\%c" : "%c", (int)byte);
+		} else if (!shown || code < 0x20 || (code >= 0x7f && code < 0xa0)) {
+			dpo_buffer_printf(buffer, "\\x%02x", (unsigned)code);
+		} else {
+			if (code < 0x80 && strchr(marked, (int)code))
+				dpo_buffer_byte(buffer, '\\');
+			dpo_buffer_append(buffer, text + at, length);
+		}
 	}
 }
 

@@ -1,5 +1,5 @@
 /*
- * buffer - a growing run of bytes. Layer 1; uses size, bytes.
+ * buffer - a growing run of bytes. Layer 1; uses size, bytes, utf8.
  *
  * {0} is a valid empty buffer. Appending never fails half-way: if memory runs out, `failed` is set, later
  * appends do nothing, and the owner checks once at the end (as with ferror). data is not NUL-terminated unless
@@ -28,8 +28,8 @@ void dpo_buffer_string(struct dpo_buffer *buffer, const char *string);
 void dpo_buffer_printf(struct dpo_buffer *buffer, const char *format, ...) __attribute__((format(__printf__, 2, 3)));
 
 /*
- * Text for a reader's eyes, within a line: control bytes are escaped (\n, else \xNN), and a character of `marked`, which has the
- * backslash among them, gets one before it.
+ * Text for a reader's eyes, within a line and harmless to a terminal: control characters, those of C1 too, and bytes that are no
+ * UTF-8 are escaped (\n, else \xNN), and an ASCII character of `marked` gets a backslash before it.
  */
 void dpo_buffer_visible(struct dpo_buffer *buffer, const char *text, size_t n, const char *marked);
 

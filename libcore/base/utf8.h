@@ -1,5 +1,5 @@
 /*
- * utf8 - strict UTF-8 (RFC 3629). Layer 1; uses nothing.
+ * utf8 - strict UTF-8 (RFC 3629). Layer 0; uses nothing.
  */
 #ifndef DPO_UTF8_H
 #define DPO_UTF8_H

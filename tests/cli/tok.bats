@@ -85,11 +85,12 @@ refuses() {
 }
 
 @test "tok: kept columns come back, other keys are dropped and told" {
-	printf '%s\n' '{"src":"x\n","chosen":"a","n":9007199254740993,"rejected":"c","v":[-1,2],"zz":{"q":[]},"yy":1}' > rows.jsonl
+	printf '%s\n' '{"src":"x\n","chosen":"a","n":9007199254740993,"rejected":"c","v":[-1,2],"zz":{"q":[]},"yy":1,"\u001b[0m":1}' > rows.jsonl
 	"$tok" -m model --keep n:i64 --keep src:str --keep 'v:i32[]' rows.jsonl 2> notes | "$cat" > got
 	sed -n 2p got | grep -qF '"label_prob":1,"n":9007199254740993,"src":"x\n","v":[-1,2]}'
 	grep -qx 'dpo-tok: key "zz" not kept (1 rows)' notes
 	grep -qx 'dpo-tok: key "yy" not kept (1 rows)' notes
+	grep -qxF 'dpo-tok: key "\x1b[0m" not kept (1 rows)' notes
 	echo '{"prompt":"a","chosen":"b","rejected":"c","completion":"a","weight":2,"margin":null}' | "$tok" -m model 2>&1 > /dev/null |
 		grep 'not kept' | diff - <(echo 'dpo-tok: key "completion" not kept (1 rows)')
 	echo '{"prompt":"a","completion":"b","weight":2,"margin":null,"label_prob":0.5}' | "$tok" -m model 2>&1 > /dev/null |
@@ -117,6 +118,7 @@ refuses() {
 	refuses 3 'rows.jsonl:1: JSON, byte 12: invalid UTF-8' $'{"chosen":"a\xff","rejected":"b"}'
 	refuses 3 'rows.jsonl:1: JSON, byte 11: bad \u escape or lone surrogate' '{"chosen":"\ud800","rejected":"b"}'
 	refuses 3 'rows.jsonl:1: JSON, byte 11: \u0000 in a string' '{"chosen":"\u0000","rejected":"b"}'
+	refuses 3 'rows.jsonl:1: "\x1b[31m\x9b\n" is there twice' '{"\u001b[31m\u009b\n":1,"\u001b[31m\u009b\n":2}'
 	refuses 3 'rows.jsonl:1: "chosen" is there twice' '{"chosen":"a","chosen":"a","rejected":"b"}'
 	refuses 3 'rows.jsonl:3: "label_prob" is 2, not within 0 and 1' "$pair"$'\n\n''{"chosen":"a","rejected":"b","label_prob":2}'
 	refuses 3 "rows.jsonl:1: a list, not an object; each line is one object (jq -c '.[]')" "[$pair]"

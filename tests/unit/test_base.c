@@ -75,12 +75,12 @@ buffers_keep_what_was_appended(void **unused)
 static void
 visible_text_keeps_its_line(void **unused)
 {
-	static const char text[] = "a|b\\c\n\t\x7f\xc3\xa9";
+	static const char text[] = "a|b\\c\n\t\x7f\xc3\xa9\xc2\x9b\xc2\xa0\x9b\xc3";
 	struct dpo_buffer buffer = { 0 };
 
 	(void)unused;
 	dpo_buffer_visible(&buffer, text, sizeof text - 1, "|\\");
-	assert_string_equal(dpo_buffer_text(&buffer), "a\\|b\\\\c\\n\\x09\\x7f\xc3\xa9");
+	assert_string_equal(dpo_buffer_text(&buffer), "a\\|b\\\\c\\n\\x09\\x7f\xc3\xa9\\x9b\xc2\xa0\\x9b\\xc3");
 	dpo_buffer_clear(&buffer);
 	dpo_buffer_visible(&buffer, text, 3, "\\");
 	assert_string_equal(dpo_buffer_text(&buffer), "a|b");
