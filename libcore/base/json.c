@@ -405,21 +405,27 @@ dpo_json_string_or(const char **value, const cJSON *object, const char *key, con
 }
 
 enum dpo_status
+dpo_json_integer_of(int64_t *value, const cJSON *member, int64_t low, int64_t high, struct dpo_error *err)
+{
+	const char *key = member->string;
+
+	if (!cJSON_IsNumber(member) || member->valuedouble != floor(member->valuedouble) ||
+	    fabs(member->valuedouble) >= DPO_JSON_EXACT)	/* 2^53 + 1 reads as 2^53 */
+		return wrong_type(key, "an integer", err);
+	*value = (int64_t)member->valuedouble;
+	if (*value < low || *value > high)
+		return dpo_fail(err, DPO_FORMAT, "\"%s\" is %lld, not within %lld and %lld", key, (long long)*value,
+		    (long long)low, (long long)high);
+	return DPO_OK;
+}
+
+enum dpo_status
 dpo_json_integer(int64_t *value, const cJSON *object, const char *key, int64_t low, int64_t high,
     struct dpo_error *err)
 {
 	const cJSON *item = dpo_json_get(object, key);
 
-	if (!item)
-		return missing(key, err);
-	if (!cJSON_IsNumber(item) || item->valuedouble != floor(item->valuedouble) ||
-	    fabs(item->valuedouble) >= DPO_JSON_EXACT)	/* 2^53 + 1 reads as 2^53 */
-		return wrong_type(key, "an integer", err);
-	*value = (int64_t)item->valuedouble;
-	if (*value < low || *value > high)
-		return dpo_fail(err, DPO_FORMAT, "\"%s\" is %lld, not within %lld and %lld", key, (long long)*value,
-		    (long long)low, (long long)high);
-	return DPO_OK;
+	return item ? dpo_json_integer_of(value, item, low, high, err) : missing(key, err);
 }
 
 enum dpo_status

@@ -38,6 +38,9 @@ enum dpo_status dpo_json_string_or(const char **value, const cJSON *object, cons
 /* An integer within [low, high]; magnitudes of 2^53 and more are refused. */
 enum dpo_status dpo_json_integer(int64_t *value, const cJSON *object, const char *key, int64_t low, int64_t high,
 	struct dpo_error *err) DPO_MUST_CHECK;
+/* The same of a member at hand, for a walk over an object. */
+enum dpo_status dpo_json_integer_of(int64_t *value, const cJSON *member, int64_t low, int64_t high, struct dpo_error *err)
+	DPO_MUST_CHECK;
 enum dpo_status dpo_json_integer_or(int64_t *value, const cJSON *object, const char *key, int64_t low, int64_t high,
 	int64_t fallback, struct dpo_error *err) DPO_MUST_CHECK;
 enum dpo_status dpo_json_number_or(double *value, const cJSON *object, const char *key, double fallback,

@@ -28,15 +28,6 @@ dpo_added_add(struct dpo_added *added, const char *text, size_t n, int32_t id, s
 	return true;
 }
 
-bool
-dpo_added_has(const struct dpo_added *added, const char *text, size_t n)
-{
-	for (size_t i = 0; i < added->count; i++)
-		if (added->list[i].n == n && memcmp(added->list[i].text, text, n) == 0)
-			return true;
-	return false;
-}
-
 /* By first byte, then the longest first. */
 static int
 compare(const void *left, const void *right)

@@ -27,8 +27,6 @@ struct dpo_added_rules {
 /* Add text[0..n), n > 0. Call dpo_added_index after the last. false if out of memory. */
 bool dpo_added_add(struct dpo_added *added, const char *text, size_t n, int32_t id, struct dpo_added_rules rules);
 void dpo_added_index(struct dpo_added *added);
-/* Whether the set has this text; indexed or not. */
-bool dpo_added_has(const struct dpo_added *added, const char *text, size_t n);
 void dpo_added_free(struct dpo_added *added);
 
 /* Bytes of the longest token that text[0..n) begins with, 0 if there is none. The set must be indexed. */

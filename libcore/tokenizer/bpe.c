@@ -110,14 +110,17 @@ add_merge(struct dpo_bpe *bpe, const struct dpo_vocab *vocab, struct dpo_buffer 
 	return put_merge(bpe, merge, err);
 }
 
-/* "left right": exactly one space, not at the ends. */
+/* "left right": exactly one space, not at the ends. A line of the version, which old files begin with, is none. */
 static enum dpo_status
 add_line(struct dpo_bpe *bpe, const struct dpo_vocab *vocab, struct dpo_buffer *joined, const char *line, size_t n,
     struct dpo_error *err)
 {
+	static const char version[] = "#version";
 	const char *space = memchr(line, ' ', n);
 	size_t left = space ? (size_t)(space - line) : 0;
 
+	if (n >= sizeof version - 1 && memcmp(line, version, sizeof version - 1) == 0)
+		return DPO_OK;
 	if (!space || left == 0 || left + 1 == n || memchr(space + 1, ' ', n - left - 1))
 		return dpo_fail(err, DPO_FORMAT, "merge %zu, \"%.*s\", is not two tokens", bpe->count, (int)(n > 60 ? 60 : n),
 		    line);
@@ -239,7 +242,6 @@ enum dpo_status
 dpo_bpe_read_text(struct dpo_bpe *bpe, const char *text, size_t n, const struct dpo_vocab *vocab,
     struct dpo_error *err)
 {
-	static const char version[] = "#version";
 	struct dpo_buffer joined = { 0 };
 	enum dpo_status status = DPO_OK;
 	size_t length;
@@ -251,7 +253,7 @@ dpo_bpe_read_text(struct dpo_bpe *bpe, const char *text, size_t n, const struct 
 
 		if (used > 0 && line[used - 1] == '\r')
 			used--;
-		if (used > 0 && (used < sizeof version - 1 || memcmp(line, version, sizeof version - 1) != 0))
+		if (used > 0)
 			status = add_line(bpe, vocab, &joined, line, used, err);
 	}
 	dpo_buffer_free(&joined);

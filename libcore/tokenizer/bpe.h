@@ -38,9 +38,10 @@ struct dpo_bpe_scratch {
 };
 
 /*
- * Read the options of the "model" object of a tokenizer.json, and its merges, the JSON text list[0..n) (a list of "left right"
- * or [left, right]; NULL: there is none), over a vocabulary that is filled already. A merge that names a token outside the
- * vocabulary, or another shape, is DPO_FORMAT; dropout and affixes are DPO_UNSUPPORTED. On error bpe is {0}.
+ * Read the options of the "model" object of a tokenizer.json, and its merges, the JSON text list[0..n) (a list of "left right",
+ * "#version" lines among them skipped, or [left, right]; NULL: there is none), over a vocabulary that is filled already. A
+ * merge that names a token outside the vocabulary, or another shape, is DPO_FORMAT; dropout and affixes are DPO_UNSUPPORTED.
+ * On error bpe is {0}.
  */
 enum dpo_status dpo_bpe_read(struct dpo_bpe *bpe, const cJSON *model, const char *list, size_t n,
 	const struct dpo_vocab *vocab, struct dpo_error *err) DPO_MUST_CHECK;

@@ -360,6 +360,12 @@ make_bpe(struct dpo_tokenparts *parts, const struct model *model, int32_t unk, s
 
 /* ------------------------------------------------------------------ the other parts */
 
+static bool
+note(struct dpo_tokenparts *parts, const char *text, size_t n, int32_t id)
+{
+	return dpo_table_add(&parts->texts, text, n, id) >= 0;
+}
+
 /* Control pieces and the unknown one are literal added tokens; user-defined ones are found in normalized text. */
 static enum dpo_status
 add_tokens(struct dpo_tokenparts *parts, const struct model *model, int32_t *unk, struct dpo_error *err)
@@ -378,10 +384,10 @@ add_tokens(struct dpo_tokenparts *parts, const struct model *model, int32_t *unk
 			*unk = id;
 			/* fallthrough */
 		case CONTROL:
-			added = dpo_added_add(&parts->literal, text, n, id, plain);
+			added = note(parts, text, n, id) && dpo_added_add(&parts->literal, text, n, id, plain);
 			break;
 		case USER_DEFINED:
-			added = dpo_added_add(&parts->normalized, text, n, id, plain) &&
+			added = note(parts, text, n, id) && dpo_added_add(&parts->normalized, text, n, id, plain) &&
 			    dpo_added_add(&parts->symbols, text, n, id, plain);
 			break;
 		default:

@@ -78,23 +78,38 @@ find_special(struct dpo_tokenparts *parts, const struct dpo_specials_files *file
 	return status;
 }
 
-/* Tokens without a part to play: found in the text, that is all. */
+/* All texts of a list or an object, such as {"image_token": "<image>"}. */
 static enum dpo_status
-use_others(struct dpo_tokenparts *parts, const cJSON *tokenizer_config, struct dpo_error *err)
+use_list(struct dpo_tokenparts *parts, const cJSON *list, struct dpo_error *err)
 {
-	static const char *const names[] = { "unk_token", "pad_token" };
 	enum dpo_status status;
 	const cJSON *item;
 	const char *text;
 	int32_t id;
 
-	for (size_t i = 0; i < 2; i++)
+	cJSON_ArrayForEach(item, list) {
+		text = cJSON_GetStringValue(cJSON_IsObject(item) ? dpo_json_get(item, "content") : item);
+		if (text && (status = use_special(parts, text, &id, err)) != DPO_OK)
+			return status;
+	}
+	return DPO_OK;
+}
+
+/* Tokens without a part to play: found in the text, that is all. */
+static enum dpo_status
+use_others(struct dpo_tokenparts *parts, const cJSON *tokenizer_config, struct dpo_error *err)
+{
+	static const char *const names[] = { "unk_token", "sep_token", "pad_token", "cls_token", "mask_token" };
+	enum dpo_status status;
+	const char *text;
+	int32_t id;
+
+	for (size_t i = 0; i < sizeof names / sizeof *names; i++)
 		if ((text = dpo_tokennames_text(tokenizer_config, names[i])) && (status = use_special(parts, text, &id, err)) != DPO_OK)
 			return status;
-	cJSON_ArrayForEach(item, dpo_json_get(tokenizer_config, "additional_special_tokens"))
-		if (cJSON_IsString(item) && (status = use_special(parts, item->valuestring, &id, err)) != DPO_OK)
-			return status;
-	return DPO_OK;
+	if ((status = use_list(parts, dpo_json_get(tokenizer_config, "additional_special_tokens"), err)) != DPO_OK)
+		return status;
+	return use_list(parts, dpo_json_get(tokenizer_config, "extra_special_tokens"), err);
 }
 
 static enum dpo_status

@@ -39,7 +39,7 @@ read_added(struct dpo_tokenparts *parts, const cJSON *tree, struct dpo_error *er
 
 	cJSON_ArrayForEach(item, tree) {
 		spec.text = item->string;
-		if ((status = dpo_json_integer(&spec.id, tree, spec.text, 0, DPO_VOCAB_MAX - 1, err)) != DPO_OK ||
+		if ((status = dpo_json_integer_of(&spec.id, item, 0, DPO_VOCAB_MAX - 1, err)) != DPO_OK ||
 		    (status = dpo_tokenparts_add(parts, &spec, err)) != DPO_OK)
 			break;
 	}

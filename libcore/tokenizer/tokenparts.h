@@ -1,5 +1,5 @@
 /*
- * tokenparts - the parts that a tokenizer is made of. Layer 5; uses error, buffer, ids, vocab, added, normalize,
+ * tokenparts - the parts that a tokenizer is made of. Layer 5; uses error, buffer, table, ids, vocab, added, normalize,
  * pretokenize, bpe, unigram, detokenize.
  *
  * Text passes: added tokens (literal), normalizer, added tokens (normalized), pre-tokenizer, model, post-processor; ids pass the
@@ -11,6 +11,7 @@
 
 #include "base/error.h"
 #include "base/ids.h"
+#include "base/table.h"
 #include "tokenizer/added.h"
 #include "tokenizer/bpe.h"
 #include "tokenizer/detokenize.h"
@@ -31,6 +32,7 @@ struct dpo_tokenparts {
 	struct dpo_detokenizer detokenizer;
 	struct dpo_added literal;		/* added tokens found in the text as it is */
 	struct dpo_added normalized;		/* added tokens found in normalized text */
+	struct dpo_table texts;			/* of added tokens, to their ids */
 	struct dpo_added symbols;		/* what a SentencePiece normalizer passes over */
 	struct dpo_ids before, after;		/* what the post-processor puts around a text */
 	bool adds_bos;				/* a SentencePiece model: BOS goes in front unless configured otherwise */
@@ -51,6 +53,7 @@ struct dpo_added_spec {
  */
 enum dpo_status dpo_tokenparts_add(struct dpo_tokenparts *parts, const struct dpo_added_spec *spec,
 	struct dpo_error *err) DPO_MUST_CHECK;
+/* Whether a token of this text was added. */
 bool dpo_tokenparts_has(const struct dpo_tokenparts *parts, const char *text);
 /* After the last token: sort them for the search. */
 void dpo_tokenparts_index(struct dpo_tokenparts *parts);

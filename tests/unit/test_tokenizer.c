@@ -267,6 +267,35 @@ special_tokens_in_order_of_files(void **state)
 	}
 }
 
+/* A token that a configuration names is found in the text, also where the normalized form of another has its text. */
+static void
+special_tokens_by_any_name(void **state)
+{
+	static const char *const names[] = { "tokenizer.json", "tokenizer_config.json" };
+	static const char json[] = "{\"model\":{\"type\":\"BPE\",\"vocab\":{\"a\":0,\"f\":1,\"o\":2,\"foo\":3,\"Foo\":4},"
+	    "\"merges\":[\"#version: 0.2\"]},"
+	    "\"normalizer\":{\"type\":\"Lowercase\"},\"added_tokens\":[{\"id\":4,\"content\":\"Foo\",\"normalized\":true}]}";
+	static const struct { const char *config, *ids; } cases[] = {
+		{ "{}", "0 4 4" },
+		{ "{\"unk_token\":\"foo\"}", "0 3 4" }, { "{\"sep_token\":{\"content\":\"foo\"}}", "0 3 4" },
+		{ "{\"pad_token\":\"foo\"}", "0 3 4" }, { "{\"cls_token\":\"foo\"}", "0 3 4" }, { "{\"mask_token\":\"foo\"}", "0 3 4" },
+		{ "{\"additional_special_tokens\":[\"x\",\"foo\"]}", "0 3 4" },
+		{ "{\"additional_special_tokens\":[{\"content\":\"foo\"}]}", "0 3 4" },
+		{ "{\"extra_special_tokens\":[\"foo\"]}", "0 3 4" }, { "{\"extra_special_tokens\":{\"image_token\":\"foo\"}}", "0 3 4" },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+		const char *const texts[] = { json, cases[i].config };
+		struct dpo_tokenizer *tokenizer;
+		struct dpo_error err;
+
+		assert_int_equal(open_files(&tokenizer, names, texts, 2, &err), DPO_OK);
+		assert_ids(tokenizer, "afooFOO", false, cases[i].ids);
+		dpo_tokenizer_free(tokenizer);
+	}
+}
+
 /* A word of a million characters, also as one piece. */
 static void
 long_words(void **state)
@@ -424,6 +453,7 @@ classic_files(void **state)
 	static const char *const names[] = { "vocab.json", "merges.txt", "added_tokens.json" };
 	static const struct { const char *texts[3], *message; } cases[] = {
 		{ { "{\"a\":0}", "", "{\"<x>\":9}" }, NULL },
+		{ { "{\"a\":0}", "#version: 0.2\r\n", "{\"<x>\":9}" }, NULL },
 		{ { "{\"a\":0}", "a\n", "{}" }, "merges.txt: merge 0, \"a\", is not two tokens" },
 		{ { "{\"a\":0}", "#version: 0.2\r\na b\r\n", "{}" },
 		    "merges.txt: merge 0, \"a b\": a token that is not in the vocabulary" },
@@ -517,7 +547,7 @@ main(void)
 		cmocka_unit_test(merges_by_rank), cmocka_unit_test(prepends_by_scheme),
 		cmocka_unit_test(adds_and_decodes_specials), cmocka_unit_test(normalizes), cmocka_unit_test(byte_level),
 		cmocka_unit_test(vocab_and_merges), cmocka_unit_test(special_tokens_in_order_of_files),
-		cmocka_unit_test(long_words), cmocka_unit_test(names_what_is_wrong),
+		cmocka_unit_test(special_tokens_by_any_name), cmocka_unit_test(long_words), cmocka_unit_test(names_what_is_wrong),
 		cmocka_unit_test(refuses_unknown_characters),
 		cmocka_unit_test(bos_and_eos_by_configuration), cmocka_unit_test(classic_files), cmocka_unit_test(sparse_ids),
 		cmocka_unit_test(long_runs_of_marks),
