@@ -12,11 +12,11 @@
 
 struct dpo_regex {
 	pcre2_code *code;
-	pcre2_match_context *limits;
 };
 
 struct dpo_regex_scratch {
 	pcre2_match_data *match;
+	pcre2_match_context *limits;
 };
 
 enum { GROUPS = 250 };	/* one in another; PCRE2 has no more */
@@ -283,10 +283,6 @@ compile(struct dpo_regex *regex, const struct dpo_buffer *pattern, struct dpo_er
 	}
 	/* Without JIT (not built in, or forbidden by the system) matching is slower, not different. */
 	(void)pcre2_jit_compile(regex->code, PCRE2_JIT_COMPLETE);
-	if (!(regex->limits = pcre2_match_context_create(NULL)))
-		return dpo_fail_memory(err);
-	pcre2_set_match_limit(regex->limits, DPO_REGEX_MATCH_LIMIT);
-	pcre2_set_heap_limit(regex->limits, DPO_REGEX_HEAP_LIMIT);
 	return DPO_OK;
 }
 
@@ -322,7 +318,6 @@ dpo_regex_free(struct dpo_regex *regex)
 	if (!regex)
 		return;
 	pcre2_code_free(regex->code);
-	pcre2_match_context_free(regex->limits);
 	free(regex);
 }
 
@@ -333,10 +328,15 @@ dpo_regex_scratch_new(void)
 {
 	struct dpo_regex_scratch *scratch = dpo_alloc(1, sizeof *scratch);
 
-	if (scratch && !(scratch->match = pcre2_match_data_create(1, NULL))) {
-		free(scratch);
+	if (!scratch)
+		return NULL;
+	scratch->match = pcre2_match_data_create(1, NULL);
+	scratch->limits = pcre2_match_context_create(NULL);
+	if (!scratch->match || !scratch->limits) {
+		dpo_regex_scratch_free(scratch);
 		return NULL;
 	}
+	pcre2_set_heap_limit(scratch->limits, DPO_REGEX_HEAP_LIMIT);
 	return scratch;
 }
 
@@ -346,7 +346,17 @@ dpo_regex_scratch_free(struct dpo_regex_scratch *scratch)
 	if (!scratch)
 		return;
 	pcre2_match_data_free(scratch->match);
+	pcre2_match_context_free(scratch->limits);
 	free(scratch);
+}
+
+/* A long text is no wild pattern: a few steps for each byte are everybody's. */
+static uint32_t
+match_limit(size_t n)
+{
+	if (n <= DPO_REGEX_MATCH_LIMIT / DPO_REGEX_BYTE_LIMIT)
+		return DPO_REGEX_MATCH_LIMIT;
+	return n < UINT32_MAX / DPO_REGEX_BYTE_LIMIT ? (uint32_t)n * DPO_REGEX_BYTE_LIMIT : UINT32_MAX;
 }
 
 enum dpo_status
@@ -355,18 +365,21 @@ dpo_regex_find(const struct dpo_regex *regex, struct dpo_regex_scratch *scratch,
 {
 	const PCRE2_SIZE *bounds;
 	PCRE2_UCHAR message[200];
-	int rc = pcre2_match(regex->code, (PCRE2_SPTR)text, n, from, PCRE2_NO_UTF_CHECK, scratch->match, regex->limits);
+	uint32_t limit = match_limit(n);
+	int rc;
 
+	pcre2_set_match_limit(scratch->limits, limit);
+	rc = pcre2_match(regex->code, (PCRE2_SPTR)text, n, from, PCRE2_NO_UTF_CHECK, scratch->match, scratch->limits);
 	if (rc == PCRE2_ERROR_JIT_STACKLIMIT)
 		rc = pcre2_match(regex->code, (PCRE2_SPTR)text, n, from, PCRE2_NO_UTF_CHECK | PCRE2_NO_JIT, scratch->match,
-		    regex->limits);
+		    scratch->limits);
 	if (rc == PCRE2_ERROR_NOMATCH)
 		return DPO_END;
 	if (rc == PCRE2_ERROR_NOMEMORY)
 		return dpo_fail_memory(err);
 	if (rc == PCRE2_ERROR_MATCHLIMIT || rc == PCRE2_ERROR_DEPTHLIMIT || rc == PCRE2_ERROR_HEAPLIMIT)
 		return dpo_fail(err, DPO_LIMIT, "the tokenizer's regular expression takes more than %u steps at byte %zu",
-		    DPO_REGEX_MATCH_LIMIT, from);
+		    (unsigned)limit, from);
 	if (rc < 0) {
 		pcre2_get_error_message(rc, message, sizeof message);
 		return dpo_fail(err, DPO_FORMAT, "the tokenizer's regular expression: %s", (const char *)message);

@@ -18,7 +18,8 @@
 #include <stddef.h>
 
 #define DPO_REGEX_PATTERN_MAX ((size_t)1 << 16)	/* bytes of a pattern */
-#define DPO_REGEX_MATCH_LIMIT 10000000u		/* steps of one match */
+#define DPO_REGEX_MATCH_LIMIT 10000000u		/* steps of one match, */
+#define DPO_REGEX_BYTE_LIMIT 4u			/* or so many for each byte of its text if that is more */
 #define DPO_REGEX_HEAP_LIMIT 65536u		/* KiB that one match may take */
 
 struct dpo_regex;

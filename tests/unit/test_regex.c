@@ -97,11 +97,36 @@ regex_limits(void **state)
 	dpo_regex_scratch_free(scratch);
 }
 
+/* Runs of white space are long before they are wild. */
+static void
+regex_limits_grow_with_the_text(void **state)
+{
+	enum { N = 12000000 };
+	static const char spaces[] = "\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+";
+	struct dpo_regex_scratch *scratch = dpo_regex_scratch_new();
+	struct dpo_regex *regex;
+	struct dpo_error err;
+	size_t start, end;
+	char *text = malloc(N);
+
+	(void)state;
+	assert_non_null(text);
+	memset(text, ' ', N);
+	text[N - 1] = 'a';
+	assert_int_equal(dpo_regex_new(&regex, spaces, sizeof spaces - 1, &err), DPO_OK);
+	assert_int_equal(dpo_regex_find(regex, scratch, text, N, 0, &start, &end, &err), DPO_OK);
+	assert_true(start == 0 && end == N - 2);
+	dpo_regex_free(regex);
+	dpo_regex_scratch_free(scratch);
+	free(text);
+}
+
 int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(regex_limits),
+		cmocka_unit_test(regex_limits_grow_with_the_text),
 		cmocka_unit_test(regex_quantifiers_and_options),
 	};
 
