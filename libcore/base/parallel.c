@@ -21,7 +21,7 @@ dpo_parallel_for(int threads, size_t n, dpo_parallel_item *item, void *context)
 
 /* CPUs allowed by one cgroup v2 cpu.max file ("max 100000" or "150000 100000"); 0 if it sets no limit. */
 static int
-quota(const char *path)
+read_quota(const char *path)
 {
 	long long limit, period;
 	FILE *file = fopen(path, "re");
@@ -34,12 +34,11 @@ quota(const char *path)
 	return got == 2 && limit > 0 && period > 0 ? (int)((limit + period - 1) / period) : 0;
 }
 
-/* The least quota on the way from this process's cgroup to the root. */
-static int
-cgroup_limit(void)
+int
+dpo_parallel_quota(const char *of, const char *root)
 {
-	char line[512], path[640];
-	FILE *file = fopen("/proc/self/cgroup", "re");
+	char line[512], path[1024];
+	FILE *file = fopen(of, "re");
 	int least = 0, here;
 
 	if (!file)
@@ -50,8 +49,8 @@ cgroup_limit(void)
 		line[strcspn(line, "\n")] = '\0';
 		for (char *end = strrchr(line, '\0'); end; end = strrchr(line + 3, '/')) {
 			*end = '\0';
-			snprintf(path, sizeof path, "/sys/fs/cgroup%s/cpu.max", line + 3);
-			here = quota(path);
+			snprintf(path, sizeof path, "%s%s/cpu.max", root, line + 3);
+			here = read_quota(path);
 			if (here > 0 && (least == 0 || here < least))
 				least = here;
 		}
@@ -93,7 +92,7 @@ int
 dpo_parallel_available(void)
 {
 	cpu_set_t mask;
-	int count, limit = cgroup_limit();
+	int count, limit = dpo_parallel_quota("/proc/self/cgroup", "/sys/fs/cgroup");
 
 	given(&mask);
 	count = CPU_COUNT(&mask) > 0 ? CPU_COUNT(&mask) : 1;

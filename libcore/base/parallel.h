@@ -27,4 +27,10 @@ void dpo_parallel_unbind(void);
 /* How many threads this process may use: the affinity mask it was given, cut to the cgroup's CPU quota (rounded up); at least 1. */
 int dpo_parallel_available(void);
 
+/*
+ * The CPUs of the least quota (cpu.max of cgroup v2, rounded up) between the group that the file `of` names (as /proc/self/cgroup
+ * does) and `root`, where the groups are mounted; 0 if there is none.
+ */
+int dpo_parallel_quota(const char *of, const char *root);
+
 #endif

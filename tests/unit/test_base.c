@@ -1,4 +1,5 @@
 /* The lowest layers: sizes, buffers, tables, bytes, random numbers, hashes, UTF-8, files, the parallel loop. */
+#define _GNU_SOURCE	/* sched_setaffinity */
 #include "base/buffer.h"
 #include "base/bytes.h"
 #include "base/error.h"
@@ -7,10 +8,12 @@
 #include "base/random.h"
 #include "base/table.h"
 #include "base/utf8.h"
+#include "fixture.h"
 #include "hash/hashes.h"
 
 #include <fcntl.h>
 #include <math.h>
+#include <sched.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -272,13 +275,13 @@ names_too_long_fail_at_once(const char *directory)
 static void
 outputs_are_complete_or_absent(void **unused)
 {
-	char directory[] = "/tmp/dpo-test-XXXXXX", *path;
+	char directory[256], *path;
 	struct dpo_buffer read = { 0 };
 	struct dpo_error err;
 	struct dpo_out out;
 
 	(void)unused;
-	assert_non_null(mkdtemp(directory));
+	fixture_directory(directory);
 	assert_non_null(path = dpo_file_join(directory, "file"));
 	assert_int_equal(dpo_out_open(&out, path, &err), DPO_OK);
 	assert_int_equal(dpo_out_write(&out, "half", 4, &err), DPO_OK);
@@ -344,7 +347,65 @@ parallel_loops_do_each_item_once(void **unused)
 		for (size_t i = 0; i < 100; i++)
 			assert_int_equal(result[i], i * i);
 	}
-	assert_true(dpo_parallel_available() >= 1);
+}
+
+/* One processor is one thread, two are two, unless a quota says less. */
+static void
+threads_are_those_of_the_mask(void **unused)
+{
+	cpu_set_t all, some;
+	int limit = dpo_parallel_quota("/proc/self/cgroup", "/sys/fs/cgroup"), n = 0;
+
+	(void)unused;
+	assert_int_equal(sched_getaffinity(0, sizeof all, &all), 0);
+	CPU_ZERO(&some);
+	for (size_t processor = 0; processor < CPU_SETSIZE && n < 2; processor++)
+		if (CPU_ISSET(processor, &all)) {
+			CPU_SET(processor, &some);
+			assert_int_equal(sched_setaffinity(0, sizeof some, &some), 0);
+			n++;
+			assert_int_equal(dpo_parallel_available(), limit > 0 && limit < n ? limit : n);
+		}
+	assert_int_equal(sched_setaffinity(0, sizeof all, &all), 0);
+}
+
+/* The least on the way to the root, rounded up; other hierarchies, "max" and nonsense are no limit. */
+static void
+quotas_are_read_up_to_the_root(void **unused)
+{
+	static const struct {
+		const char *group, *files[3];	/* of the root, of /a, of /a/b */
+		int limit;
+	} cases[] = {
+		{ "0::/a/b\n", { NULL, NULL, NULL }, 0 },
+		{ "0::/a/b\n", { NULL, "max 100000\n", "max 100000\n" }, 0 },
+		{ "0::/a/b\n", { NULL, "max 100000\n", "200000 100000\n" }, 2 },
+		{ "0::/a/b\n", { NULL, "150000 100000\n", "400000 100000\n" }, 2 },
+		{ "0::/a/b\n", { "1000 100000\n", "300000 100000\n", "max 100000\n" }, 1 },
+		{ "0::/a\n", { NULL, "300000 100000\n", "100000 100000\n" }, 3 },
+		{ "0::/\n", { "500000 100000\n", "100000 100000\n", NULL }, 5 },
+		{ "4:cpu:/a/b\n0::/a\n", { NULL, "700000 100000\n", "100000 100000\n" }, 7 },
+		{ "4:cpu:/a/b\n", { NULL, NULL, "100000 100000\n" }, 0 },
+		{ "0::/a/b\n", { NULL, "0 100000\n", "100000 0\n" }, 0 },
+		{ "0::/a/b\n", { NULL, "-1 100000\n", "many\n" }, 0 },
+	};
+	static const char *const names[] = { "cpu.max", "a/cpu.max", "a/b/cpu.max" };
+	char of[512];
+
+	(void)unused;
+	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+		fixture_set_up(NULL);
+		assert_int_equal(mkdir(fixture_path(of, fixture_here, "a"), 0700), 0);
+		assert_int_equal(mkdir(fixture_path(of, fixture_here, "a/b"), 0700), 0);
+		for (size_t k = 0; k < 3; k++)
+			if (cases[i].files[k])
+				fixture_text(fixture_here, names[k], cases[i].files[k]);
+		fixture_text(fixture_here, "of", cases[i].group);
+		if (dpo_parallel_quota(fixture_path(of, fixture_here, "of"), fixture_here) != cases[i].limit)
+			fail_msg("case %zu", i);
+		fixture_tear_down(NULL);
+	}
+	assert_int_equal(dpo_parallel_quota("/nowhere", "/nowhere"), 0);
 }
 
 static void
@@ -453,6 +514,8 @@ main(void)
 		cmocka_unit_test(utf8_is_strict),
 		cmocka_unit_test(outputs_are_complete_or_absent),
 		cmocka_unit_test(places_of_outputs),
+		cmocka_unit_test(threads_are_those_of_the_mask),
+		cmocka_unit_test(quotas_are_read_up_to_the_root),
 		cmocka_unit_test(parallel_loops_do_each_item_once),
 		cmocka_unit_test(errors_are_one_line_with_their_place),
 	};
