@@ -12,13 +12,30 @@
 
 #include <cmocka.h>
 
-void
-fixture_directory(char path[256])
+static void
+name_new(char path[256])
 {
 	const char *root = getenv("TMPDIR");
 
 	snprintf(path, 256, "%.200s/dpo-test.XXXXXX", root && *root ? root : "/tmp");
+}
+
+void
+fixture_directory(char path[256])
+{
+	name_new(path);
 	assert_non_null(mkdtemp(path));
+}
+
+int
+fixture_file(char path[256])
+{
+	int fd;
+
+	name_new(path);
+	fd = mkstemp(path);
+	assert_true(fd >= 0);
+	return fd;
 }
 
 static int

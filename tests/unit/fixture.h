@@ -9,7 +9,9 @@
 
 /* A new empty directory under $TMPDIR or /tmp; its path into path[256]. */
 void fixture_directory(char path[256]);
-/* Remove it with all that is in it. */
+/* A new empty file there, its path into path[256]; open for reading and writing. */
+int fixture_file(char path[256]);
+/* Remove a directory with all that is in it. */
 void fixture_remove(const char *path);
 
 /* cmocka's set-up and tear-down of a test that works in a directory of its own, fixture_here. */

@@ -1,5 +1,7 @@
 #include "streams.h"
 
+#include "fixture.h"
+
 #include "stream/record.h"
 
 #include <assert.h>
@@ -63,10 +65,10 @@ int
 streams_fd(const void *bytes, size_t n)
 {
 	static int fd = -1;
-	char name[] = "/tmp/dpo-test-XXXXXX";
+	char name[256];
 
 	if (fd < 0) {
-		fd = mkstemp(name);
+		fd = fixture_file(name);
 		unlink(name);
 	}
 	if (fd < 0 || ftruncate(fd, 0) != 0 || pwrite(fd, bytes, n, 0) != (ssize_t)n || lseek(fd, 0, SEEK_SET) != 0)
@@ -88,8 +90,8 @@ collect(struct dpo_buffer *out, const char *path)
 void
 streams_make(struct dpo_buffer *out, const char *kind, size_t records, int level, const uint8_t *parent)
 {
-	char path[] = "/tmp/dpo-test-XXXXXX";
-	int fd = mkstemp(path);
+	char path[256];
+	int fd = fixture_file(path);
 	struct dpo_value values[DPO_TYPES];
 	struct dpo_header header;
 	struct dpo_writer *writer;
@@ -97,7 +99,6 @@ streams_make(struct dpo_buffer *out, const char *kind, size_t records, int level
 	struct dpo_out file;
 	bool good;
 
-	assert(fd >= 0);
 	close(fd);
 	streams_header(&header, kind);
 	good = dpo_out_open(&file, path, &err) == DPO_OK && dpo_writer_open(&writer, &file, &header, level, &err) == DPO_OK;

@@ -309,11 +309,11 @@ static void
 places_of_outputs(void **unused)
 {
 	static const char *const good[] = { NULL, "-", "/dev/null", "file", "/dev/full" }, *const bad[] = { "no/file", "inner", "there/file" };
-	char directory[] = "/tmp/dpo-test-XXXXXX";
+	char directory[256];
 	struct dpo_error err;
 
 	(void)unused;
-	assert_non_null(mkdtemp(directory));
+	fixture_directory(directory);
 	assert_int_equal(chdir(directory), 0);
 	assert_int_equal(mkdir("inner", 0700), 0);
 	assert_int_equal(dpo_file_write("there", "x", 1, &err), DPO_OK);

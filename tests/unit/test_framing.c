@@ -2,6 +2,7 @@
 #include "streams.h"
 
 #include "base/bytes.h"
+#include "fixture.h"
 #include "stream/block.h"
 
 #include <setjmp.h>
@@ -89,13 +90,12 @@ static void
 forge(struct dpo_buffer *out, const void *content, size_t len, size_t count)
 {
 	static const char json[] = "{\"format\":1,\"kind\":\"k\",\"columns\":[[\"s\",\"str\"],[\"v\",\"i32[]\"]]}";
-	char path[] = "/tmp/dpo-test-XXXXXX";
-	int fd = mkstemp(path);
+	char path[256];
+	int fd = fixture_file(path);
 	struct dpo_block_writer *writer;
 	struct dpo_error err;
 	struct dpo_out file;
 
-	assert_true(fd >= 0);
 	close(fd);
 	assert_int_equal(dpo_out_open(&file, path, &err), DPO_OK);
 	assert_int_equal(dpo_block_create(&writer, &file, json, sizeof json - 1, 1, &err), DPO_OK);
