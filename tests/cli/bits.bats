@@ -48,13 +48,22 @@ agrees() { # with the environment as it is: threads, neighbours, pipe and file, 
 	done
 }
 
+flavour() { # of the OpenBLAS in use
+	case $("$bin/dpo-reflogp" --version) in
+	*USE_OPENMP*) echo openmp ;;
+	*SINGLE_THREADED*) echo serial ;;
+	*MAX_THREADS*) echo pthread ;;
+	esac
+}
+
 with_kernel() { # kernel, CPU flag it needs
 	grep -qw "$2" /proc/cpuinfo || skip "this CPU has no $2, which kernel $1 needs"
 	for flavour in pthread openmp serial; do
 		library=$(ls -d /usr/lib/*/openblas-$flavour/libopenblas.so.0 2>/dev/null | head -1)
 		[ -n "$library" ] || skip "OpenBLAS flavour $flavour is not installed"
 		export LD_LIBRARY_PATH="${library%/*}" OPENBLAS_CORETYPE=$1 DPO_KERNEL=blas
-		"$bin/dpo-reflogp" --version | grep -qi "kernel $1" # the flavour and kernel really are in use
+		"$bin/dpo-reflogp" --version | grep -qi "kernel $1," # kernel and flavour really are in use
+		[ "$(flavour)" = $flavour ]
 		agrees
 	done
 }
