@@ -128,9 +128,9 @@ for number, row in enumerate(row for row in map(json.loads, open("moved.log")) i
 }
 
 @test "weights and wrong labels of rows" {
-	rows() { # WEIGHT LABEL_PROB: all pairs with these
+	rows() { # WEIGHT LABEL_PROB [OPTIONS...]: all pairs with these
 		"$bin/dpo-cat" pairs.ref | sed -E "s/\"weight\":1([,}])/\"weight\":$1\\1/; s/\"label_prob\":1([,}])/\"label_prob\":$2\\1/" | "$bin/dpo-cat" -z -o w.ref
-		"$bin/dpo-train" -q -m base.dpo --num-train-epochs 1 --batch-size 24 --logging-steps 1 --log w.log -o o.dpo w.ref
+		"$bin/dpo-train" -q -m base.dpo --num-train-epochs 1 --batch-size 24 --logging-steps 1 --log w.log -o o.dpo "${@:3}" w.ref
 	}
 	rows 1 1; norm=$(logged w.log grad_norm)
 	rows 2 1
@@ -141,6 +141,11 @@ for number, row in enumerate(row for row in map(json.loads, open("moved.log")) i
 	python3 -c "assert $(logged w.log grad_norm) < 1e-6"
 	rows 1 0	# all wrong: the same gradient the other way
 	python3 -c "assert abs($(logged w.log grad_norm) / $norm - 1) < 1e-5"
+	for wrong in 1 0; do
+		rows 1 $wrong --learning-rate 1e-3 --num-train-epochs 4
+		logged w.log rewards/margins | tail -1 > margin.$wrong
+	done
+	python3 -c 'assert float(open("margin.1").read()) > 0.01 and float(open("margin.0").read()) < -0.01'
 }
 
 @test "sft on pairs and on supervised rows" {
