@@ -132,7 +132,7 @@ bats = $(foreach f,$(wildcard tests/$(1)/*.bats),'$(1)/$(notdir $(f))=DPO_BIN=$(
 asan = -fsanitize=address,undefined -fno-sanitize-recover=all
 
 test: all units sanitized ## build and run all tests that need nothing from outside
-	@sh tests/run.sh 'layers=sh tests/layers.sh' \
+	@sh tests/run.sh 'layers=BIN=$(BIN) sh tests/layers.sh' \
 	    $(foreach t,$(unit),'unit/$(notdir $(t))=CMOCKA_MESSAGE_OUTPUT=TAP $(t)') \
 	    $(foreach t,$(unit),'sanitized/$(notdir $(t))=ASAN_OPTIONS=allocator_may_return_null=1 CMOCKA_MESSAGE_OUTPUT=TAP $(t:$(BIN)/%=$(BIN)/asan/%)') \
 	    $(call bats,cli)
@@ -154,8 +154,8 @@ install: all ## install programs and manual pages under PREFIX
 clean: ## remove everything built
 	rm -rf $(BIN)
 
-layers: ## check that libcore's layers point one way and that it neither prints nor exits
-	@sh tests/layers.sh
+layers: $(BIN)/libdpo.a ## check that libcore's layers point one way and that it neither prints nor exits
+	@BIN=$(BIN) sh tests/layers.sh
 
 help: ## print this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile

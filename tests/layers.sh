@@ -3,6 +3,7 @@
 # says which they are, nothing there prints, exits, uses a banned call or keeps modifiable static data. And that no condition of a test goes unheard.
 set -eu
 cd "$(dirname "$0")/.."
+BIN=${BIN:-bin}
 
 # What X.h says X uses is what X.h, X.c and X_more.c include. Not of files that are included once for each set of instructions.
 awk '
@@ -69,12 +70,18 @@ END {
 	exit bad
 }' libcore/LAYERS libcore/*/*.h libcore/*/*.c
 
-banned='(^|[^_[:alnum:]])(exit|_exit|abort|printf|puts|putchar|perror|fprintf|strcpy|strcat|sprintf|strtok|atoi|atof|gets|rand|srand|time)[(]'
+banned='(^|[^_[:alnum:]])(_?exit|_Exit|quick_exit|abort|v?f?printf|v?dprintf|f?puts|f?putc|putchar|perror|psignal|v?sprintf|strcpy|strcat|strtok|atoi|atof|gets|rand|srand|time)[(]'
 if grep -nE "$banned" libcore/*/*.c libcore/*/*.h | grep -vE '^[^:]*:[0-9]*:[[:space:]]*(/?\*|//)'; then
 	echo "libcore: a banned call"
 	exit 1
 fi
-if grep -nE '^[[:space:]]*static [^(]*(=|;)' libcore/*/*.c libcore/*/*.h | grep -vE 'static (inline )?(const|_Thread_local const)|const [^=]*=|static const'; then
+# What can be written to is in .data or .bss, or in a thread's; constant tables of pointers are in .data.rel.ro.
+if ! [ -s "$BIN/libdpo.a" ]; then
+	echo "$BIN/libdpo.a is not built"
+	exit 1
+fi
+if objdump -t "$BIN/libdpo.a" | awk '/^[^ ]*:  / { name = $1 } / (\.t?(data|bss)|\*COM\*)/ && !/ d  \.| \.data\.rel\.ro/ { print name, $NF; found = 1 }
+    END { exit !found }'; then
 	echo "libcore: modifiable static data"
 	exit 1
 fi
@@ -85,6 +92,10 @@ if [ -n "$twice" ]; then
 fi
 if grep -nE '^[[:space:]]+\[.*\]\]? && \[' tests/*/*.bats | grep -v '||'; then
 	echo "tests: of conditions joined by && bash lets the first fail: a line for each"
+	exit 1
+fi
+if grep -nE '^[[:space:]]+! ' tests/*/*.bats | grep -v '|| return 1'; then
+	echo "tests: bash lets a command behind ! fail: say || return 1"
 	exit 1
 fi
 echo "ok 1 layers"
