@@ -248,11 +248,28 @@ LINES
 }
 
 @test "cat: options that do not go together are usage errors" {
-	for options in "-z --check" "--header --check" "--seal" "--stage x" "--stage= -z" "--explain" "-m x" "--shard 1/2 -z" \
-		"--limit 2 --check" "--limit 2 --header" "--limit 2 --shard 1/2" "--limit -1" "-z --data" "--check --data" "--header --data"; do
-		run "$cat" $options rows.dpo
+	while IFS='	' read -r says options; do
+		run "$cat" $options rows.dpo < /dev/null
+		echo "$options: $status $output"
 		[ "$status" -eq 2 ]
-	done
+		[[ "${lines[0]}" == "dpo-cat: "*"$says"* ]]
+	done <<-'END'
+		exclude each other	-z --check
+		exclude each other	--header --check
+		exclude each other	--shard 1/2 -z
+		need -z	--seal
+		need -z	--stage x
+		--stage: the name is empty	--stage= -z
+		--explain and -m go together	--explain
+		--explain and -m go together	-m x
+		--limit	--limit 2 --check
+		--limit	--limit 2 --header
+		--limit	--limit 2 --shard 1/2
+		--limit: -1 is not within	--limit -1
+		--data	-z --data
+		--data	--check --data
+		--data	--header --data
+	END
 	run "$cat" -z --data rows.dpo
 	[ "${lines[0]}" = "dpo-cat: --data has no effect with --compress" ]
 	run "$cat" -z --stage $'a\xffb' -o bad.dpo rows.dpo

@@ -252,10 +252,17 @@ assert abs(r["eval_longer_chosen"] - 2 / 3) < 1e-6'
 }
 
 @test "modes that do not go together are usage errors; bad completions are named" {
-	for options in '--data --samples' '--against x' '--samples -r x' '--score -m x --baseline-adapter y'; do
-		run "$bin/dpo-eval" $options heldout.ref
+	while IFS='	' read -r says options; do
+		run "$bin/dpo-eval" $options heldout.ref < /dev/null
+		echo "$options: $status $output"
 		[ "$status" -eq 2 ]
-	done
+		[[ "${lines[0]}" == "dpo-eval: "*"$says"* ]]
+	done <<-'END'
+		exclude each other	--data --samples
+		--against is for --data	--against x
+		-r without -m	--samples -r x
+		--baseline-adapter	--score -m x --baseline-adapter y
+	END
 	while read -r idle mode options; do
 		run "$bin/dpo-eval" --$mode $options heldout.ref
 		echo "$mode $options: $output"
@@ -284,4 +291,5 @@ assert abs(r["eval_longer_chosen"] - 2 / 3) < 1e-6'
 	[ "$status" -eq 3 ]
 	run "$bin/dpo-eval" -q -m policy.dpo --per-pair heldout.ref heldout.ref
 	[ "$status" -eq 2 ]
+	[[ "$output" == *"heldout.ref: is an input"* ]]
 }

@@ -210,11 +210,21 @@ left() { # what is in this directory besides the two links
 }
 
 @test "usage errors: no -o for a directory, an unknown format, an input as output" {
-	for args in "model" "-o - model" "-f onnx -o out model" "-f peft -o out model" "--force -o model model" \
-	    "-f safetensors -o model/model.safetensors model" "-o model/out model" "-o out model model"; do
-		run "$bin/dpo-export" $args
+	while IFS='	' read -r says options; do
+		run "$bin/dpo-export" $options < /dev/null
+		echo "$options: $status $output"
 		[ "$status" -eq 2 ]
-	done
+		[[ "${lines[0]}" == "dpo-export: "*"$says"* ]]
+	done <<-'END'
+		writes a directory: name it with -o	model
+		writes a directory: name it with -o	-o - model
+		"onnx" is not one of	-f onnx -o out model
+		model is a directory	-f peft -o out model
+		model: is an input	--force -o model model
+		lies in the model that is read	-f safetensors -o model/model.safetensors model
+		lies in the model that is read	-o model/out model
+		model: unexpected operand	-o out model model
+	END
 	[ -z "$(left)" ]
 }
 

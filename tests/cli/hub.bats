@@ -168,6 +168,7 @@ rows() { # with -m $1
 	[ "$status" -eq 2 ]
 	rm served/model.safetensors
 	run fetch org/name
+	[ "$status" -eq 1 ]
 	[[ "$output" == "fetch-model: org/name: has neither safetensors nor PyTorch weights" ]]
 	HF_ENDPOINT=http://127.0.0.1:1 run fetch org/name
 	[ "$status" -eq 1 ]

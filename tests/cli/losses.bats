@@ -98,11 +98,20 @@ for key in last:
 		exo_pair --label-smoothing 0
 		robust --label-smoothing 0.5
 	END
-	for args in "--loss-type sigmoid,nope" "--loss-type sigmoid,sft --loss-weights 1" "--loss-type ," "--loss-type modpo" \
-		"--f-alpha-divergence-coef 2" "--loss-type modpo --objective x" "--formula nope"; do
-		run "$bin/dpo-train" -q -m base.dpo $args pairs.ref
+	while IFS='	' read -r says options; do
+		run "$bin/dpo-train" -q -m base.dpo $options pairs.ref < /dev/null
+		echo "$options: $status $output"
 		[ "$status" -eq 2 ]
-	done
+		[[ "${lines[0]}" == "dpo-train: "*"$says"* ]]
+	done <<-'END'
+		no loss "nope"	--loss-type sigmoid,nope
+		--loss-weights: 1 for 2 losses	--loss-type sigmoid,sft --loss-weights 1
+		--loss-type: "" is not an item	--loss-type ,
+		modpo needs --objective	--loss-type modpo
+		--f-alpha-divergence-coef has no effect	--f-alpha-divergence-coef 2
+		"x" is not NAME=WEIGHT	--loss-type modpo --objective x
+		--formula: there is no loss "nope"	--formula nope
+	END
 }
 
 @test "an objective named twice is a usage error: the policy's header could not hold it" {

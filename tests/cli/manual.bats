@@ -35,6 +35,14 @@ setup() {
 		run comm -23 "$BATS_TEST_TMPDIR/named" "$BATS_TEST_TMPDIR/there"
 		echo "$output"
 		[ -z "$output" ]
+		# With a directory it is there, whatever its extension; a link leads somewhere.
+		grep -oE '(^|[ `(])(cmd|libcore|pipelines|testdata|tests)/[A-Za-z0-9_./-]*[A-Za-z0-9_/-]|\]\([^)#:]+\)' "$root/$readme" |
+			sed -E 's/^(\]\(|[ `(])//; s/\)$//' | sort -u > "$BATS_TEST_TMPDIR/paths"
+		[ -s "$BATS_TEST_TMPDIR/paths" ]
+		while read -r path; do
+			echo "$readme: $path"
+			[ -e "$root/$path" ]
+		done < "$BATS_TEST_TMPDIR/paths"
 	done
 }
 

@@ -147,11 +147,21 @@ refuses() {
 
 @test "tok: usage errors exit 2" {
 	echo "$pair" > rows.jsonl
-	for options in '' '-m model --truncation-mode keep_end' '-m model --truncation-mode middle' '-m model --max-length -1' \
-	    '-m model --keep x' '-m model --keep id:str' '-m model --keep x:i8' '-m - -' '-m model -o rows.jsonl'; do
-		run "$tok" $options rows.jsonl
+	while IFS='	' read -r says options; do
+		run "$tok" $options rows.jsonl < /dev/null
+		echo "$options: $status $output"
 		[ "$status" -eq 2 ]
-	done
+		[[ "${lines[0]}" == "dpo-tok: "*"$says"* ]]
+	done <<-'END'
+		-m MODEL is missing
+		--truncation-mode	-m model --truncation-mode middle
+		--max-length: -1 is not within	-m model --max-length -1
+		"x" is not NAME:TYPE	-m model --keep x
+		"id" is a column already	-m model --keep id:str
+		"x:i8" is not NAME:TYPE	-m model --keep x:i8
+		only one input can be standard input	-m - -
+		rows.jsonl: is an input	-m model -o rows.jsonl
+	END
 	run "$tok" -m model --truncation-mode keep_end rows.jsonl
 	[ "${lines[0]}" = "dpo-tok: --truncation-mode keep_end: it cuts the prompts of the two answers at different places, so they share none; use keep_start" ]
 	[ "$(< rows.jsonl)" = "$pair" ]

@@ -224,17 +224,35 @@ for number, row in enumerate(row for row in map(json.loads, open("moved.log")) i
 }
 
 @test "usage errors" {
-	for args in "" "-m base.dpo --init tiny/config.json" "-m base.dpo --beta -1" "-m base.dpo --loss-type dpo" \
-		"-m base.dpo --max-steps 0" "-m base.dpo --lr-scheduler-type constant --warmup-steps 3" "-m base.dpo --max-time 5" \
-		"-m base.dpo --restart" "-m base.dpo --eval-steps 2" "-m base.dpo -o pairs.ref" "-m base.dpo -o base.dpo" \
-		"-m base.dpo --log pairs.ref" "-m base.dpo --checkpoint heldout.ref --eval heldout.ref" "-m base.dpo --log x -o x" \
-		"-m base.dpo --logging-steps 10" "-m base.dpo --save-steps 500" "-m base.dpo --logging-steps 2.5 --log x" \
-		"-m base.dpo --logging-first-step" "-m base.dpo --eval-on-start" "-m base.dpo --ref-model-sync-steps 512" \
-		"-m base.dpo --loss-type sft --other-reference" "-m base.dpo --reference-free --other-reference"; do
-		run "$bin/dpo-train" -q $args pairs.ref
-		echo "$args: $status"
+	while IFS='	' read -r says options; do
+		run "$bin/dpo-train" -q $options pairs.ref < /dev/null
+		echo "$options: $status $output"
 		[ "$status" -eq 2 ]
-	done
+		[[ "${lines[0]}" == "dpo-train: "*"$says"* ]]
+	done <<-'END'
+		one of -m MODEL and --init CONFIG
+		one of -m MODEL and --init CONFIG	-m base.dpo --init tiny/config.json
+		--beta: -1 is not within	-m base.dpo --beta -1
+		no loss "dpo"	-m base.dpo --loss-type dpo
+		--max-steps: 0	-m base.dpo --max-steps 0
+		--warmup-steps has no effect	-m base.dpo --lr-scheduler-type constant --warmup-steps 3
+		--max-time needs --checkpoint	-m base.dpo --max-time 5
+		--restart needs --checkpoint	-m base.dpo --restart
+		--save-steps needs --checkpoint	-m base.dpo --save-steps 500
+		--eval-steps needs --eval	-m base.dpo --eval-steps 2
+		--eval-on-start needs --eval	-m base.dpo --eval-on-start
+		--logging-steps needs --log	-m base.dpo --logging-steps 10
+		--logging-first-step needs --log	-m base.dpo --logging-first-step
+		--logging-steps: 2.5 is neither	-m base.dpo --logging-steps 2.5 --log x
+		--ref-model-sync-steps needs --sync-ref-model	-m base.dpo --ref-model-sync-steps 512
+		--other-reference: the loss reads no reference	-m base.dpo --loss-type sft --other-reference
+		--other-reference: the loss reads no reference	-m base.dpo --reference-free --other-reference
+		pairs.ref: is an input	-m base.dpo -o pairs.ref
+		base.dpo: is an input	-m base.dpo -o base.dpo
+		pairs.ref: is an input	-m base.dpo --log pairs.ref
+		heldout.ref: is an input	-m base.dpo --checkpoint heldout.ref --eval heldout.ref
+		x: is two outputs at once	-m base.dpo --log x -o x
+	END
 	"$bin/dpo-cat" --check pairs.ref
 }
 
