@@ -234,6 +234,131 @@ refused() { # TEXT PROGRAM ARGUMENTS...: a usage error that says so
 	[[ "$output" == *"binary output to a terminal"* ]]
 	[[ "$output" == *"|" ]]
 	[ ! -e none ]
+	for command in "dpo-tok -m model $story/heldout.jsonl" "dpo-reflogp -m model pairs.tok" "dpo-train -m model --max-steps 1 pairs.ref" \
+		"dpo-cat -z pairs.ref" "dpo-cat --shard 1/2 pairs.ref" "dpo-export -f safetensors base.dpo" "dpo-export -f gguf base.dpo"; do
+		run python3 onscreen.py "$bin"/$command
+		echo "$command: $status $output"
+		[ "$status" -eq 2 ]
+		[[ "$output" == *"binary output to a terminal"* ]]
+		[[ "$output" == *"|" ]]
+	done
+}
+
+@test "-o writes through to a FIFO, to /dev/stdout, to a process" {
+	mkdir ways
+	through() { # PROGRAM ARGUMENTS...
+		"$bin/$1" -q "${@:2}" -o ways/want
+		"$bin/$1" -q "${@:2}" -o /dev/stdout | cmp - ways/want
+		mkfifo ways/fifo
+		cat ways/fifo > ways/got 3>&- &
+		"$bin/$1" -q "${@:2}" -o ways/fifo
+		wait $!
+		[ -p ways/fifo ]
+		cmp ways/want ways/got
+		rm ways/fifo
+		"$bin/$1" -q "${@:2}" -o >(cat > ways/other)
+		wait $!
+		cmp ways/want ways/other
+	}
+	through dpo-tok -m model "$story/heldout.jsonl"
+	through dpo-reflogp -m model pairs.tok
+	through dpo-train -m model --max-steps 1 pairs.ref
+	through dpo-eval -m model pairs.ref
+	through dpo-gen -m model --max-new-tokens 4 prompts.jsonl
+	through dpo-cat -z pairs.ref
+	through dpo-cat pairs.ref
+	through dpo-export -f safetensors base.dpo
+}
+
+@test "a file is synced, renamed, and its directory synced after it" {
+	command -v strace > /dev/null || skip "strace is not installed"
+	mkdir onto
+	synced() { # TIMES PROGRAM ARGUMENTS...: so many outputs one after the other
+		strace -f -qq -y -o trace -e trace=fsync,fdatasync,rename,renameat,renameat2 "$bin/$2" -q "${@:3}"
+		python3 - "$1" <<-'END'
+		import os, re, sys
+		calls = [re.match(r'(?:\d+ +)?(\w+)\((.*)', line).groups() for line in open("trace") if "(" in line]
+		assert len(calls) == 3 * int(sys.argv[1]), calls
+		for (first, file), (second, names), (third, place) in zip(*[iter(calls)] * 3):
+		    made, name = (os.path.realpath(x) for x in re.findall(r'"([^"]*)"', names))
+		    assert (first, second[:6], third) == ("fsync", "rename", "fsync"), calls
+		    assert f"<{made}>" in file and f"<{os.path.dirname(name)}>" in place, calls
+		END
+	}
+	synced 1 dpo-tok -m model -o onto/a "$story/heldout.jsonl"
+	synced 1 dpo-reflogp -m model -o onto/a pairs.tok
+	synced 1 dpo-train -m model --max-steps 1 -o onto/a pairs.ref
+	synced 4 dpo-train -m model --max-steps 3 --save-steps 1 --checkpoint onto/c -o onto/a pairs.ref
+	synced 1 dpo-cat -z -o onto/a pairs.ref
+	synced 1 dpo-export -f gguf -o onto/b base.dpo
+}
+
+@test "a signal ends a program by its number, and what it was writing is gone" {
+	mkdir ended
+	mkfifo in
+	for signal in HUP INT TERM XCPU; do
+		for program in "dpo-tok -m model" "dpo-reflogp -m model" "dpo-cat -z" "dpo-gen -m model"; do
+			set -m
+			env --default-signal=INT "$bin"/$program -q -o ended/out in 2> said 3>&- &
+			pid=$!
+			set +m
+			exec 7> in
+			case $program in *tok*) head -3 "$story/heldout.jsonl" ;; *gen*) cat prompts.jsonl ;; *reflogp*) head -c 900 pairs.tok ;; *) head -c 900 pairs.ref ;; esac >&7
+			until [ -n "$(ls -A ended)" ]; do
+				kill -0 $pid
+				sleep 0.01
+			done
+			kill -$signal $pid
+			status=0
+			wait $pid || status=$?
+			exec 7>&-
+			echo "$program $signal: $status $(cat said)"
+			[ "$status" -eq $((128 + $(kill -l $signal))) ]
+			[ -z "$(ls -A ended)" ]
+		done
+	done
+	rm in
+}
+
+@test "memory does not grow with the rows" {
+	peak() { # PROGRAM ARGUMENTS...: its largest resident size, in KiB, when it has read 800 and 8000 rows
+		for rows in few many; do
+			mkfifo rows
+			"$bin/$1" -q "${@:2}" < rows > /dev/null 3>&- &
+			exec 7> rows
+			cat $rows${suffix:-.ref} >&7
+			sleep 0.3
+			sed -n 's/^VmHWM:[^0-9]*\([0-9]*\) kB/\1/p' /proc/$!/status
+			exec 7>&-
+			wait $!
+			rm rows
+		done > sizes
+		echo "$*: $(paste -sd ' ' sizes)"
+		awk '{ n[NR] = $1 } END { exit !(NR == 2 && n[2] < n[1] + 2048) }' sizes
+	}
+	"$bin/dpo-reflogp" -q -m model -o eight.ref pairs.tok
+	"$bin/dpo-cat" -q eight.ref | python3 -c 'import json, sys
+lines = sys.stdin.read().splitlines()
+for name, times in (("few", 100), ("many", 1000)):
+	rows = [json.loads(line) for line in lines[1:-1]] * times
+	for n, row in enumerate(rows):
+		row["id"] = str(n)
+	with open(name + ".jsonl", "w") as file:
+		print(lines[0], *map(json.dumps, rows), "{\"end\":true}", sep="\n", file=file)
+	with open(name + ".prompts", "w") as file:
+		for row in rows:
+			print(json.dumps({"id": row["id"], "prompt": row["prompt"]}), file=file)'
+	for rows in few many; do
+		"$bin/dpo-cat" -q -z -o $rows.ref $rows.jsonl
+		"$bin/dpo-cat" -q $rows.ref | sed '1s/,\["ref[a-z_]*","f32\[\]"\]//g; s/,"ref_[a-z]*_logps":\[[^]]*\]//g; $s/.*/{"end":true}/' |
+			"$bin/dpo-cat" -q -z -o $rows.tok
+	done
+	suffix=.tok peak dpo-reflogp -m model
+	peak dpo-eval -m model
+	peak dpo-cat
+	peak dpo-cat -z
+	peak dpo-cat --check
+	suffix=.prompts peak dpo-gen -m model --max-new-tokens 2
 }
 
 @test "on a terminal a message takes the place of the progress line" {
