@@ -231,6 +231,9 @@ LINES
 	n=$(echo "$chosen" | tr ',' '\n' | wc -l)
 	last=$(echo "$chosen" | tr ',' '\n' | tail -n 4 | paste -sd ' ')
 	grep -qx "chosen: $n tokens, $n scored, ends in EOS; last ids $last" text
+	# a backslash is escaped too, and what a terminal would obey
+	printf '{"id":"q2","prompt":"a","chosen":" \\\\x\\u001b[31m\\ty","rejected":"b"}\n' | "$bin/dpo-tok" -q -m "$story" | "$cat" --explain -m "$story" > odd
+	sed -n 5p odd | grep -qxF '  | |\\|x|\x1b|[|3|1|m|\x09|y|<\|endoftext\|>|'
 	# cut the EOS off
 	"$cat" pairs.dpo | sed '2s/,[0-9]*\],"rejected"/],"rejected"/' | "$cat" -z > cut.dpo
 	"$cat" --explain -m "$story" cut.dpo | grep -q '^chosen: .* does not end in EOS'

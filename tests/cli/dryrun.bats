@@ -147,12 +147,29 @@ print(json.dumps({"end": True}))' $1 $2 | "$bin/dpo-cat" -q -z > one.tok
 	cp "$story/tokenizer.json" "$story/tokenizer_config.json" big
 	(ulimit -v 1000000; "$bin/dpo-train" --init big/config.json --loss-type sft --dry-run pairs.ref > told.json)
 	[ "$(value parameters)" -eq 6481514496 ]
+	run bash -c 'ulimit -v 4000000; "$@"' - "$bin/dpo-train" -q --init big/config.json --loss-type sft -o policy pairs.ref
+	echo "$output"
+	[ "$status" -eq 1 ]
+	[[ "$output" == "dpo-train: "*"out of memory"* ]]
+	[ ! -e policy ]
 	run "$bin/dpo-train" --init big/config.json --loss-type sft --max-memory 16GB -o policy pairs.ref
 	[ "$status" -eq 1 ]
 	# what a run says first, in figures without exponents; then it has no memory
 	(ulimit -v 1000000; ! "$bin/dpo-train" --init big/config.json --loss-type sft --num-train-epochs 1000 --max-memory 999GB -o policy \
 		pairs.ref 2> note)
 	grep -qE 'estimate: 10[0-9] GB of memory \(weights 25.9, gradients 25.9, moments 51.9, activations [0-9.]+\), [0-9]+ steps, [0-9.e+]+ operations, about [0-9]{2,} hours$' note
+}
+
+@test "--dry-run does not read the weights" {
+	cp -r "$story" spoilt
+	python3 -c 'file = open("spoilt/model.safetensors", "r+b"); file.seek(-4096, 2); file.write(b"\xff" * 4096)' # not a number
+	"$bin/dpo-train" -m spoilt --dry-run pairs.ref > told.json
+	[ "$(value parameters)" -eq 525184 ]
+	run "$bin/dpo-train" -q -m spoilt --max-steps 1 -o policy pairs.ref
+	echo "$output"
+	[ "$status" -ne 0 ]
+	[[ "$output" == "dpo-train: spoilt/model.safetensors: "* ]]
+	[ ! -e policy ]
 }
 
 @test "a reference of another model is found after the estimate, too; and a run says its estimate unless -q" {

@@ -250,6 +250,28 @@ assert shown == {"\ufffd"}, shown'
 	[ "$status" -eq 2 ]
 }
 
+@test "a completion ends at every EOS that generation_config.json names, one or a list" {
+	greedy() { "$bin/dpo-gen" -q --temperature 0 --max-new-tokens 40 -m "$@" "$prompts"; }
+	cp -r "$story" ends
+	greedy "$story" > plain
+	id=$(field completion_ids < plain | head -1 | tr -d '[] ' | cut -d, -f7)
+	for ids in "$id" "[$id]" "[638, $id]"; do
+		echo "{\"eos_token_id\": $ids}" > ends/generation_config.json
+		greedy ends > cut
+		python3 -c 'import json, sys
+ended = 0
+for plain, cut in zip(map(json.loads, open("plain")), map(json.loads, open("cut")), strict=True):
+	ids = plain["completion_ids"]
+	first = min((ids.index(end) for end in json.loads("[%s]" % sys.argv[1].strip("[]")) if end in ids), default=None)
+	if first is not None:
+		ended += 1
+		ids = ids[:first + 1]
+		assert cut["finish_reason"] == "eos", cut
+	assert cut["completion_ids"] == ids, (plain, cut)
+assert ended > 1' "$ids"
+	done
+}
+
 @test "a torn stream, rows of another tokenizer and a reference with another one are refused" {
 	"$bin/dpo-tok" -q -m "$story" -o pairs.tok "$story/heldout.jsonl"
 	head -c 900 pairs.tok > torn.tok

@@ -184,7 +184,22 @@ def read(name):
 	return [json.loads(line) for line in open("work/" + name)]
 adapted, merged, base = read("adapted"), read("merged.jsonl"), read("base.jsonl")
 text = [key for key in ("completion", "text", "response") if key in adapted[0]][0]
-assert [r[text] for r in adapted] == [r[text] for r in merged] != [r[text] for r in base]'
+assert [r[text] for r in adapted] == [r[text] for r in merged] != [r[text] for r in base]
+for row in adapted:
+	print(json.dumps({"id": str(row["id"]), "prompt": row["prompt_ids"], "chosen": row["completion_ids"], "weight": 1}))' > work/rows
+	(echo '{"header":{"format":1,"kind":"sft","columns":[["id","str"],["prompt","i32[]"],["chosen","i32[]"],["weight","f32"]],"stages":[]}}'
+	cat work/rows) | "$bin/dpo-cat" -q -z --seal -o work/rows.tok
+	"$bin/dpo-reflogp" -q -m base.dpo -a work/a -o work/rows.ref work/rows.tok
+	"$bin/dpo-reflogp" -q -m base.dpo -o work/base.ref work/rows.tok
+	for name in rows base; do rows work/$name.ref > work/$name.scored; done
+	python3 -c 'import json
+def read(name): return [json.loads(line) for line in open("work/" + name)]
+worst, apart = 0, 0
+for ours, scored, base in zip(read("adapted"), read("rows.scored"), read("base.scored"), strict=True):
+	pairs = list(zip(ours["logps"], scored["ref_chosen_logps"], base["ref_chosen_logps"], strict=True))
+	worst = max(worst, *(abs(a - b) for a, b, _ in pairs))
+	apart = max(apart, *(abs(a - c) for a, _, c in pairs))
+assert worst < 1e-4 < 1e-2 < apart, (worst, apart)'
 }
 
 @test "training an adapter further: the reference is base with adapter, and the first reward 0" {

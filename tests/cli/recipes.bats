@@ -470,6 +470,7 @@ for line in open(sys.argv[1]):
 	for weight in 0 0.9; do
 		"$bin/dpo-cat" out/$weight/pairs.dpo | sed '1d;$d' > $weight.jsonl
 	done
+	! cmp -s 0.jsonl 0.9.jsonl || return 1
 	python3 -c 'import json
 def share(rows, right): return sum(map(right, rows)) / len(rows)
 for line in open("out/table.tsv").readlines()[1:]:
@@ -478,7 +479,10 @@ for line in open("out/table.tsv").readlines()[1:]:
 	d = [row["reward_chosen"] - row["reward_rejected"] for row in rows]
 	assert abs(sum(x > 0 for x in d) / len(d) - float(preference)) < 1e-5
 	pairs = [x * row["shorter"] for x, row in zip(d, rows) if row["shorter"]]
-	assert abs(sum(x > 0 for x in pairs) / len(pairs) - float(second)) < 1e-5'
+	assert abs(sum(x > 0 for x in pairs) / len(pairs) - float(second)) < 1e-5
+def toward(weight): # how far the policy leans to the second objective
+	return sum((row["reward_chosen"] - row["reward_rejected"]) * row["shorter"] for row in map(json.loads, open(weight + ".jsonl")))
+assert toward("0") < toward("0.9")'
 }
 
 @test "win-rate: any judge of JSON Lines; one that likes a side gives a half; rows must match" {

@@ -294,6 +294,16 @@ for number, row in enumerate(row for row in map(json.loads, open("moved.log")) i
 		python3 -c 'import json
 print(*(format(1e3 * json.loads(line)["learning_rate"], ".4f") for line in open("r.log")))'
 	}
+	[ "$(rates --lr-scheduler-type warmup_stable_decay --num-decay-steps 4 --decay-type linear --min-lr-ratio 0.2)" = \
+		"1.0000 1.0000 1.0000 1.0000 1.0000 0.8000 0.6000 0.4000" ]
+	[ "$(rates --lr-scheduler-type linear)" = "1.0000 0.8750 0.7500 0.6250 0.5000 0.3750 0.2500 0.1250" ]
+	[ "$(rates --lr-scheduler-type constant)" = "1.0000 1.0000 1.0000 1.0000 1.0000 1.0000 1.0000 1.0000" ]
+	[ "$(rates --lr-scheduler-type constant_with_warmup --warmup-steps 2)" = "0.0000 0.5000 1.0000 1.0000 1.0000 1.0000 1.0000 1.0000" ]
+	[ "$(rates --lr-scheduler-type cosine)" = "1.0000 0.9619 0.8536 0.6913 0.5000 0.3087 0.1464 0.0381" ]
+	[ "$(rates --lr-scheduler-type cosine --num-cycles 1)" = "1.0000 0.8536 0.5000 0.1464 0.0000 0.1464 0.5000 0.8536" ]
+	[ "$(rates --lr-scheduler-type cosine_with_restarts --num-cycles 2)" = "1.0000 0.8536 0.5000 0.1464 1.0000 0.8536 0.5000 0.1464" ]
+	[ "$(rates --lr-scheduler-type cosine_with_min_lr --min-lr-rate 0.2)" = "1.0000 0.9696 0.8828 0.7531 0.6000 0.4469 0.3172 0.2304" ]
+	[ "$(rates --lr-scheduler-type inverse_sqrt --timescale 4)" = "1.0000 0.8944 0.8165 0.7559 0.7071 0.6667 0.6325 0.6030" ]
 	[ "$(rates --lr-scheduler-type cosine_with_min_lr --min-lr 2e-4)" = "1.0000 0.9696 0.8828 0.7531 0.6000 0.4469 0.3172 0.2304" ]
 	[ "$(rates --lr-scheduler-type polynomial --power 2 --lr-end 1e-4)" = "1.0000 0.7891 0.6063 0.4516 0.3250 0.2266 0.1562 0.1141" ]
 	[ "$(rates --lr-scheduler-type inverse_sqrt --warmup-steps 2)" = "0.0000 0.5000 1.0000 0.8165 0.7071 0.6325 0.5774 0.5345" ]
@@ -307,6 +317,49 @@ print(*(format(1e3 * json.loads(line)["learning_rate"], ".4f") for line in open(
 	"$bin/dpo-train" --formula rmsprop | grep -qx -- '  options     --weight-decay --rmsprop-alpha --rmsprop-epsilon'
 	[ "$("$bin/dpo-train" --formula lr-scheduler-type | grep -c '^  factor')" -eq 9 ]
 	"$bin/dpo-train" --formula polynomial | grep -qx -- '  options     --warmup-steps --lr-end --power'
+}
+
+@test "every number of an optimizer reaches it" {
+	train() { # OPTIONS...: the records of three steps' policy, into `weights`
+		"$bin/dpo-train" -q -m base.dpo --learning-rate 1e-3 --max-steps 3 -o n.dpo "$@" pairs.ref
+		data n.dpo > weights
+	}
+	while read -r optim option value; do
+		train --optim $optim
+		mv weights usual
+		train --optim $optim --$option $value
+		echo "$optim --$option $value"
+		! cmp -s usual weights || return 1
+		"$bin/dpo-cat" --header n.dpo | grep -q "\"${option//-/_}\":$value[,}]"
+	done <<-'END'
+		adamw adam-beta1 0.5
+		adamw adam-beta2 0.9
+		adamw adam-epsilon 0.01
+		rmsprop rmsprop-alpha 0.5
+		rmsprop rmsprop-epsilon 0.01
+		sgd momentum 0.5
+		sgd weight-decay 0.5
+	END
+}
+
+@test "rows that are cut or damaged, to train on or to evaluate on: no policy, no log" {
+	size=$(stat -c %s pairs.ref)
+	head -c $((size - 3)) pairs.ref > cut.ref
+	head -c $((size / 2)) pairs.ref > half.ref
+	(head -c $((size / 2)) pairs.ref; printf 'x'; tail -c +$((size / 2 + 2)) pairs.ref) > spoilt.ref
+	mkdir none
+	for bad in cut half spoilt; do
+		for rows in "$bad.ref" "--eval $bad.ref pairs.ref"; do
+			run "$bin/dpo-train" -q -m base.dpo --max-steps 2 --log none/log --checkpoint none/c -o none/policy $rows
+			echo "$rows: $status $output"
+			[ "$status" -eq 3 ]
+			[[ "$output" == "dpo-train: $bad.ref: "* ]]
+			[ -z "$(ls -A none)" ]
+		done
+		run "$bin/dpo-train" -q -m base.dpo --max-steps 2 --log none/log -o none/policy < $bad.ref
+		[ "$status" -eq 3 ]
+		[ -z "$(ls -A none)" ]
+	done
 }
 
 @test "every optimizer learns" {
