@@ -114,6 +114,32 @@ for key in last:
 	END
 }
 
+@test "a label_prob is for losses of a difference alone, a weight not for those that sort" {
+	for column in label_prob:0.7 weight:2; do
+		"$bin/dpo-cat" pairs.ref | sed -E "2,\$s/\"${column%:*}\":1([,}])/\"${column%:*}\":${column#*:}\\1/" | "$bin/dpo-cat" -q -z -o ${column%:*}.ref
+	done
+	takes() { # COLUMN LOSS OPTIONS...
+		"$bin/dpo-train" -q -m base.dpo --loss-type "${@:2}" --max-steps 1 -o taken.dpo $1.ref
+	}
+	refuses() { # COLUMN TEXT LOSS OPTIONS...
+		run "$bin/dpo-train" -q -m base.dpo --loss-type "${@:3}" --max-steps 1 -o refused.dpo $1.ref
+		echo "${*:3}: $status $output"
+		[ "$status" -eq 3 ]
+		[[ "$output" == "dpo-train: $1.ref: record "*"$2"* ]]
+		[ ! -e refused.dpo ]
+	}
+	difference="sigmoid hinge ipo robust discopop sigmoid_norm cdpo ipo_sum"
+	other="apo_down apo_zero aot aot_unpaired bco_pair dpop nca_pair odpo orpo sft simpo sppo_hard"
+	[ "$(printf '%s\n' $difference $other exo_pair modpo | sort)" = "$("$bin/dpo-train" --formula all | grep -oE '^[a-z_]+$' | sort)" ]
+	for loss in $difference; do takes label_prob $loss; done
+	takes label_prob exo_pair --label-smoothing 0.1
+	for loss in $other; do refuses label_prob '"label_prob" is 0.7, which the loss cannot use' $loss; done
+	refuses label_prob '"label_prob" is 0.7' modpo --objective margin=0.1
+	refuses label_prob '"label_prob" is 0.7' sigmoid,sft
+	takes weight sft
+	for loss in aot aot_unpaired sigmoid,aot; do refuses weight '"weight" is 2, but the loss sorts' $loss; done
+}
+
 @test "an objective named twice is a usage error: the policy's header could not hold it" {
 	"$bin/dpo-cat" pairs.ref | sed '1s/\["label_prob"/["m","f32"],&/; 2,$s/"label_prob"/"m":1,&/' | "$bin/dpo-cat" -q -z -o kept.ref
 	"$bin/dpo-train" -q -m base.dpo --loss-type modpo --objective m=0.2 --max-steps 1 -o kept.dpo kept.ref

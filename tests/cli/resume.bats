@@ -377,6 +377,20 @@ in_slices() {
 	same_as want
 }
 
+@test "another kernel is a warning, of a reference and of a checkpoint" {
+	[ "$("$bin/dpo-train" --version)" != "$(DPO_KERNEL=blas "$bin/dpo-train" --version)" ] || skip "this processor has no kernel of ours"
+	DPO_KERNEL=blas "$bin/dpo-reflogp" -q -m base.dpo -o blas.ref pairs.tok
+	"$bin/dpo-train" -m base.dpo --max-steps 1 -o work/policy blas.ref 2> work/said
+	grep -q 'warning: the reference was computed with BLAS kernel ' work/said
+	"$bin/dpo-eval" -m base.dpo blas.ref 2>&1 > /dev/null | grep -q 'warning: the reference was computed with BLAS kernel '
+	! "$bin/dpo-train" -m base.dpo --max-steps 1 -o work/policy pairs.ref 2>&1 | grep kernel || return 1
+	rm work/*
+	DPO_KERNEL=blas short --max-time 0.000001 pairs.ref || [ $? -eq 75 ]
+	short pairs.ref 2> work/said
+	grep -q 'work/c: written with another BLAS kernel' work/said
+	[ -s work/policy ]
+}
+
 @test "a damaged checkpoint is refused, not trained on" {
 	short --max-time 0.000001 pairs.ref || [ $? -eq 75 ]
 	head -c $(($(stat -c %s work/c) - 11)) work/c > work/d
