@@ -15,9 +15,12 @@ python() { # the one the stage runs with
 	"${DPO_PYTHON:-python3}" "$@"
 }
 
-# Write rows.parquet with the package, and read it back with that one alone.
+needs() { # PACKAGE: one that is there but does not load is a failure
+	python -c 'import importlib.util, sys; sys.exit(not importlib.util.find_spec(sys.argv[1]))' "$1" || skip "$1 is not installed"
+}
+
+# Read rows.parquet, written with the package, back with that one alone.
 there_and_back() { # PACKAGE OTHER
-	python -c "import $1" 2>/dev/null || skip "$1 is not installed"
 	mkdir -p without/$2
 	echo "raise ImportError" > without/$2/__init__.py
 	PYTHONPATH=without python "$root/pipelines/from-parquet" rows.parquet | diff rows.jsonl -
@@ -32,7 +35,8 @@ there_and_back() { # PACKAGE OTHER
 }
 
 @test "from-parquet with pyarrow" {
-	python - <<-'END' 2>/dev/null || skip "pyarrow is not installed"
+	needs pyarrow
+	python - <<-'END'
 	import json, pyarrow, pyarrow.parquet
 	rows = [json.loads(line) for line in open("rows.jsonl")]
 	pyarrow.parquet.write_table(pyarrow.Table.from_pylist(rows), "rows.parquet")
@@ -41,7 +45,8 @@ there_and_back() { # PACKAGE OTHER
 }
 
 @test "from-parquet with duckdb" {
-	python - <<-'END' 2>/dev/null || skip "duckdb is not installed"
+	needs duckdb
+	python - <<-'END'
 	import duckdb
 	kinds = "{prompt: 'VARCHAR', chosen: 'STRUCT(role VARCHAR, content VARCHAR)[]', score: 'DOUBLE', n: 'BIGINT'}"
 	duckdb.sql(f"COPY (FROM read_json('rows.jsonl', columns={kinds})) TO 'rows.parquet' (FORMAT parquet)")
