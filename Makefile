@@ -135,6 +135,7 @@ test: all units sanitized ## build and run all tests that need nothing from outs
 	@sh tests/run.sh 'layers=BIN=$(BIN) sh tests/layers.sh' \
 	    $(foreach t,$(unit),'unit/$(notdir $(t))=CMOCKA_MESSAGE_OUTPUT=TAP $(t)') \
 	    $(foreach t,$(unit),'sanitized/$(notdir $(t))=ASAN_OPTIONS=allocator_may_return_null=1 CMOCKA_MESSAGE_OUTPUT=TAP $(t:$(BIN)/%=$(BIN)/asan/%)') \
+	    $(foreach f,cat stream,'sanitized/$(f)=ASAN_OPTIONS=detect_leaks=0:quarantine_size_mb=4 DPO_BIN=$(abspath $(BIN))/asan bats --tap tests/cli/$(f).bats') \
 	    $(call bats,cli)
 
 sanitized: | all
