@@ -71,6 +71,8 @@ $(BIN)/tests/%: $(BIN)/obj/tests/%.o $(helpers) $(BIN)/libdpo.a
 
 # Products that not every processor has, seen from where they are called; rows of no stream; and what is reserved for them.
 $(BIN)/tests/test_estimate: LDFLAGS += -Wl,--wrap=dpo_mixed_product,--wrap=dpo_spool_get,--wrap=dpo_arena_reserve
+# A processor that has less.
+$(BIN)/tests/test_base: LDFLAGS += -Wl,--wrap=dpo_cpu
 # Memory that runs out where a test says.
 $(BIN)/tests/test_rows: LDFLAGS += -Wl,--wrap=dpo_size_grow
 

@@ -7,7 +7,7 @@
 #include "stream/header.h"
 #include "base/parallel.h"
 #include "base/version.h"
-#include "base/wish.h"
+#include "base/cpu.h"
 
 #include <cblas.h>
 #include <errno.h>

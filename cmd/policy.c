@@ -1,6 +1,6 @@
 #include "policy.h"
 
-#include "base/wish.h"
+#include "base/cpu.h"
 #include "cli.h"
 #include "export/adapter.h"
 #include "kernel/bf16.h"

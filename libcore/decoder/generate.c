@@ -386,7 +386,7 @@ predict(struct dpo_generator *g, const struct worker *worker)
 		memcpy(rows + i * head.in, slot->h, head.in * sizeof *rows);
 		slot->logits = logits + i * head.out;
 	}
-	dpo_skinny_forward(dpo_skinny_best(), g->threads, &head, worker->n, (struct dpo_matrix){ rows, head.in },
+	dpo_skinny_forward(dpo_cpu(), g->threads, &head, worker->n, (struct dpo_matrix){ rows, head.in },
 	    (struct dpo_matrix){ 0 }, (struct dpo_matrix){ logits, head.out });
 	if (g->config->logit_cap > 0)
 		dpo_vector_cap(logits, (float)g->config->logit_cap, worker->n * head.out);

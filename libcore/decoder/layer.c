@@ -223,7 +223,7 @@ multiply(const struct dpo_layers *l, const struct dpo_linear *map, size_t rows, 
     struct dpo_matrix residual, struct dpo_matrix y)
 {
 	if (l->step)
-		dpo_skinny_forward(dpo_skinny_best(), l->threads, map, rows, x, residual, y);
+		dpo_skinny_forward(dpo_cpu(), l->threads, map, rows, x, residual, y);
 	else
 		dpo_linear_forward(l->threads, map, rows, x, residual, y);
 }

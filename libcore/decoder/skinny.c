@@ -3,7 +3,6 @@
 #include "base/dtype.h"
 #include "base/parallel.h"
 #include "base/size.h"
-#include "base/wish.h"
 #include "kernel/vector.h"
 
 #include <stdint.h>
@@ -124,23 +123,9 @@ VECTORS(16);
 
 static const struct kernel *const kernels[] = { &kernel_base, &kernel_avx2, &kernel_avx512 };
 
-enum dpo_skinny_set
-dpo_skinny_best(void)
-{
-	if (__builtin_cpu_supports("avx512f") && dpo_wish() != DPO_WISH_AVX2)
-		return DPO_SKINNY_AVX512;
-	return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") ? DPO_SKINNY_AVX2 : DPO_SKINNY_BASE;
-}
-
 #else
 
 static const struct kernel *const kernels[] = { &kernel_base };
-
-enum dpo_skinny_set
-dpo_skinny_best(void)
-{
-	return DPO_SKINNY_BASE;
-}
 
 #endif
 
@@ -312,7 +297,7 @@ dpo_skinny_scratch(size_t rows, size_t out)
 }
 
 void
-dpo_skinny_forward(enum dpo_skinny_set set, int threads, const struct dpo_linear *linear, size_t rows,
+dpo_skinny_forward(enum dpo_cpu set, int threads, const struct dpo_linear *linear, size_t rows,
     struct dpo_matrix x, struct dpo_matrix residual, struct dpo_matrix y)
 {
 	struct work work = { .kernel = kernels[set], .linear = linear, .rows = rows, .x = x, .residual = residual, .y = y };

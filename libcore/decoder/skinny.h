@@ -1,24 +1,19 @@
 /*
- * skinny - the linear map of a few rows: a step of generation. Layer 6; uses size, dtype, wish, linear, parallel, vector,
+ * skinny - the linear map of a few rows: a step of generation. Layer 6; uses size, cpu, dtype, linear, parallel, vector,
  * skinny_kernel.
  *
  * A step reads every weight once for a handful of rows, so it is bound by memory, not by arithmetic. These loops read each
  * weight once for at least 16 rows, from several runs of memory side by side or by asking for it early, whichever is the
  * fastest, and sum every element of y over `in` in one order that depends on the layout, the weight's shape and the processor,
  * never on the number of rows: a row's result has the same bits alone and among others. (A BLAS chooses its kernel by the shape.) F16
- * and BF16 weights are read as they are stored: a step takes half the time. Taken at run time: AVX-512, AVX2 with FMA, or the
- * baseline; DPO_KERNEL=avx2 asks for no more than AVX2 (wish.h).
+ * and BF16 weights are read as they are stored: a step takes half the time. The set of instructions is
+ * the caller's.
  */
 #ifndef DPO_SKINNY_H
 #define DPO_SKINNY_H
 
+#include "base/cpu.h"
 #include "decoder/linear.h"
-
-/* Sets of instructions, each a superset of the one before. */
-enum dpo_skinny_set { DPO_SKINNY_BASE, DPO_SKINNY_AVX2, DPO_SKINNY_AVX512 };
-
-/* The best set this processor has, or DPO_KERNEL asks for. */
-enum dpo_skinny_set dpo_skinny_best(void);
 
 /* Floats of scratch that (in,out) weights of so many outputs take; SIZE_MAX if they overflow. */
 size_t dpo_skinny_scratch(size_t rows, size_t out);
@@ -27,7 +22,7 @@ size_t dpo_skinny_scratch(size_t rows, size_t out);
  * As dpo_linear_forward, but for the scratch, with the loops of a set that the processor has. Bits do not depend on rows, nor
  * on threads.
  */
-void dpo_skinny_forward(enum dpo_skinny_set set, int threads, const struct dpo_linear *linear, size_t rows,
+void dpo_skinny_forward(enum dpo_cpu set, int threads, const struct dpo_linear *linear, size_t rows,
 	struct dpo_matrix x, struct dpo_matrix residual, struct dpo_matrix y);
 
 #endif

@@ -1,9 +1,9 @@
 #include "hash/hashes.h"
 
 #include "base/bytes.h"
+#include "base/cpu.h"
 #include "base/parallel.h"
 #include "hash/hashparts.h"
-#include "kernel/kernel.h"
 
 #include <string.h>
 
@@ -24,13 +24,13 @@ typedef void compress_lanes(uint64_t state[8][LANES], const struct dpo_hash_bloc
 static compress_lanes *
 compress_here(void)
 {
-	static compress_lanes *const sets[] = { [DPO_KERNEL_NONE] = NULL,
+	static compress_lanes *const sets[] = { [DPO_CPU_BASE] = NULL,
 #if defined(__x86_64__) && defined(__GNUC__)
-		[DPO_KERNEL_AVX2] = dpo_hash_compress_avx2, [DPO_KERNEL_AVX512] = dpo_hash_compress_avx512,
+		[DPO_CPU_AVX2] = dpo_hash_compress_avx2, [DPO_CPU_AVX512] = dpo_hash_compress_avx512,
 #endif
 	};
 
-	return sets[dpo_kernel_set()];
+	return sets[dpo_cpu()];
 }
 
 static void

@@ -1,10 +1,10 @@
 /*
- * hashes - BLAKE2b-256 of several runs of bytes at once (RFC 7693). Layer 3; uses bytes, hashparts, kernel, parallel,
+ * hashes - BLAKE2b-256 of several runs of bytes at once (RFC 7693). Layer 3; uses bytes, cpu, hashparts, parallel,
  * random, libsodium.
  *
  * The hashes are those of dpo_hash. One run alone keeps a processor's vector units half idle, for each step of BLAKE2b waits
- * for the one before: where kernel.h takes AVX-512 or AVX2, the runs go side by side, one in
- * each lane; elsewhere one after the other.
+ * for the one before: where cpu.h names AVX-512 or AVX2, the runs go side by side, one in each lane; elsewhere
+ * one after the other.
  */
 #ifndef DPO_HASHES_H
 #define DPO_HASHES_H

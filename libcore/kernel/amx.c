@@ -1,7 +1,7 @@
 #define _GNU_SOURCE	/* syscall */
 #include "kernel/amx.h"
 
-#include "base/wish.h"
+#include "base/cpu.h"
 
 #include <assert.h>
 #include <stdint.h>

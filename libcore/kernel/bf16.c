@@ -6,7 +6,7 @@
 #if defined(__x86_64__) && defined(__GNUC__)
 
 #include "base/avx512.h"
-#include "base/wish.h"
+#include "base/cpu.h"
 #include "kernel/amx.h"
 #include "kernel/transpose.h"
 

@@ -1,5 +1,5 @@
 /*
- * bf16 - matrix products of operands rounded to bfloat16, on one thread. Layer 3; uses dtype, wish, amx, avx512,
+ * bf16 - matrix products of operands rounded to bfloat16, on one thread. Layer 3; uses dtype, cpu, amx, avx512,
  * transpose.
  *
  *	C[i][j] += sum_k round(A[i][k]) round(B[k][j])
@@ -27,7 +27,7 @@
 /* Numbers in a tile. */
 #define DPO_BF16_TILE (DPO_BF16_PANEL * DPO_BF16_INNER)
 
-/* The kernel of this processor, or NULL: it has no instructions for bfloat16, or DPO_KERNEL asks for less (wish.h). */
+/* The kernel of this processor, or NULL: it has no instructions for bfloat16, or DPO_KERNEL asks for less (cpu.h). */
 const char *dpo_bf16_kernel(void);
 
 /*

@@ -67,8 +67,8 @@ dpo_gemm_worth(int threads, const struct dpo_product *p)
 const char *
 dpo_gemm_kernel(void)
 {
-	static const char *const names[] = { [DPO_KERNEL_AVX2] = "AVX2", [DPO_KERNEL_AVX512] = "AVX512" };
-	enum dpo_kernel_set set = dpo_kernel_set();
+	static const char *const names[] = { [DPO_CPU_AVX2] = "AVX2", [DPO_CPU_AVX512] = "AVX512" };
+	enum dpo_cpu set = dpo_kernel_set();
 
 	return !set ? openblas_get_corename() : dpo_amx_here() ? "AMX-BF16x3" : names[set];
 }
@@ -88,11 +88,11 @@ dpo_gemm_better(void)
 #if defined(__x86_64__)
 	static const char *const avx512[] = { "SkylakeX", "Cooperlake", "Sapphirerapids" };
 	static const char *const avx2[] = { "Haswell", "Zen", "Excavator", "SkylakeX", "Cooperlake", "Sapphirerapids" };
-	bool wide = __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw");
+	bool wide = dpo_cpu_has() == DPO_CPU_AVX512 && __builtin_cpu_supports("avx512bw");
 	const char *const *good = wide ? avx512 : avx2;
 	size_t n = wide ? sizeof avx512 / sizeof *avx512 : sizeof avx2 / sizeof *avx2;
 
-	if (dpo_kernel_set() || !__builtin_cpu_supports("avx2") || !__builtin_cpu_supports("fma"))
+	if (dpo_kernel_set() || dpo_cpu_has() == DPO_CPU_BASE)
 		return NULL;
 	for (size_t i = 0; i < n; i++)
 		if (strcasecmp(openblas_get_corename(), good[i]) == 0)

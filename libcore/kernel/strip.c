@@ -81,9 +81,9 @@ static const struct dpo_strip half_tiles = { HALF_ROWS, DPO_BF16_INNER, half_lay
 
 /* ------------------------------------------------------------------ which */
 
-static const struct dpo_strip *const sets[] = { [DPO_KERNEL_NONE] = &blas,
+static const struct dpo_strip *const sets[] = { [DPO_CPU_BASE] = &blas,
 #if defined(__x86_64__) && defined(__GNUC__)
-	[DPO_KERNEL_AVX2] = &dpo_strip_avx2, [DPO_KERNEL_AVX512] = &dpo_strip_avx512,
+	[DPO_CPU_AVX2] = &dpo_strip_avx2, [DPO_CPU_AVX512] = &dpo_strip_avx512,
 #endif
 };
 

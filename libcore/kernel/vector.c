@@ -1,5 +1,6 @@
 #include "kernel/vector.h"
 
+#include "base/cpu.h"
 #include "kernel/exponential.h"
 #include "kernel/lanes.h"
 
@@ -43,9 +44,9 @@ MAP(erf_base, "sse2", 4, Sleef_erff4_u10, _mm_)
 static map *
 best(map *avx512, map *avx2, map *base)
 {
-	if (__builtin_cpu_supports("avx512f"))
-		return avx512;
-	return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") ? avx2 : base;
+	map *const sets[] = { [DPO_CPU_BASE] = base, [DPO_CPU_AVX2] = avx2, [DPO_CPU_AVX512] = avx512 };
+
+	return sets[dpo_cpu_has()];
 }
 
 #else

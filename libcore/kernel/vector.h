@@ -1,5 +1,5 @@
 /*
- * vector - elementwise passes and reductions over runs of floats. Layer 2; uses dtype, exponential,
+ * vector - elementwise passes and reductions over runs of floats. Layer 2; uses cpu, dtype, exponential,
  * lanes, SLEEF.
  *
  * Each function is built for the baseline, AVX2 and AVX-512, and the processor's best is chosen at run time. The order of a

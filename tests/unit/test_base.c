@@ -2,6 +2,7 @@
 #define _GNU_SOURCE	/* sched_setaffinity */
 #include "base/buffer.h"
 #include "base/bytes.h"
+#include "base/cpu.h"
 #include "base/error.h"
 #include "base/file.h"
 #include "base/parallel.h"
@@ -475,6 +476,16 @@ any_number_of_hashes_is_those_of_each(void **unused)
 	}
 }
 
+static enum dpo_cpu most = DPO_CPU_AVX512;
+
+enum dpo_cpu __wrap_dpo_cpu(void);
+
+enum dpo_cpu
+__wrap_dpo_cpu(void)
+{
+	return dpo_cpu_has() < most ? dpo_cpu_has() : most;
+}
+
 static void
 hashes_at_once_are_those_of_each(void **unused)
 {
@@ -483,15 +494,10 @@ hashes_at_once_are_those_of_each(void **unused)
 		{ 1280, 1280, 1280, 1280, 1280, 1280, 1280, 1280 },
 	};
 
-	static const char *const wishes[] = { "vectors", "avx2", "blas" };	/* with the last, one after the other */
-
 	(void)unused;
-	for (size_t wish = 0; wish < sizeof wishes / sizeof *wishes; wish++) {
-		setenv("DPO_KERNEL", wishes[wish], 1);
+	for (most = DPO_CPU_BASE; most <= dpo_cpu_has(); most++)	/* with the first, one after the other */
 		for (size_t i = 0; i < sizeof some / sizeof *some; i++)
 			check_hashes(some[i]);
-	}
-	unsetenv("DPO_KERNEL");
 }
 
 int

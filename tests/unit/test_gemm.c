@@ -261,6 +261,18 @@ test_linear(void **state)
 	check_linear(DPO_LAYOUT_IN_OUT, 1, 5, 3);
 }
 
+/* DPO_KERNEL=avx2 takes no more; blas leaves the products to the BLAS, and other loops as they are. */
+static void
+test_wish(void **state)
+{
+	enum dpo_wish wish = dpo_wish();
+
+	(void)state;
+	assert_true(dpo_cpu() <= (wish == DPO_WISH_AVX2 ? DPO_CPU_AVX2 : DPO_CPU_AVX512));
+	assert_true(wish == DPO_WISH_AVX2 || dpo_cpu() == dpo_cpu_has());
+	assert_int_equal(dpo_kernel_set(), wish == DPO_WISH_BLAS ? DPO_CPU_BASE : dpo_cpu());
+}
+
 int
 main(void)
 {
@@ -270,6 +282,7 @@ main(void)
 		cmocka_unit_test(test_kernel_company),
 		cmocka_unit_test(test_gemm_stored),
 		cmocka_unit_test(test_linear),
+		cmocka_unit_test(test_wish),
 	};
 
 	return kernels_run(tests);

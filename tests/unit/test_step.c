@@ -25,7 +25,7 @@ numbers(size_t n, uint64_t seed)
 
 /* Rows 0 .. ROWS-1 against a plain loop; then each number of rows, each thread count: the same bits. */
 static void
-check_skinny(enum dpo_skinny_set set, enum dpo_layout layout, size_t in, size_t out, bool full)
+check_skinny(enum dpo_cpu set, enum dpo_layout layout, size_t in, size_t out, bool full)
 {
 	float *w = numbers(in * out, 1), *x = numbers(ROWS * in, 2), *bias = numbers(out, 3);
 	float *residual = numbers(ROWS * out, 4), *y = numbers(ROWS * out, 5), *again = numbers(ROWS * out, 6);
@@ -67,17 +67,17 @@ static void
 test_skinny(void **state)
 {
 	(void)state;
-	for (int set = 0; set <= (int)dpo_skinny_best(); set++)
+	for (int set = 0; set <= (int)dpo_cpu(); set++)
 		for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++)
 			for (int full = 0; full < 2; full++) {
-				check_skinny((enum dpo_skinny_set)set, DPO_LAYOUT_OUT_IN, sizes[i][0], sizes[i][1], full);
-				check_skinny((enum dpo_skinny_set)set, DPO_LAYOUT_IN_OUT, sizes[i][0], sizes[i][1], full);
+				check_skinny((enum dpo_cpu)set, DPO_LAYOUT_OUT_IN, sizes[i][0], sizes[i][1], full);
+				check_skinny((enum dpo_cpu)set, DPO_LAYOUT_IN_OUT, sizes[i][0], sizes[i][1], full);
 			}
 }
 
 /* Weights stored in 16 bits give the bits of the same weights as floats. */
 static void
-check_stored(enum dpo_skinny_set set, enum dpo_layout layout, enum dpo_dtype dtype, size_t in, size_t out)
+check_stored(enum dpo_cpu set, enum dpo_layout layout, enum dpo_dtype dtype, size_t in, size_t out)
 {
 	float *w = numbers(in * out, 1), *x = numbers(ROWS * in, 2), *y = numbers(ROWS * out, 3);
 	float *again = numbers(ROWS * out, 4);
@@ -107,12 +107,12 @@ static void
 test_stored(void **state)
 {
 	(void)state;
-	for (int set = 0; set <= (int)dpo_skinny_best(); set++)
+	for (int set = 0; set <= (int)dpo_cpu(); set++)
 		for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++)
 			for (int layout = 0; layout < 2; layout++) {
-				check_stored((enum dpo_skinny_set)set, (enum dpo_layout)layout, DPO_DTYPE_F16, sizes[i][0],
+				check_stored((enum dpo_cpu)set, (enum dpo_layout)layout, DPO_DTYPE_F16, sizes[i][0],
 				    sizes[i][1]);
-				check_stored((enum dpo_skinny_set)set, (enum dpo_layout)layout, DPO_DTYPE_BF16, sizes[i][0],
+				check_stored((enum dpo_cpu)set, (enum dpo_layout)layout, DPO_DTYPE_BF16, sizes[i][0],
 				    sizes[i][1]);
 			}
 }
