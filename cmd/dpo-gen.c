@@ -119,8 +119,8 @@ open_reference(struct job *job, const struct options *options)
 		    job->reference.config.vocab_size, job->model.config.vocab_size);
 		cli_fail_at(&err, options->reference);
 	}
-	cli_check(dpo_scorer_new(&job->scorer, &job->reference.config, &job->reference.params, job->reference.weights, false,
-	    (int)options->common.threads, &err), &err);
+	cli_check(dpo_scorer_new(&job->scorer, &job->reference.config, &job->reference.params, job->reference.weights,
+	    &(struct dpo_passes){ .threads = (int)options->common.threads }, &err), &err);
 	if (!(job->ref_logps = dpo_alloc((size_t)options->max_new_tokens, sizeof *job->ref_logps)))
 		cli_check(dpo_fail_memory(&err), &err);
 }
@@ -150,9 +150,8 @@ open_generator(struct job *job, const struct options *options)
 	    .eos = job->eos.ids, .n_eos = job->eos.count,
 	    .stops = options->stop.count ? dpo_stops_seen : NULL, .context = &job->stops };
 	job->samples = job->asked = (size_t)options->samples;
-	cli_check(dpo_generator_new(&job->generator, &job->model.config, &job->model.params, job->model.weights, &job->settings,
-	    (size_t)options->batch_size, (int)options->common.threads, &err), &err);
-	dpo_generator_adapt(job->generator, job->model.lora);
+	cli_check(dpo_generator_new(&job->generator, &job->model.config, &job->model.params, job->model.weights,
+	    job->model.lora, &job->settings, (size_t)options->batch_size, (int)options->common.threads, &err), &err);
 }
 
 /* ------------------------------------------------------------------ rows in */

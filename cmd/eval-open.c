@@ -76,10 +76,8 @@ open_policy(struct job *job, const struct options *options)
 		if (check_reference(job, &err) != DPO_OK)
 			cli_fail_at(&err, dpo_reader_name(job->reader));
 	}
-	cli_check(dpo_scorer_new(&job->scorer, &job->model.config, &job->model.params, job->model.weights, false, threads,
-	    &err), &err);
-	dpo_scorer_adapt(job->scorer, job->model.lora);
-	dpo_scorer_bf16(job->scorer, job->bf16);
+	cli_check(dpo_scorer_new(&job->scorer, &job->model.config, &job->model.params, job->model.weights,
+	    &(struct dpo_passes){ .lora = job->model.lora, .bf16 = job->bf16, .threads = threads }, &err), &err);
 }
 
 static void
@@ -94,9 +92,8 @@ open_scorer(struct dpo_scorer **scorer, struct dpo_model *model, const char *pat
 		(void)dpo_fail(&err, DPO_MISMATCH, "its tokenizer is not the policy's");
 		cli_fail_at(&err, path);
 	}
-	cli_check(dpo_scorer_new(scorer, &model->config, &model->params, model->weights, false, threads, &err), &err);
-	dpo_scorer_adapt(*scorer, model->lora);
-	dpo_scorer_bf16(*scorer, job->bf16);
+	cli_check(dpo_scorer_new(scorer, &model->config, &model->params, model->weights,
+	    &(struct dpo_passes){ .lora = model->lora, .bf16 = job->bf16, .threads = threads }, &err), &err);
 }
 
 /* What the options ask for besides the policy. */

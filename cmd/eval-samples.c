@@ -133,9 +133,8 @@ open_model(struct job *job, size_t which, const char *path, const char *adapter,
 	struct dpo_error err;
 
 	policy_open(model, path, adapter, threads);
-	cli_check(dpo_scorer_new(&job->scorers[which], &model->config, &model->params, model->weights, false, threads, &err), &err);
-	dpo_scorer_adapt(job->scorers[which], model->lora);
-	dpo_scorer_bf16(job->scorers[which], bf16);
+	cli_check(dpo_scorer_new(&job->scorers[which], &model->config, &model->params, model->weights,
+	    &(struct dpo_passes){ .lora = model->lora, .bf16 = bf16, .threads = threads }, &err), &err);
 }
 
 static void

@@ -10,7 +10,6 @@
 #include "decoder/rope.h"
 #include "decoder/skinny.h"
 #include "kernel/gemm.h"
-#include "kernel/mixed.h"
 #include "kernel/vector.h"
 
 #include <assert.h>
@@ -31,35 +30,36 @@ struct dpo_decoder {
 	struct dpo_saved *saved;	/* owned; [layers], all the same unless training */
 	float *last;			/* [hidden], the last layer's output */
 	float *h, *h_stats;		/* head rows only */
-	size_t scratch_floats;		/* 0 if all matrices are float */
+	size_t scratch;			/* floats that the products of a packed pass take */
 	size_t longest;			/* width of any map, in or out */
 	struct dpo_sequence rows;	/* of a step of generation */
 };
 
-/* The longest row of the layers' maps, and room for tiles of their matrices. */
+/* The longest row of the layers' maps, and what their products take. */
 static void
 measure(struct dpo_decoder *d)
 {
-	bool narrow = false;
-
 	for (size_t i = 0; i < d->config->layers; i++) {
 		struct dpo_place *maps[DPO_PLACES_MAPS];
 
 		dpo_places_maps(&d->places.layers[i], maps);
 		for (size_t k = 0; k < DPO_PLACES_MAPS; k++) {
+			struct dpo_linear map = { .in = maps[k]->in, .out = maps[k]->out, .bf16 = d->layers.bf16 };
+			size_t longer = map.in > map.out ? map.in : map.out, floats;
+
 			if (!maps[k]->weight)
 				continue;
-			narrow = narrow || maps[k]->weight->dtype != DPO_DTYPE_F32;
-			d->longest = maps[k]->in > d->longest ? maps[k]->in : d->longest;
-			d->longest = maps[k]->out > d->longest ? maps[k]->out : d->longest;
+			map.dtype = maps[k]->weight->dtype;
+			floats = dpo_linear_scratch(d->layers.threads, &map, d->train);
+			d->scratch = floats > d->scratch ? floats : d->scratch;
+			d->longest = longer > d->longest ? longer : d->longest;
 		}
 	}
-	d->scratch_floats = narrow ? dpo_gemm_scratch(d->layers.threads, d->longest, d->longest) : 0;
 }
 
 enum dpo_status
 dpo_decoder_new(struct dpo_decoder **decoder, const struct dpo_config *config,
-    const struct dpo_params *params, bool train, int threads, struct dpo_error *err)
+    const struct dpo_params *params, const struct dpo_passes *passes, struct dpo_error *err)
 {
 	struct dpo_decoder *d = dpo_alloc(1, sizeof *d);
 	enum dpo_status status;
@@ -68,14 +68,17 @@ dpo_decoder_new(struct dpo_decoder **decoder, const struct dpo_config *config,
 	if (!d)
 		return dpo_fail_memory(err);
 	d->config = config;
-	d->train = train;
+	d->train = passes->train;
+	d->recompute = passes->recompute;
 	d->saved = dpo_alloc(config->layers, sizeof *d->saved);
 	status = d->saved ? dpo_places_init(&d->places, config, params, err) : dpo_fail_memory(err);
 	if (status != DPO_OK) {
 		dpo_decoder_free(d);
 		return status;
 	}
-	d->layers = dpo_layers_of(config, &d->places, dpo_gemm_threads(threads));
+	d->places.lora = passes->lora;
+	d->layers = dpo_layers_of(config, &d->places, dpo_gemm_threads(passes->threads));
+	d->layers.bf16 = passes->bf16;
 	measure(d);
 	*decoder = d;
 	return DPO_OK;
@@ -96,14 +99,6 @@ dpo_decoder_free(struct dpo_decoder *decoder)
 }
 
 void
-dpo_decoder_adapt(struct dpo_decoder *decoder, const struct dpo_lora *lora)
-{
-	decoder->places.lora = NULL;	/* another adapter may keep other weights of its own */
-	dpo_decoder_changed(decoder);
-	decoder->places.lora = lora;
-}
-
-void
 dpo_decoder_dropout(struct dpo_decoder *decoder, const struct dpo_dropout_key *key)
 {
 	decoder->layers.dropping = key != NULL && decoder->places.lora && decoder->places.lora->config.dropout > 0;
@@ -111,21 +106,9 @@ dpo_decoder_dropout(struct dpo_decoder *decoder, const struct dpo_dropout_key *k
 }
 
 void
-dpo_decoder_bf16(struct dpo_decoder *decoder, bool bf16)
-{
-	decoder->layers.bf16 = bf16;
-}
-
-void
 dpo_decoder_changed(struct dpo_decoder *decoder)
 {
 	dpo_packs_stale(&decoder->packs, &decoder->places);
-}
-
-void
-dpo_decoder_recompute(struct dpo_decoder *decoder, bool recompute)
-{
-	decoder->recompute = recompute;
 }
 
 struct dpo_linear
@@ -181,7 +164,7 @@ scratch(const struct dpo_decoder *d, size_t rows)
 {
 	if (d->layers.step)
 		return d->config->family->layout == DPO_LAYOUT_IN_OUT ? dpo_skinny_scratch(rows, d->longest) : 0;
-	return d->layers.bf16 ? DPO_MIXED_SCRATCH : d->scratch_floats;
+	return d->scratch;
 }
 
 static void

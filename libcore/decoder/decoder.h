@@ -1,5 +1,5 @@
 /*
- * decoder - a packed sequence through the model, and back. Layer 9; uses error, arena, dropout, gemm, mixed, params, lora,
+ * decoder - a packed sequence through the model, and back. Layer 9; uses error, arena, dropout, gemm, params, lora,
  * places, cache, skinny, pack, linear, norm, rope, parallel, vector, layer, packs.
  *
  * x += post1(o(attention(qkv(norm1 x)))), x += post2(down(act(up(norm2 x)))), layer by layer, then
@@ -21,30 +21,34 @@
 
 struct dpo_decoder;
 
+/* How passes are made. */
+struct dpo_passes {
+	/*
+	 * An adapter of the table params, borrowed; its numbers may change between passes. Gradients are then those of its table: the
+	 * base's own are not computed, nor any below the lowest layer that needs one. NULL: none.
+	 */
+	const struct dpo_lora *lora;
+	bool train;	/* keep what the way back needs */
+	/*
+	 * Keep less of it, and compute each layer's part again on the way back (Chen et al. 2016, arXiv:1604.06174). The bits are the
+	 * same; a step takes longer by most of a forward pass.
+	 */
+	bool recompute;
+	/*
+	 * The products of the maps (linear.h), of an adapter (lowrank.h) and of attention (strip.h) in bf16. Only where dpo_bf16_kernel
+	 * names a kernel.
+	 */
+	bool bf16;
+	int threads;
+};
+
 /* config and params are borrowed. */
 enum dpo_status dpo_decoder_new(struct dpo_decoder **decoder, const struct dpo_config *config,
-	const struct dpo_params *params, bool train, int threads,
-	struct dpo_error *err) DPO_MUST_CHECK;
+	const struct dpo_params *params, const struct dpo_passes *passes, struct dpo_error *err) DPO_MUST_CHECK;
 void dpo_decoder_free(struct dpo_decoder *decoder);
 
-/*
- * From the next forward pass on with this adapter (borrowed; of the table params), or without one (NULL). With an adapter
- * gradients are those of the adapter's table: the base's own are not computed, nor any below the lowest layer that needs one.
- */
-void dpo_decoder_adapt(struct dpo_decoder *decoder, const struct dpo_lora *lora);
 /* From the next forward pass on the adapter's dropout is at work, by this key; NULL: it is not, as at first. */
 void dpo_decoder_dropout(struct dpo_decoder *decoder, const struct dpo_dropout_key *key);
-/*
- * From the next forward pass on: keep less, and compute each layer's part again on the way back (Chen et al. 2016,
- * arXiv:1604.06174). The bits are the same; a step takes longer by most of a forward pass.
- */
-void dpo_decoder_recompute(struct dpo_decoder *decoder, bool recompute);
-
-/*
- * From the next forward pass on the products of the maps (linear.h), of an adapter (lowrank.h) and of attention (strip.h) are
- * in bf16, or not, as at first. Only where dpo_bf16_kernel names a kernel.
- */
-void dpo_decoder_bf16(struct dpo_decoder *decoder, bool bf16);
 /* What is trained has other numbers now: the packed copies that bf16 keeps (packs.h) are stale. */
 void dpo_decoder_changed(struct dpo_decoder *decoder);
 

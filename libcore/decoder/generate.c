@@ -118,7 +118,8 @@ dpo_generator_workers(const struct dpo_params *params, size_t batch, int threads
 
 enum dpo_status
 dpo_generator_new(struct dpo_generator **generator, const struct dpo_config *config, const struct dpo_params *params,
-    const float *weights, const struct dpo_generate_settings *settings, size_t batch, int threads, struct dpo_error *err)
+    const float *weights, const struct dpo_lora *lora, const struct dpo_generate_settings *settings, size_t batch, int threads,
+    struct dpo_error *err)
 {
 	struct dpo_generator *g = dpo_alloc(1, sizeof *g);
 	enum dpo_status status;
@@ -137,7 +138,8 @@ dpo_generator_new(struct dpo_generator **generator, const struct dpo_config *con
 		g->threads = 1;
 	status = allocate(g) ? DPO_OK : dpo_fail_memory(err);
 	for (size_t i = 0; i < g->n_workers && status == DPO_OK; i++)
-		status = dpo_decoder_new(&g->workers[i].decoder, config, params, false, g->threads, err);
+		status = dpo_decoder_new(&g->workers[i].decoder, config, params,
+		    &(struct dpo_passes){ .lora = lora, .threads = g->threads }, err);
 	if (status != DPO_OK)
 		dpo_generator_free(g);
 	else
@@ -153,15 +155,6 @@ free_completion(struct dpo_completion *completion)
 	free(completion->note);
 	free(completion->tokens.ids);
 	free(completion->logps);
-}
-
-void
-dpo_generator_adapt(struct dpo_generator *generator, const struct dpo_lora *lora)
-{
-	for (size_t i = 0; i < generator->n_workers; i++) {
-		dpo_decoder_adapt(generator->workers[i].decoder, lora);
-		generator->workers[i].prompt.there = false;
-	}
 }
 
 void

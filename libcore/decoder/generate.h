@@ -62,14 +62,12 @@ struct dpo_generator;
 size_t dpo_generator_workers(const struct dpo_params *params, size_t batch, int threads);
 
 /*
- * config, params, weights and settings are borrowed. At most `batch` sequences are at work at once. Memory: their caches,
+ * config, params, weights, settings and the adapter (NULL for none) are borrowed. At most `batch` sequences are at work at once. Memory: their caches,
  * of prompt + max_tokens positions each, and batch x vocab_size logits.
  */
 enum dpo_status dpo_generator_new(struct dpo_generator **generator, const struct dpo_config *config,
-	const struct dpo_params *params, const float *weights, const struct dpo_generate_settings *settings, size_t batch,
-	int threads, struct dpo_error *err) DPO_MUST_CHECK;
-/* Generate with an adapter of the model (borrowed), or without one (NULL), from the next prompt on. */
-void dpo_generator_adapt(struct dpo_generator *generator, const struct dpo_lora *lora);
+	const struct dpo_params *params, const float *weights, const struct dpo_lora *lora,
+	const struct dpo_generate_settings *settings, size_t batch, int threads, struct dpo_error *err) DPO_MUST_CHECK;
 void dpo_generator_free(struct dpo_generator *generator);
 
 /* Positions of a sequence: the model's, or those before its rotary frequencies change with the length. */

@@ -2,7 +2,6 @@
 
 #include "base/parallel.h"
 #include "kernel/exponential.h"
-#include "kernel/gemm.h"
 #include "kernel/lanes.h"
 #include "kernel/vector.h"
 
@@ -25,15 +24,14 @@ struct work {
 };
 
 void
-dpo_head_carve(struct dpo_head *head, size_t rows, size_t hidden, size_t vocab, float cap,
-    size_t chunk, size_t keep, struct dpo_arena *arena)
+dpo_head_carve(struct dpo_head *head, const struct dpo_linear *map, size_t rows, float cap, size_t chunk, size_t keep,
+    struct dpo_arena *arena)
 {
-	size_t most = chunk / sizeof(float) / vocab, chunks, scratch;
+	size_t vocab = map->out, most = chunk / sizeof(float) / vocab, chunks, scratch;
 
 	most = most < 16 ? 16 : most;
 	chunks = (rows + most - 1) / most;
-	*head = (struct dpo_head){ .rows = rows, .hidden = hidden, .vocab = vocab,
-	    .cap = cap };
+	*head = (struct dpo_head){ .map = *map, .rows = rows, .cap = cap };
 	head->chunk_rows = chunks ? (rows + chunks - 1) / chunks : 0;
 	if (keep / sizeof(float) / vocab >= rows)
 		head->kept_rows = rows;
@@ -53,21 +51,13 @@ chunk_length(const struct dpo_head *head, size_t first)
 static float *
 chunk_logits(const struct dpo_head *head, size_t first)
 {
-	return head->logits + (first < head->kept_rows ? first : head->kept_rows) * head->vocab;
+	return head->logits + (first < head->kept_rows ? first : head->kept_rows) * head->map.out;
 }
 
 static int
 useful_threads(int threads, const struct dpo_head *head)
 {
-	return head->chunk_rows * head->vocab < 8192 ? 1 : threads;
-}
-
-static struct dpo_linear
-as_linear(const struct dpo_head *head, const float *weight, float *d_weight)
-{
-	return (struct dpo_linear){ .in = head->hidden, .out = head->vocab,
-	    .layout = DPO_LAYOUT_OUT_IN, .dtype = head->dtype, .weight = weight, .d_weight = d_weight,
-	    .bf16 = head->bf16, .pack = head->pack, .scratch = head->scratch };
+	return head->chunk_rows * head->map.out < 8192 ? 1 : threads;
 }
 
 static struct dpo_matrix
@@ -85,20 +75,19 @@ cap_row(void *context, size_t item)
 {
 	const struct work *w = context;
 
-	dpo_vector_cap(w->logits + item * w->head->vocab, w->head->cap, w->head->vocab);
+	dpo_vector_cap(w->logits + item * w->head->map.out, w->head->cap, w->head->map.out);
 }
 
 /* w->logits become those of the chunk at w->first. */
 static void
-compute_chunk(int threads, struct work *w, const float *weight, const float *h)
+compute_chunk(int threads, struct work *w, const float *h)
 {
 	const struct dpo_head *head = w->head;
-	struct dpo_linear linear = as_linear(head, weight, NULL);
 	size_t n = chunk_length(head, w->first);
 
 	w->logits = chunk_logits(head, w->first);
-	dpo_linear_forward(threads, &linear, n, at(h + w->first * head->hidden, head->hidden),
-	    (struct dpo_matrix){ 0 }, at(w->logits, head->vocab));
+	dpo_linear_forward(threads, &head->map, n, at(h + w->first * head->map.in, head->map.in),
+	    (struct dpo_matrix){ 0 }, at(w->logits, head->map.out));
 	if (head->cap > 0.0f)
 		dpo_parallel_for(useful_threads(threads, head), n, cap_row, w);
 }
@@ -178,7 +167,7 @@ static void
 look(void *context, size_t item)
 {
 	const struct work *w = context;
-	size_t row = w->first + item, vocab = w->head->vocab;
+	size_t row = w->first + item, vocab = w->head->map.out;
 	const float *z = w->logits + item * vocab;
 	struct dpo_head_row *r = &w->results[row];
 	struct sums sums = { 0 };
@@ -210,13 +199,13 @@ look(void *context, size_t item)
 }
 
 void
-dpo_head_forward(int threads, const struct dpo_head *head, const float *weight, const float *h,
+dpo_head_forward(int threads, const struct dpo_head *head, const float *h,
     const int32_t *targets, struct dpo_head_row *results, float *logps)
 {
 	struct work w = { .head = head, .targets = targets, .results = results, .logps = logps };
 
 	for (w.first = 0; w.first < head->rows; w.first += head->chunk_rows) {
-		compute_chunk(threads, &w, weight, h);
+		compute_chunk(threads, &w, h);
 		dpo_parallel_for(useful_threads(threads, head), chunk_length(head, w.first), look,
 		    &w);
 	}
@@ -245,7 +234,7 @@ static void
 differentiate(void *context, size_t item)
 {
 	const struct work *w = context;
-	size_t row = w->first + item, vocab = w->head->vocab;
+	size_t row = w->first + item, vocab = w->head->map.out;
 	float *z = w->logits + item * vocab, at_target[DPO_ANSWERS], cap = w->head->cap, all = 0.0f, factor;
 	const float *d = w->d_logps + row * DPO_ANSWERS;
 	const int32_t *targets = w->targets + row * DPO_ANSWERS;
@@ -267,29 +256,30 @@ differentiate(void *context, size_t item)
 }
 
 void
-dpo_head_backward(int threads, const struct dpo_head *head, const float *weight, const float *h,
+dpo_head_backward(int threads, const struct dpo_head *head, const float *h,
     const int32_t *targets, const struct dpo_head_row *results, const float *d_logps, float *dh,
     float *d_weight)
 {
 	struct work w = { .head = head, .targets = targets, .past = results, .d_logps = d_logps };
-	struct dpo_linear linear = as_linear(head, weight, d_weight);
+	struct dpo_linear map = head->map;
 
+	map.d_weight = d_weight;
 	for (w.first = 0; w.first < head->rows; w.first += head->chunk_rows) {
-		size_t n = chunk_length(head, w.first), from = w.first * head->hidden;
+		size_t n = chunk_length(head, w.first), from = w.first * head->map.in;
 
 		w.logits = chunk_logits(head, w.first);
 		if (w.first >= head->kept_rows)
-			compute_chunk(threads, &w, weight, h);
+			compute_chunk(threads, &w, h);
 		dpo_parallel_for(useful_threads(threads, head), n, differentiate, &w);
-		dpo_linear_backward_input(threads, &linear, n, at(w.logits, head->vocab), 0.0f,
-		    at(dh + from, head->hidden));
-		dpo_linear_backward_weight(threads, &linear, n, at(h + from, head->hidden),
-		    at(w.logits, head->vocab));
+		dpo_linear_backward_input(threads, &map, n, at(w.logits, head->map.out), 0.0f,
+		    at(dh + from, head->map.in));
+		dpo_linear_backward_weight(threads, &map, n, at(h + from, head->map.in),
+		    at(w.logits, head->map.out));
 	}
 }
 
 void
-dpo_head_logits(int threads, const struct dpo_head *head, const float *weight, const float *h,
+dpo_head_logits(int threads, const struct dpo_head *head, const float *h,
     size_t first, size_t n, float *logits)
 {
 	struct work w = { .head = head };
@@ -302,9 +292,9 @@ dpo_head_logits(int threads, const struct dpo_head *head, const float *weight, c
 		if (from >= to)
 			continue;
 		w.first = chunk;
-		compute_chunk(threads, &w, weight, h);
-		memcpy(logits + (from - first) * head->vocab,
-		    w.logits + (from - chunk) * head->vocab,
-		    (to - from) * head->vocab * sizeof *logits);
+		compute_chunk(threads, &w, h);
+		memcpy(logits + (from - first) * head->map.out,
+		    w.logits + (from - chunk) * head->map.out,
+		    (to - from) * head->map.out * sizeof *logits);
 	}
 }

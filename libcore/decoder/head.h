@@ -1,6 +1,6 @@
 /*
  * head - the language-model head at the rows that predict: logits, log-probs, and their gradient. Layer 6; uses exponential,
- * lanes, arena, gemm, linear, pack, parallel, vector.
+ * lanes, arena, linear, pack, parallel, vector.
  *
  *	z = h W^T, or cap tanh(h W^T / cap),  log p_v = z_v - log sum_u exp(z_u),
  *	d/dz_v of sum_a g_a log p_(target a) = sum_a g_a [v = target a] - (sum_a g_a) p_v
@@ -30,29 +30,26 @@ struct dpo_head_row {
 };
 
 struct dpo_head {
-	size_t rows, hidden, vocab;
+	struct dpo_linear map;		/* hidden to vocab; without gradients */
+	size_t rows;
 	float cap;			/* 0: logits are not capped */
 	size_t chunk_rows, kept_rows;	/* logits of rows below kept_rows are kept */
 	float *logits;			/* in the arena: kept rows, then a chunk if needed */
-	enum dpo_dtype dtype;		/* of the matrix; F32 after carving */
-	bool bf16;			/* products in bf16 (linear.h) */
-	struct dpo_linear_pack *pack;	/* these as of struct dpo_linear; NULL after carving */
-	float *scratch;
 };
 
 /*
- * Cut `rows` rows into chunks of at most `chunk` bytes of logits (but 16 rows at least), with at
+ * The head with that map: cut `rows` rows into chunks of at most `chunk` bytes of logits (but 16 rows at least), with at
  * most `keep` bytes of logits kept (0: none), and take the logits' memory from arena. Bits depend
  * on `chunk`, not on `keep`.
  */
-void dpo_head_carve(struct dpo_head *head, size_t rows, size_t hidden, size_t vocab, float cap,
-	size_t chunk, size_t keep, struct dpo_arena *arena);
+void dpo_head_carve(struct dpo_head *head, const struct dpo_linear *map, size_t rows, float cap, size_t chunk, size_t keep,
+	struct dpo_arena *arena);
 
 /*
- * From h[rows][hidden] and weight[vocab][hidden]: results[rows], and logps[rows][DPO_ANSWERS] of
+ * From h[rows][hidden]: results[rows], and logps[rows][DPO_ANSWERS] of
  * targets (as in struct dpo_sequence; 0 where there is none).
  */
-void dpo_head_forward(int threads, const struct dpo_head *head, const float *weight, const float *h,
+void dpo_head_forward(int threads, const struct dpo_head *head, const float *h,
 	const int32_t *targets, struct dpo_head_row *results, float *logps);
 
 /*
@@ -60,15 +57,14 @@ void dpo_head_forward(int threads, const struct dpo_head *head, const float *wei
  * d_logps[rows][DPO_ANSWERS], and d_weight[vocab][hidden] += its gradient unless it is NULL. The kept logits are
  * spent.
  */
-void dpo_head_backward(int threads, const struct dpo_head *head, const float *weight,
-	const float *h, const int32_t *targets, const struct dpo_head_row *results,
+void dpo_head_backward(int threads, const struct dpo_head *head, const float *h, const int32_t *targets, const struct dpo_head_row *results,
 	const float *d_logps, float *dh, float *d_weight);
 
 /*
  * The logits of rows first .. first+n-1, into logits[n][vocab], by the chunks of the forward pass.
  * Kept logits are computed anew.
  */
-void dpo_head_logits(int threads, const struct dpo_head *head, const float *weight, const float *h,
+void dpo_head_logits(int threads, const struct dpo_head *head, const float *h,
 	size_t first, size_t n, float *logits);
 
 #endif

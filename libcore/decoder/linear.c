@@ -5,6 +5,16 @@
 #include "kernel/mixed.h"
 #include "kernel/vector.h"
 
+size_t
+dpo_linear_scratch(int threads, const struct dpo_linear *linear, bool back)
+{
+	size_t forward = dpo_gemm_scratch(threads, linear->out, linear->in), input = dpo_gemm_scratch(threads, linear->in, linear->out);
+
+	if (linear->bf16)
+		return DPO_MIXED_SCRATCH;
+	return linear->dtype == DPO_DTYPE_F32 ? 0 : back && input > forward ? input : forward;
+}
+
 /* The packed weight, the product's B; NULL if it is not kept. */
 static const struct dpo_bf16_packed *
 packed(int threads, struct dpo_linear_pack *pack, const struct dpo_product *product)

@@ -36,7 +36,7 @@ struct dpo_linear {
 	float *d_bias;
 	bool bf16;		/* only where dpo_bf16_kernel names a kernel */
 	struct dpo_linear_pack *pack;	/* [2], or NULL */
-	float *scratch;		/* dpo_gemm_scratch floats, unused with F32; or DPO_MIXED_SCRATCH */
+	float *scratch;		/* dpo_linear_scratch floats, 64 byte aligned */
 };
 
 /* rows x columns floats, ld apart. */
@@ -44,6 +44,9 @@ struct dpo_matrix {
 	float *data;
 	size_t ld;
 };
+
+/* Floats of scratch that the map forward and, with `back`, its gradients take; SIZE_MAX if they overflow. */
+size_t dpo_linear_scratch(int threads, const struct dpo_linear *linear, bool back);
 
 /*
  * y[rows][out] = x[rows][in] W + b + residual[rows][out]; residual.data may be NULL, and may not

@@ -6,7 +6,6 @@
 #include "decoder/head.h"
 #include "decoder/rope.h"
 #include "kernel/gemm.h"
-#include "kernel/mixed.h"
 
 #include <assert.h>
 #include <math.h>
@@ -32,8 +31,7 @@ struct dpo_scorer {
 
 enum dpo_status
 dpo_scorer_new(struct dpo_scorer **scorer, const struct dpo_config *config,
-    const struct dpo_params *params, const float *weights, bool train, int threads,
-    struct dpo_error *err)
+    const struct dpo_params *params, const float *weights, const struct dpo_passes *passes, struct dpo_error *err)
 {
 	struct dpo_scorer *s = dpo_alloc(1, sizeof *s);
 	enum dpo_status status;
@@ -43,9 +41,9 @@ dpo_scorer_new(struct dpo_scorer **scorer, const struct dpo_config *config,
 		return dpo_fail_memory(err);
 	s->config = config;
 	s->weights = weights;
-	s->train = train;
-	s->threads = dpo_gemm_threads(threads);
-	status = dpo_decoder_new(&s->decoder, config, params, train, threads, err);
+	s->train = passes->train;
+	s->threads = dpo_gemm_threads(passes->threads);
+	status = dpo_decoder_new(&s->decoder, config, params, passes, err);
 	if (status != DPO_OK) {
 		dpo_scorer_free(s);
 		return status;
@@ -68,18 +66,6 @@ dpo_scorer_free(struct dpo_scorer *scorer)
 }
 
 void
-dpo_scorer_adapt(struct dpo_scorer *scorer, const struct dpo_lora *lora)
-{
-	dpo_decoder_adapt(scorer->decoder, lora);
-}
-
-void
-dpo_scorer_bf16(struct dpo_scorer *scorer, bool bf16)
-{
-	dpo_decoder_bf16(scorer->decoder, bf16);
-}
-
-void
 dpo_scorer_changed(struct dpo_scorer *scorer)
 {
 	dpo_decoder_changed(scorer->decoder);
@@ -91,34 +77,20 @@ dpo_scorer_dropout(struct dpo_scorer *scorer, const struct dpo_dropout_key *key)
 	dpo_decoder_dropout(scorer->decoder, key);
 }
 
-void
-dpo_scorer_recompute(struct dpo_scorer *scorer, bool recompute)
-{
-	dpo_decoder_recompute(scorer->decoder, recompute);
-}
-
 static void
 carve(struct dpo_scorer *s)
 {
-	struct dpo_linear linear = dpo_decoder_head(s->decoder, s->weights, NULL);
-	size_t rows = s->shown->head_rows, hidden = s->config->hidden_size;
+	struct dpo_linear map = dpo_decoder_head(s->decoder, s->weights, NULL);
+	size_t rows = s->shown->head_rows;
 
 	dpo_arena_begin(&s->arena);
-	dpo_head_carve(&s->head, rows, hidden, s->config->vocab_size,
-	    (float)s->config->logit_cap, DPO_HEAD_CHUNK, s->train ? DPO_HEAD_KEPT : 0, &s->arena);
-	s->head.dtype = linear.dtype;
-	s->head.bf16 = linear.bf16;
-	s->head.pack = linear.pack;
-	if (linear.bf16)
-		s->head.scratch = dpo_arena_take(&s->arena, DPO_MIXED_SCRATCH, 1);
-	else if (linear.dtype != DPO_DTYPE_F32)
-		s->head.scratch = dpo_arena_take(&s->arena, dpo_gemm_scratch(s->threads, s->config->vocab_size,
-		    s->train && s->config->vocab_size > hidden ? s->config->vocab_size : hidden), 1);
+	map.scratch = dpo_arena_take(&s->arena, dpo_linear_scratch(s->threads, &map, s->train), 1);
+	dpo_head_carve(&s->head, &map, rows, (float)s->config->logit_cap, DPO_HEAD_CHUNK, s->train ? DPO_HEAD_KEPT : 0, &s->arena);
 	s->logps = dpo_arena_take(&s->arena, rows, DPO_ANSWERS);
 	if (!s->train)
 		return;
 	s->d_logps = dpo_arena_take(&s->arena, rows, DPO_ANSWERS);
-	s->dh = dpo_arena_take(&s->arena, rows, hidden);
+	s->dh = dpo_arena_take(&s->arena, rows, map.in);
 }
 
 static bool
@@ -194,8 +166,7 @@ show(struct dpo_scorer *s, const struct dpo_sequence *sequence, struct dpo_error
 		s->shown = NULL;
 		return status;
 	}
-	dpo_head_forward(s->threads, &s->head, dpo_decoder_head(s->decoder, s->weights, NULL).weight, s->h,
-	    sequence->targets, s->rows, s->logps);
+	dpo_head_forward(s->threads, &s->head, s->h, sequence->targets, s->rows, s->logps);
 	return DPO_OK;
 }
 
@@ -306,7 +277,7 @@ dpo_score_backward(struct dpo_scorer *scorer, const struct dpo_example *example,
     const float *const *dlogps, float *gradients, struct dpo_error *err)
 {
 	struct dpo_scorer *s = scorer;
-	struct dpo_linear head = dpo_decoder_head(s->decoder, s->weights, gradients);
+	float *d_head = dpo_decoder_head(s->decoder, s->weights, gradients).d_weight;
 	size_t n = s->apart ? example->n_answers : 1;
 	enum dpo_status status = DPO_OK;
 
@@ -319,8 +290,7 @@ dpo_score_backward(struct dpo_scorer *scorer, const struct dpo_example *example,
 			return status;
 		if (q->head_rows == 0)
 			continue;
-		dpo_head_backward(s->threads, &s->head, head.weight, s->h, q->targets, s->rows, s->d_logps,
-		    s->dh, head.d_weight);
+		dpo_head_backward(s->threads, &s->head, s->h, q->targets, s->rows, s->d_logps, s->dh, d_head);
 		dpo_decoder_backward(s->decoder, s->weights, q, s->dh, gradients);
 	}
 	return status;
@@ -331,7 +301,6 @@ dpo_score_logits(struct dpo_scorer *scorer, size_t answer, float *logits, struct
 {
 	struct dpo_scorer *s = scorer;
 	const struct dpo_sequence *q = sequence_of(s, answer);
-	const float *weight = dpo_decoder_head(s->decoder, s->weights, NULL).weight;
 	size_t vocab = s->config->vocab_size, n_answers = s->apart ? DPO_ANSWERS : q->n_answers, first;
 	enum dpo_status status;
 
@@ -342,11 +311,11 @@ dpo_score_logits(struct dpo_scorer *scorer, size_t answer, float *logits, struct
 	answer = number_of(s, answer);
 	first = dpo_sequence_head_row(q, answer, 0);
 	if (first != DPO_NO_ROW) {
-		dpo_head_logits(s->threads, &s->head, weight, s->h, first, 1, logits);
+		dpo_head_logits(s->threads, &s->head, s->h, first, 1, logits);
 		logits += vocab;
 	}
 	if (q->n_answer[answer] > 1)
-		dpo_head_logits(s->threads, &s->head, weight, s->h, dpo_sequence_head_row(q, answer,
+		dpo_head_logits(s->threads, &s->head, s->h, dpo_sequence_head_row(q, answer,
 		    1), q->n_answer[answer] - 1, logits);
 	return DPO_OK;
 }

@@ -1,6 +1,6 @@
 /*
  * score - per-token log-probs of answers, the one scorer of dpo-reflogp, dpo-train and dpo-eval. Layer 10; uses error, size,
- * arena, dropout, mixed, params, pack, gemm, rope, lora, decoder, head.
+ * arena, dropout, params, pack, gemm, rope, decoder, head.
  *
  * An example is a prompt with one answer (supervised rows, scoring) or two (a pair). It is
  * computed as one packed sequence [prompt | answer 0 | answer 1]: the prompt once, each answer
@@ -16,8 +16,8 @@
 #define DPO_SCORE_H
 
 #include "base/error.h"
+#include "decoder/decoder.h"
 #include "decoder/dropout.h"
-#include "decoder/lora.h"
 #include "decoder/pack.h"
 #include "model/params.h"
 
@@ -37,31 +37,18 @@ struct dpo_answer_sums {
 struct dpo_scorer;
 
 /*
- * A scorer on borrowed weights (model's own, or a block of the same table). `train` keeps what
- * dpo_score_backward needs. Memory grows to what the largest example so far needs; it is that of
- * one example at a time.
+ * A scorer on borrowed weights (model's own, or a block of the same table), whose passes are made like that. Memory grows to
+ * what the largest example so far needs; it is that of one example at a time.
  */
 enum dpo_status dpo_scorer_new(struct dpo_scorer **scorer, const struct dpo_config *config,
-	const struct dpo_params *params, const float *weights, bool train, int threads,
+	const struct dpo_params *params, const float *weights, const struct dpo_passes *passes,
 	struct dpo_error *err) DPO_MUST_CHECK;
 void dpo_scorer_free(struct dpo_scorer *scorer);
 
-/*
- * Score with an adapter of the model from now on (borrowed; its numbers may change between examples), or without one
- * (NULL). Gradients are then those of the adapter's table.
- */
-void dpo_scorer_adapt(struct dpo_scorer *scorer, const struct dpo_lora *lora);
-/*
- * Score and go back with bf16 products from now on, or not, as at first (dpo_decoder_bf16). Only where dpo_bf16_kernel names
- * a kernel.
- */
-void dpo_scorer_bf16(struct dpo_scorer *scorer, bool bf16);
 /* What is trained has other numbers now: what bf16 keeps of them is to be made anew. */
 void dpo_scorer_changed(struct dpo_scorer *scorer);
 /* Whether the adapter's dropout is at work (NULL: no, as at first), and the key of the example to come. */
 void dpo_scorer_dropout(struct dpo_scorer *scorer, const struct dpo_dropout_key *key);
-/* Whether the backward pass recomputes what the decoder then does not keep (decoder.h): less memory, the same bits. At first no. */
-void dpo_scorer_recompute(struct dpo_scorer *scorer, bool recompute);
 
 /*
  * Log-probs of the answers' tokens, nats, into logps[a][0 .. n_answer[a]); 0 for a first token

@@ -83,12 +83,11 @@ score(const struct dpo_model *model, const struct probe *probe, float (*logps)[L
     struct dpo_error *err)
 {
 	struct dpo_scorer *scorer;
-	enum dpo_status status = dpo_scorer_new(&scorer, &model->config, &model->params, model->weights, false, threads,
-	    err);
+	enum dpo_status status = dpo_scorer_new(&scorer, &model->config, &model->params, model->weights,
+	    &(struct dpo_passes){ .lora = model->lora, .threads = threads }, err);
 
 	if (status != DPO_OK)
 		return status;
-	dpo_scorer_adapt(scorer, model->lora);
 	for (size_t s = 0; s < DPO_MERGE_SEQUENCES && status == DPO_OK; s++) {
 		struct dpo_example example = { NULL, 0, 1, { probe->tokens[s] }, { probe->length } };
 

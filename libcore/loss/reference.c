@@ -40,12 +40,11 @@ make_scorer(struct dpo_reference *reference, struct dpo_rowset *data, struct dpo
 {
 	const struct dpo_model *model = reference->model;
 	struct dpo_room room = { 0 };
-	enum dpo_status status = dpo_scorer_new(&reference->scorer, &model->config, &model->params, reference->weights, false,
-	    reference->threads, err);
+	struct dpo_passes passes = { .bf16 = bf16, .threads = reference->threads };
+	enum dpo_status status = dpo_scorer_new(&reference->scorer, &model->config, &model->params, reference->weights, &passes, err);
 
 	if (status != DPO_OK)
 		return status;
-	dpo_scorer_bf16(reference->scorer, bf16);
 	status = dpo_rowset_room(data, eval, reference->scorer, &room, err);
 	return status == DPO_OK ? dpo_scorer_reserve(reference->scorer, &room, err) : status;
 }

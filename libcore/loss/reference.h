@@ -27,7 +27,7 @@ struct dpo_reference;
 
 /*
  * The reference of a run at step 0: the model's weights are copied now; the rest is borrowed. alpha: the policy's share,
- * 0 to 1; steps: between syncs, at least 1. Rows are those of data and of eval (NULL for none). bf16: as of dpo_scorer_bf16.
+ * 0 to 1; steps: between syncs, at least 1. Rows are those of data and of eval (NULL for none). bf16: as of decoder.h.
  */
 enum dpo_status dpo_reference_new(struct dpo_reference **reference, double alpha, uint64_t steps,
 	const struct dpo_model *model, struct dpo_rowset *data, struct dpo_rowset *eval, bool bf16, int threads,

@@ -43,15 +43,13 @@ find_room(struct dpo_room *room, const struct dpo_recipe *recipe, const struct d
     struct dpo_rowset *data, struct dpo_rowset *eval, int threads, struct dpo_error *err)
 {
 	static const float nothing[16];	/* an outline has no weights, and none are read */
+	struct dpo_passes passes = { model->lora, train, recipe->recompute, recipe->bf16, threads };
 	struct dpo_scorer *scorer;
 	enum dpo_status status;
 
 	*room = (struct dpo_room){ 0 };
-	if ((status = dpo_scorer_new(&scorer, &model->config, &model->params, nothing, train, threads, err)) != DPO_OK)
+	if ((status = dpo_scorer_new(&scorer, &model->config, &model->params, nothing, &passes, err)) != DPO_OK)
 		return status;
-	dpo_scorer_adapt(scorer, model->lora);
-	dpo_scorer_bf16(scorer, recipe->bf16);
-	dpo_scorer_recompute(scorer, recipe->recompute);
 	dpo_scorer_dropout(scorer, train ? &(struct dpo_dropout_key){ 0 } : NULL);
 	status = dpo_rowset_room(data, eval, scorer, room, err);
 	dpo_scorer_free(scorer);

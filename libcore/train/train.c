@@ -44,13 +44,11 @@ make_scorer(struct dpo_train *train, int threads, struct dpo_error *err)
 {
 	const struct dpo_model *model = train->model;
 	struct dpo_room room = { 0 };
-	enum dpo_status status = dpo_scorer_new(&train->scorer, &model->config, &model->params, model->weights, true, threads, err);
+	struct dpo_passes passes = { model->lora, true, train->recipe.recompute, train->recipe.bf16, threads };
+	enum dpo_status status = dpo_scorer_new(&train->scorer, &model->config, &model->params, model->weights, &passes, err);
 
 	if (status != DPO_OK)
 		return status;
-	dpo_scorer_adapt(train->scorer, model->lora);
-	dpo_scorer_bf16(train->scorer, train->recipe.bf16);
-	dpo_scorer_recompute(train->scorer, train->recipe.recompute);
 	dpo_scorer_dropout(train->scorer, &(struct dpo_dropout_key){ 0 });
 	status = dpo_rowset_room(train->data, train->eval, train->scorer, &room, err);
 	return status == DPO_OK ? dpo_scorer_reserve(train->scorer, &room, err) : status;

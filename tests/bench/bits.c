@@ -156,11 +156,11 @@ softmax(const struct setting *s)
 	subject_check(l.targets && l.results, "out of memory");
 	do {
 		dpo_arena_begin(&l.arena);
-		dpo_head_carve(&l.head, s->head_rows, 1, VOCAB, 0.0f, DPO_HEAD_CHUNK, DPO_HEAD_KEPT, &l.arena);
+		dpo_head_carve(&l.head, &linear, s->head_rows, 0.0f, DPO_HEAD_CHUNK, DPO_HEAD_KEPT, &l.arena);
 	} while (dpo_arena_end(&l.arena) == DPO_ARENA_AGAIN);
 	for (int round = 0; round <= s->rounds; round++) {
 		start = machine_wall();
-		dpo_head_forward(s->threads, &l.head, l.weight, l.h, l.targets, l.results, l.logps);
+		dpo_head_forward(s->threads, &l.head, l.h, l.targets, l.results, l.logps);
 		subject_least(&ours, machine_wall() - start);
 		start = machine_wall();
 		dpo_linear_forward(s->threads, &linear, s->head_rows, rows_of(l.h, 1), (struct dpo_matrix){ 0 },
@@ -282,10 +282,9 @@ open_step(struct model_step *m, const struct setting *s)
 
 	subject_make(&m->model, &subject_gpt2);
 	m->gradients = subject_filled(m->model.params.total);
-	subject_check(dpo_scorer_new(&m->scorer, &m->model.config, &m->model.params, m->model.weights, true, s->threads, &err) ==
-	    DPO_OK, err.text);
+	subject_check(dpo_scorer_new(&m->scorer, &m->model.config, &m->model.params, m->model.weights,
+	    &(struct dpo_passes){ .train = true, .bf16 = s->bf16, .threads = s->threads }, &err) == DPO_OK, err.text);
 	subject_optim(&m->optim, &m->model.params, s->threads);
-	dpo_scorer_bf16(m->scorer, s->bf16);
 }
 
 static void

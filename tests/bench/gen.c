@@ -61,7 +61,7 @@ generate(const struct dpo_model *model, int threads, size_t prompts, size_t toke
 	struct took start = { machine_wall(), machine_cpu() };
 	struct dpo_error err;
 
-	subject_check(dpo_generator_new(&generator, &model->config, &model->params, model->weights, &settings, MOST, threads,
+	subject_check(dpo_generator_new(&generator, &model->config, &model->params, model->weights, NULL, &settings, MOST, threads,
 	    &err) == DPO_OK, err.text);
 	for (size_t i = 0; i < prompts; i++) {
 		for (size_t t = 0; t < PROMPT; t++)

@@ -77,9 +77,8 @@ pair(struct bench *b, const char *series, double x, int threads, enum kind kind,
 	struct dpo_error err;
 	double least = 0;
 
-	subject_check(dpo_scorer_new(&scorer, &b->model.config, &b->model.params, b->model.weights, kind != REFERENCE, threads,
-	    &err) == DPO_OK, err.text);
-	dpo_scorer_adapt(scorer, b->model.lora);
+	subject_check(dpo_scorer_new(&scorer, &b->model.config, &b->model.params, b->model.weights,
+	    &(struct dpo_passes){ .lora = b->model.lora, .train = kind != REFERENCE, .threads = threads }, &err) == DPO_OK, err.text);
 	(void)subject_pass(scorer, &e, kind == REFERENCE ? NULL : b->gradients);	/* makes caches and buffers */
 	for (int round = 0; round < b->rounds; round++)
 		subject_least(&least, subject_pass(scorer, &e, kind == REFERENCE ? NULL : b->gradients));

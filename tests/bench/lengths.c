@@ -24,9 +24,8 @@ open_scorer(const struct dpo_model *model, bool train, bool bf16, int threads)
 	struct dpo_scorer *scorer;
 	struct dpo_error err;
 
-	subject_check(dpo_scorer_new(&scorer, &model->config, &model->params, model->weights, train, threads, &err) == DPO_OK,
-	    err.text);
-	dpo_scorer_bf16(scorer, bf16);
+	subject_check(dpo_scorer_new(&scorer, &model->config, &model->params, model->weights,
+	    &(struct dpo_passes){ .train = train, .bf16 = bf16, .threads = threads }, &err) == DPO_OK, err.text);
 	return scorer;
 }
 

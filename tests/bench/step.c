@@ -259,8 +259,8 @@ head_pass(void *data)
 	const struct subject_map *m = h->map;
 	int threads = h->trial->bench->threads;
 
-	dpo_head_forward(threads, &h->head, m->weight, m->x, h->trial->sequence.targets, h->rows, h->logps);
-	dpo_head_backward(threads, &h->head, m->weight, m->x, h->trial->sequence.targets, h->rows, h->d_logps, m->dx, m->d_weight);
+	dpo_head_forward(threads, &h->head, m->x, h->trial->sequence.targets, h->rows, h->logps);
+	dpo_head_backward(threads, &h->head, m->x, h->trial->sequence.targets, h->rows, h->d_logps, m->dx, m->d_weight);
 }
 
 /* Seconds of the head forward and back on the map. */
@@ -275,11 +275,8 @@ time_head(const struct trial *t, const struct subject_map *map)
 	subject_check(h.rows, "out of memory");
 	do {
 		dpo_arena_begin(&arena);
-		dpo_head_carve(&h.head, map->rows, map->linear.in, map->linear.out, 0.0f, DPO_HEAD_CHUNK, DPO_HEAD_KEPT, &arena);
+		dpo_head_carve(&h.head, &map->linear, map->rows, 0.0f, DPO_HEAD_CHUNK, DPO_HEAD_KEPT, &arena);
 	} while (dpo_arena_end(&arena) == DPO_ARENA_AGAIN);
-	h.head.bf16 = map->linear.bf16;
-	h.head.pack = map->linear.pack;
-	h.head.scratch = map->linear.scratch;
 	seconds = measure(t, head_pass, &h);
 	dpo_arena_free(&arena);
 	free(h.rows);
@@ -336,9 +333,8 @@ open_scorer(struct step *s, bool train)
 	const struct bench *b = s->trial->bench;
 	struct dpo_error err;
 
-	subject_check(dpo_scorer_new(&s->scorer, &b->model.config, &b->model.params, b->model.weights, train, b->threads, &err) ==
-	    DPO_OK, err.text);
-	dpo_scorer_bf16(s->scorer, b->bf16);
+	subject_check(dpo_scorer_new(&s->scorer, &b->model.config, &b->model.params, b->model.weights,
+	    &(struct dpo_passes){ .train = train, .bf16 = b->bf16, .threads = b->threads }, &err) == DPO_OK, err.text);
 }
 
 static void

@@ -37,16 +37,14 @@ struct way {
 static void
 open_way(struct way *w, bool bf16, int threads)
 {
+	struct dpo_passes passes = { w->adapted ? w->model->lora : NULL, true, w->recomputed, bf16, threads };
 	struct dpo_error err;
 
 	w->trained = w->adapted ? dpo_model_trained(w->model) : (struct dpo_trained){ &w->model->params, w->model->weights };
 	w->gradients = subject_filled(w->trained.params->total);
-	subject_check(dpo_scorer_new(&w->scorer, &w->model->config, &w->model->params, w->model->weights, true, threads, &err) ==
-	    DPO_OK, err.text);
+	subject_check(dpo_scorer_new(&w->scorer, &w->model->config, &w->model->params, w->model->weights, &passes, &err) == DPO_OK,
+	    err.text);
 	subject_optim(&w->optim, w->trained.params, threads);
-	dpo_scorer_adapt(w->scorer, w->adapted ? w->model->lora : NULL);
-	dpo_scorer_bf16(w->scorer, bf16);
-	dpo_scorer_recompute(w->scorer, w->recomputed);
 	if (w->dropout > 0)
 		dpo_scorer_dropout(w->scorer, &(struct dpo_dropout_key){ 1, 2, 3 });
 }

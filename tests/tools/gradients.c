@@ -120,7 +120,8 @@ main(int argc, char **argv)
 	check(dpo_model_open(&model, argv[1], 2, &err), &err);
 	read_pair(&pair, argv[2]);
 	gradients = dpo_alloc_aligned(model.params.total, sizeof *gradients);
-	check(dpo_scorer_new(&scorer, &model.config, &model.params, model.weights, true, 2, &err), &err);
+	check(dpo_scorer_new(&scorer, &model.config, &model.params, model.weights,
+	    &(struct dpo_passes){ .train = true, .threads = 2 }, &err), &err);
 	check(dpo_score(scorer, &pair.example, pair.logps, NULL, &err), &err);
 	check(dpo_score_backward(scorer, &pair.example, (const float *const *)pair.weights, gradients, &err), &err);
 	write_gradients(argv[3], &model, gradients);

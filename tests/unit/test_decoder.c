@@ -37,8 +37,8 @@ compute(const struct naive_model *m, const struct dpo_example *example, float *g
 	struct dpo_error err = { .text = "" };
 	float logps[DPO_ANSWERS][16];
 
-	assert_int_equal(dpo_scorer_new(&scorer, &m->config, &m->params, m->weights, true, 2, &err),
-	    DPO_OK);
+	assert_int_equal(dpo_scorer_new(&scorer, &m->config, &m->params, m->weights,
+	    &(struct dpo_passes){ .train = true, .threads = 2 }, &err), DPO_OK);
 	assert_int_equal(dpo_score(scorer, example, (float *const[]){ logps[0], logps[1] }, NULL,
 	    &err), DPO_OK);
 	assert_int_equal(dpo_score_backward(scorer, example, d_logps, gradients, &err), DPO_OK);

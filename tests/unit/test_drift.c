@@ -72,7 +72,7 @@ open_world(struct world *w)
 	w->drift.threads = 2;
 	for (size_t i = 0; i < 2; i++)
 		assert_int_equal(dpo_scorer_new(i ? &w->drift.reference : &w->drift.policy, &both(w, i)->config,
-		    &both(w, i)->params, both(w, i)->weights, false, 2, &err), DPO_OK);
+		    &both(w, i)->params, both(w, i)->weights, &(struct dpo_passes){ .threads = 2 }, &err), DPO_OK);
 }
 
 static void
@@ -100,7 +100,7 @@ estimate(struct world *w, struct dpo_moments *drift, struct dpo_moments *ratio)
 
 	for (size_t i = 0; i < 3; i++)
 		assert_true(dpo_ids_add(&ids, prompt[i]));
-	assert_int_equal(dpo_generator_new(&generator, &m->config, &m->params, m->weights, &settings, 32, 2, &err), DPO_OK);
+	assert_int_equal(dpo_generator_new(&generator, &m->config, &m->params, m->weights, NULL, &settings, 32, 2, &err), DPO_OK);
 	for (size_t asked = 0;;) {
 		struct dpo_answer_sums of[2];
 		double kl;

@@ -26,19 +26,20 @@ run_head(struct head_result *r, const float *h, const float *weight, const int32
     const float *d_logps, float cap, size_t chunk, size_t keep, size_t kept_rows)
 {
 	struct dpo_arena arena = { 0 };
+	struct dpo_linear map = { .in = HIDDEN, .out = VOCAB, .layout = DPO_LAYOUT_OUT_IN, .weight = weight };
 	struct dpo_head head;
 	float *logits = noise(3 * VOCAB);
 
 	do {
 		dpo_arena_begin(&arena);
-		dpo_head_carve(&head, HEAD_ROWS, HIDDEN, VOCAB, cap, chunk, keep, &arena);
+		dpo_head_carve(&head, &map, HEAD_ROWS, cap, chunk, keep, &arena);
 	} while (dpo_arena_end(&arena) == DPO_ARENA_AGAIN);
 	assert_int_equal(head.kept_rows, kept_rows);
 	r->d_weight = dpo_alloc_aligned(VOCAB * HIDDEN, sizeof *r->d_weight);
 	assert_non_null(r->d_weight);
-	dpo_head_forward(threads, &head, weight, h, targets, r->rows, r->logps);
-	dpo_head_backward(threads, &head, weight, h, targets, r->rows, d_logps, r->dh, r->d_weight);
-	dpo_head_logits(threads, &head, weight, h, 14, 3, logits);
+	dpo_head_forward(threads, &head, h, targets, r->rows, r->logps);
+	dpo_head_backward(threads, &head, h, targets, r->rows, d_logps, r->dh, r->d_weight);
+	dpo_head_logits(threads, &head, h, 14, 3, logits);
 	for (size_t i = 0; i < 3; i++)
 		for (size_t v = 0; v < VOCAB; v += 99) {
 			double z = 0.0;
@@ -150,15 +151,16 @@ test_head_ties(void **state)
 	struct dpo_head head;
 	struct dpo_head_row row;
 	float h[2] = { 1.0f, 0.0f }, weight[40] = { 0 }, logps[DPO_ANSWERS];
+	struct dpo_linear map = { .in = 2, .out = 20, .layout = DPO_LAYOUT_OUT_IN, .weight = weight };
 	const int32_t targets[DPO_ANSWERS] = { 3, 7 };
 
 	(void)state;
 	weight[2 * 5] = weight[2 * 11] = weight[2 * 19] = 2.0f;
 	do {
 		dpo_arena_begin(&arena);
-		dpo_head_carve(&head, 1, 2, 20, 0.0f, DPO_HEAD_CHUNK, 0, &arena);
+		dpo_head_carve(&head, &map, 1, 0.0f, DPO_HEAD_CHUNK, 0, &arena);
 	} while (dpo_arena_end(&arena) == DPO_ARENA_AGAIN);
-	dpo_head_forward(1, &head, weight, h, targets, &row, logps);
+	dpo_head_forward(1, &head, h, targets, &row, logps);
 	assert_int_equal(row.best, 5);
 	near((double)logps[0], -log(17.0 + 3.0 * exp(2.0)), 1e-6);
 	near((double)logps[1], (double)logps[0], 0.0);
@@ -174,6 +176,7 @@ test_head_lanes(void **state)
 	struct dpo_head head;
 	struct dpo_head_row row;
 	float one = 1.0f, logps[DPO_ANSWERS], e[RUN], weighted[RUN], *z = noise(WORDS);
+	struct dpo_linear map = { .in = 1, .out = WORDS, .layout = DPO_LAYOUT_OUT_IN, .weight = z };
 	const int32_t targets[DPO_ANSWERS] = { 3, -1 };
 	double all = 0, all_weighted = 0, total = 0;
 
@@ -181,9 +184,9 @@ test_head_lanes(void **state)
 	z[0] = 4.0f;	/* the largest, so that no sum is lowered */
 	do {
 		dpo_arena_begin(&arena);
-		dpo_head_carve(&head, 1, 1, WORDS, 0.0f, DPO_HEAD_CHUNK, 0, &arena);
+		dpo_head_carve(&head, &map, 1, 0.0f, DPO_HEAD_CHUNK, 0, &arena);
 	} while (dpo_arena_end(&arena) == DPO_ARENA_AGAIN);
-	dpo_head_forward(1, &head, z, &one, targets, &row, logps);
+	dpo_head_forward(1, &head, &one, targets, &row, logps);
 	for (size_t first = 0, n; first < WORDS; first += n) {
 		n = dpo_size_least(WORDS - first, RUN);
 		for (size_t i = 0; i < n; i++) {

@@ -129,8 +129,8 @@ compute(const struct naive_model *m, const struct dpo_lora *lora, int threads, f
 	struct dpo_scorer *scorer;
 	struct dpo_error err = { .text = "" };
 
-	assert_int_equal(dpo_scorer_new(&scorer, &m->config, &m->params, m->weights, true, threads, &err), DPO_OK);
-	dpo_scorer_adapt(scorer, lora);
+	assert_int_equal(dpo_scorer_new(&scorer, &m->config, &m->params, m->weights,
+	    &(struct dpo_passes){ .lora = lora, .train = true, .threads = threads }, &err), DPO_OK);
 	assert_int_equal(dpo_score(scorer, &pair, (float *const[]){ logps[0], logps[1] }, NULL, &err), DPO_OK);
 	assert_int_equal(dpo_score_backward(scorer, &pair, d_logps, gradients, &err), DPO_OK);
 	dpo_scorer_free(scorer);
@@ -241,7 +241,7 @@ test_zero_is_base(void **state)
 	gradients = dpo_alloc_aligned(lora.params.total, sizeof *gradients);
 	assert_non_null(gradients);
 	compute(&m, &lora, 2, gradients, adapted);
-	assert_int_equal(dpo_scorer_new(&scorer, &m.config, &m.params, m.weights, false, 1, &err), DPO_OK);
+	assert_int_equal(dpo_scorer_new(&scorer, &m.config, &m.params, m.weights, &(struct dpo_passes){ .threads = 1 }, &err), DPO_OK);
 	assert_int_equal(dpo_score(scorer, &pair, (float *const[]){ base[0], base[1] }, NULL, &err), DPO_OK);
 	for (size_t a = 0; a < 2; a++)
 		assert_memory_equal(base[a], adapted[a], pair.n_answer[a] * sizeof(float));
@@ -265,8 +265,7 @@ step_through(const struct naive_model *m, const struct dpo_lora *lora, const str
 	struct dpo_error err;
 	const float *found;
 
-	assert_int_equal(dpo_decoder_new(&decoder, &m->config, &m->params, false, 2, &err), DPO_OK);
-	dpo_decoder_adapt(decoder, lora);
+	assert_int_equal(dpo_decoder_new(&decoder, &m->config, &m->params, &(struct dpo_passes){ .lora = lora, .threads = 2 }, &err), DPO_OK);
 	assert_int_equal(dpo_pack(&sequence, &start, m->config.vocab_size, m->config.max_positions, &err), DPO_OK);
 	for (size_t i = 0; i < n; i++)
 		assert_int_equal(dpo_decoder_prefill(decoder, m->weights, &sequence, &caches[i], 16, &found, &err), DPO_OK);
@@ -305,8 +304,7 @@ test_steps(void **state)
 		step_through(&m, &lora, &example, 1, alone);
 		step_through(&m, &lora, &example, 3, among);
 		assert_memory_equal(alone, among, 6 * m.config.hidden_size * sizeof *alone);
-		assert_int_equal(dpo_decoder_new(&decoder, &m.config, &m.params, false, 2, &err), DPO_OK);
-		dpo_decoder_adapt(decoder, &lora);
+		assert_int_equal(dpo_decoder_new(&decoder, &m.config, &m.params, &(struct dpo_passes){ .lora = &lora, .threads = 2 }, &err), DPO_OK);
 		assert_int_equal(dpo_pack(&sequence, &example, m.config.vocab_size, m.config.max_positions, &err), DPO_OK);
 		assert_int_equal(dpo_decoder_forward(decoder, m.weights, &sequence, &h, &err), DPO_OK);
 		for (size_t i = 0; i < 6 * m.config.hidden_size; i++)
@@ -333,17 +331,17 @@ test_dropout_in_decoder(void **state)
 	naive_open(&m, naive_llama_tied, 42);
 	open_lora(&lora, &m, "{\"r\":4,\"target_modules\":\"all-linear\",\"lora_dropout\":0.5}");
 	fill(&lora, 5);
-	assert_int_equal(dpo_scorer_new(&scorer, &m.config, &m.params, m.weights, true, 2, &err), DPO_OK);
-	dpo_scorer_adapt(scorer, &lora);
 	for (size_t k = 0; k < 4; k++) {
+		assert_int_equal(dpo_scorer_new(&scorer, &m.config, &m.params, m.weights,
+		    &(struct dpo_passes){ .lora = &lora, .train = true, .recompute = k == 1, .threads = 2 }, &err), DPO_OK);
 		dpo_scorer_dropout(scorer, k < 3 ? &keys[k] : NULL);
-		dpo_scorer_recompute(scorer, k == 1);
 		assert_int_equal(dpo_score(scorer, &pair, (float *const[]){ logps[k][0], logps[k][1] }, NULL, &err), DPO_OK);
-		if (k >= 2)
-			continue;
-		gradients[k] = dpo_alloc_aligned(lora.params.total, sizeof(float));
-		assert_non_null(gradients[k]);
-		assert_int_equal(dpo_score_backward(scorer, &pair, d_logps, gradients[k], &err), DPO_OK);
+		if (k < 2) {
+			gradients[k] = dpo_alloc_aligned(lora.params.total, sizeof(float));
+			assert_non_null(gradients[k]);
+			assert_int_equal(dpo_score_backward(scorer, &pair, d_logps, gradients[k], &err), DPO_OK);
+		}
+		dpo_scorer_free(scorer);
 	}
 	assert_memory_equal(logps[0][0], logps[1][0], 6 * sizeof(float));
 	assert_memory_equal(gradients[0], gradients[1], lora.params.total * sizeof(float));
@@ -353,7 +351,6 @@ test_dropout_in_decoder(void **state)
 	assert_memory_equal(logps[0][0], logps[3][0], 6 * sizeof(float));
 	free(gradients[0]);
 	free(gradients[1]);
-	dpo_scorer_free(scorer);
 	dpo_lora_free(&lora);
 	naive_close(&m);
 }

@@ -40,8 +40,8 @@ open_scorer(const struct naive_model *m, bool train, int threads)
 	struct dpo_scorer *scorer;
 	struct dpo_error err;
 
-	assert_int_equal(dpo_scorer_new(&scorer, &m->config, &m->params, m->weights, train, threads,
-	    &err), DPO_OK);
+	assert_int_equal(dpo_scorer_new(&scorer, &m->config, &m->params, m->weights,
+	    &(struct dpo_passes){ .train = train, .threads = threads }, &err), DPO_OK);
 	return scorer;
 }
 
