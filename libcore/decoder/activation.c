@@ -36,34 +36,27 @@ twice_inner(float x)
 	return x * (TWICE_ROOT + TWICE_ROOT * CUBIC * (x * x));
 }
 
-DPO_WIDE static void
-gelu_tanh_alone(float *a, const float *x, size_t n)
-{
-#pragma omp simd
-	for (size_t i = 0; i < n; i++)
-		a[i] = x[i] * sigmoid(twice_inner(x[i]));
-}
-
 /* The slope of x s, s = sigmoid(2 u): s + x s (1 - s) (2 u)' */
-DPO_WIDE static void
-gelu_tanh_both(float *a, float *slope, const float *x, size_t n)
+__attribute__((always_inline)) static inline void
+gelu_tanh_loop(const bool both, float *a, float *slope, const float *x, size_t n)
 {
 #pragma omp simd
 	for (size_t i = 0; i < n; i++) {
 		float s = sigmoid(twice_inner(x[i])), y = x[i] * s;
 
 		a[i] = y;
-		slope[i] = s + y * (1.0f - s) * (TWICE_ROOT + 3.0f * TWICE_ROOT * CUBIC * (x[i] * x[i]));
+		if (both)
+			slope[i] = s + y * (1.0f - s) * (TWICE_ROOT + 3.0f * TWICE_ROOT * CUBIC * (x[i] * x[i]));
 	}
 }
 
-static void
+DPO_WIDE static void
 gelu_tanh(float *a, float *slope, const float *x, size_t n)
 {
 	if (slope)
-		gelu_tanh_both(a, slope, x, n);
+		gelu_tanh_loop(true, a, slope, x, n);
 	else
-		gelu_tanh_alone(a, x, n);
+		gelu_tanh_loop(false, a, NULL, x, n);
 }
 
 DPO_WIDE static void
@@ -104,34 +97,27 @@ gelu(float *a, float *slope, const float *x, size_t n)
 		gelu_slope(slope, x, t, n);
 }
 
-DPO_WIDE static void
-silu_alone(float *a, const float *x, size_t n)
-{
-#pragma omp simd
-	for (size_t i = 0; i < n; i++)
-		a[i] = x[i] * sigmoid(x[i]);
-}
-
 /* The slope of x s: s (1 + x (1 - s)) */
-DPO_WIDE static void
-silu_both(float *a, float *slope, const float *x, size_t n)
+__attribute__((always_inline)) static inline void
+silu_loop(const bool both, float *a, float *slope, const float *x, size_t n)
 {
 #pragma omp simd
 	for (size_t i = 0; i < n; i++) {
 		float s = sigmoid(x[i]);
 
 		a[i] = x[i] * s;
-		slope[i] = s * (1.0f + x[i] * (1.0f - s));
+		if (both)
+			slope[i] = s * (1.0f + x[i] * (1.0f - s));
 	}
 }
 
-static void
+DPO_WIDE static void
 silu(float *a, float *slope, const float *x, size_t n)
 {
 	if (slope)
-		silu_both(a, slope, x, n);
+		silu_loop(true, a, slope, x, n);
 	else
-		silu_alone(a, x, n);
+		silu_loop(false, a, NULL, x, n);
 }
 
 static void

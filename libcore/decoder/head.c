@@ -271,7 +271,7 @@ dpo_head_backward(int threads, const struct dpo_head *head, const float *h,
 		if (w.first >= head->kept_rows)
 			compute_chunk(threads, &w, h);
 		dpo_parallel_for(useful_threads(threads, head), n, differentiate, &w);
-		dpo_linear_backward_input(threads, &map, n, at(w.logits, head->map.out), 0.0f,
+		dpo_linear_backward_input(threads, &map, n, at(w.logits, head->map.out), false,
 		    at(dh + from, head->map.in));
 		dpo_linear_backward_weight(threads, &map, n, at(h + from, head->map.in),
 		    at(w.logits, head->map.out));

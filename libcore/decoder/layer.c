@@ -413,7 +413,7 @@ dpo_layer_again(const struct dpo_layers *l, size_t layer, const struct dpo_saved
 /* dx.data may be NULL: it is not wanted. */
 static void
 backward_map_input(const struct dpo_layers *l, const struct dpo_place *place, const float *weights, size_t rows,
-    struct dpo_matrix dy, float keep, struct dpo_matrix dx)
+    struct dpo_matrix dy, bool keep, struct dpo_matrix dx)
 {
 	struct dpo_linear map = linear_at(l, place, weights, NULL);
 	struct dpo_lowrank low;
@@ -458,7 +458,7 @@ input_gradient(const struct dpo_layers *l, const struct dpo_place *place,
 {
 	bool norm = dx && is_there(place);
 
-	backward_map_input(l, map, weights, rows, dy, norm && first ? 0.0f : 1.0f,
+	backward_map_input(l, map, weights, rows, dy, !norm || !first,
 	    matrix(norm ? l->d_normed : dx, l->hidden));
 }
 
@@ -482,7 +482,7 @@ backward_mlp(const struct dpo_layers *l, size_t layer, const struct dpo_saved *k
 	float *in;
 
 	dy = branch_gradient(l, &at->post2, rows, weights, gradients, k->added[1], dy);
-	backward_map_input(l, &at->down, weights, rows, matrix(dy, l->hidden), 0.0f,
+	backward_map_input(l, &at->down, weights, rows, matrix(dy, l->hidden), false,
 	    matrix(l->d_activated, l->inner));
 	dpo_activation_backward(l->threads, l->config->activation, l->config->family->mlp, rows,
 	    l->inner, k->up, l->d_activated, l->d_up, l->activated);
@@ -549,7 +549,7 @@ backward_attention(const struct dpo_layers *l, size_t layer, const struct dpo_sa
 	size_t rows = s->rows - attention.first;
 
 	dy = branch_gradient(l, &at->post1, rows, weights, gradients, wanted.added[0], dy);
-	backward_map_input(l, &at->o, weights, rows, matrix(dy, l->hidden), 0.0f,
+	backward_map_input(l, &at->o, weights, rows, matrix(dy, l->hidden), false,
 	    matrix(l->d_attended + attention.first * l->query, l->query));
 	backward_map_weight(l, &at->o, weights, gradients, rows, matrix(wanted.attended, l->query),
 	    matrix(dy, l->hidden));

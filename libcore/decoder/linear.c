@@ -54,7 +54,7 @@ dpo_linear_forward(int threads, const struct dpo_linear *linear, size_t rows, st
 
 void
 dpo_linear_backward_input(int threads, const struct dpo_linear *linear, size_t rows,
-    struct dpo_matrix dy, float keep, struct dpo_matrix dx)
+    struct dpo_matrix dy, bool keep, struct dpo_matrix dx)
 {
 	bool out_in = linear->layout == DPO_LAYOUT_OUT_IN;
 
@@ -101,7 +101,7 @@ dpo_linear_backward_weight(int threads, const struct dpo_linear *linear, size_t 
 		    .rows = out_in ? linear->out : linear->in,
 		    .columns = out_in ? linear->in : linear->out, .inner = rows,
 		    .a = left, .b = right, .scratch = linear->scratch,
-		    .c = linear->d_weight, .ldc = out_in ? linear->in : linear->out, .keep = 1.0f });
+		    .c = linear->d_weight, .ldc = out_in ? linear->in : linear->out, .keep = true });
 	if (linear->d_bias)
 		dpo_parallel_for(rows * linear->out < 32768 ? 1 : threads,
 		    (linear->out + COLUMNS - 1) / COLUMNS, sum_columns, &sums);

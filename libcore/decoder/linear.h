@@ -55,9 +55,9 @@ size_t dpo_linear_scratch(int threads, const struct dpo_linear *linear, bool bac
 void dpo_linear_forward(int threads, const struct dpo_linear *linear, size_t rows,
 	struct dpo_matrix x, struct dpo_matrix residual, struct dpo_matrix y);
 
-/* dx[rows][in] = dy[rows][out] W^T + keep dx, keep 0 or 1. */
+/* dx[rows][in] = dy[rows][out] W^T, added to dx if `keep`. */
 void dpo_linear_backward_input(int threads, const struct dpo_linear *linear, size_t rows,
-	struct dpo_matrix dy, float keep, struct dpo_matrix dx);
+	struct dpo_matrix dy, bool keep, struct dpo_matrix dx);
 
 /* d_weight += x^T dy (in the weight's layout), d_bias += the sum of dy's rows, where they are not NULL. */
 void dpo_linear_backward_weight(int threads, const struct dpo_linear *linear, size_t rows,

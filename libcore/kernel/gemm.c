@@ -148,10 +148,10 @@ multiply(enum kernel kernel, const struct dpo_tile *whole)
 }
 
 void
-dpo_gemm_one(size_t rows, size_t columns, size_t inner, struct dpo_operand a, struct dpo_operand b, float keep, float *c,
+dpo_gemm_one(size_t rows, size_t columns, size_t inner, struct dpo_operand a, struct dpo_operand b, bool keep, float *c,
     size_t ldc)
 {
-	multiply(kernel_for(columns, inner), &(struct dpo_tile){ rows, columns, inner, a, b, keep > 0, c, ldc });
+	multiply(kernel_for(columns, inner), &(struct dpo_tile){ rows, columns, inner, a, b, keep, c, ldc });
 }
 
 size_t
@@ -204,7 +204,7 @@ do_tile(const struct grid *grid, size_t item, float *room)
 	size_t row = item / grid->across * grid->tile_rows, column = item % grid->across * grid->tile_columns;
 	struct dpo_tile tile = { .rows = dpo_size_least(p->rows - row, grid->tile_rows),
 	    .columns = dpo_size_least(p->columns - column, grid->tile_columns), .inner = p->inner, .a = from_row(p->a, row),
-	    .keep = p->keep > 0, .c = p->c + row * p->ldc + column, .ldc = p->ldc };
+	    .keep = p->keep, .c = p->c + row * p->ldc + column, .ldc = p->ldc };
 
 	compute(grid, &tile, column, room);
 	for (size_t i = 0; i < tile.rows && (p->bias || p->residual); i++)

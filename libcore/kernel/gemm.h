@@ -14,9 +14,8 @@
 #include "kernel/tile.h"
 
 /*
- * C = A B + keep C, then C[i][j] = C[i][j] + bias[j] + residual[i][j], where A is rows x inner, B
- * inner x columns, C rows x columns. keep is 0 or 1. bias and residual may be NULL; residual may
- * not overlap C.
+ * C = A B, added to C if `keep`, then C[i][j] = C[i][j] + bias[j] + residual[i][j], where A is rows x inner, B inner x columns,
+ * C rows x columns. bias and residual may be NULL; residual may not overlap C.
  *
  * With b_dtype F16 or BF16, B's data are of that type (ld counts elements), and each tile of it becomes float in scratch
  * before the product: up to an inner length of DPO_GEMM_INNER the bits are those of the same B as floats; beyond, sums
@@ -27,7 +26,7 @@ struct dpo_product {
 	struct dpo_operand a, b;
 	float *c;
 	size_t ldc;
-	float keep;
+	bool keep;
 	const float *bias;
 	const float *residual;
 	size_t ld_residual;
@@ -62,11 +61,8 @@ const char *dpo_gemm_better(void);
 /* The product, tiles shared out among `threads`. Small ones start no thread. */
 void dpo_gemm(int threads, const struct dpo_product *product);
 
-/*
- * C = A B + keep C on the calling thread, for callers that are themselves an item of work.
- * keep is 0 or 1.
- */
-void dpo_gemm_one(size_t rows, size_t columns, size_t inner, struct dpo_operand a, struct dpo_operand b, float keep,
+/* C = A B, added to C if `keep`, on the calling thread, for callers that are themselves an item of work. */
+void dpo_gemm_one(size_t rows, size_t columns, size_t inner, struct dpo_operand a, struct dpo_operand b, bool keep,
 	float *c, size_t ldc);
 
 #endif

@@ -99,7 +99,7 @@ multiply_block(void *context, size_t item)
 	size_t row = w->a_is_shared ? w->outer : first, column = w->a_is_shared ? first : w->outer;
 	struct dpo_bf16_product product = { .rows = w->a_is_shared ? w->shared.raw.outer : n,
 	    .columns = w->a_is_shared ? n : w->shared.raw.outer,
-	    .tiles = dpo_size_parts(other.raw.inner, DPO_BF16_INNER), .amx = w->amx, .keep = p->keep > 0 || w->inner > 0,
+	    .tiles = dpo_size_parts(other.raw.inner, DPO_BF16_INNER), .amx = w->amx, .keep = p->keep || w->inner > 0,
 	    .c = p->c + row * p->ldc + column, .ldc = p->ldc };
 
 	if (!other.packed.data)

@@ -13,7 +13,7 @@ blas_product(size_t rows, size_t columns, size_t inner, struct dpo_operand a, st
     size_t column, bool keep, float *c, size_t ldc)
 {
 	dpo_gemm_one(rows, columns, inner, a, (struct dpo_operand){ b.data + first * b.step + column, b.step, false },
-	    keep ? 1.0f : 0.0f, c, ldc);
+	    keep, c, ldc);
 }
 
 static struct dpo_strip_operand

@@ -71,7 +71,7 @@ turn_plain(const struct dpo_turned *t)
 static void
 multiply_plain(const struct dpo_tile *t)
 {
-	dpo_gemm_one(t->rows, t->columns, t->inner, t->a, t->b, t->keep ? 1.0f : 0.0f, t->c, t->ldc);
+	dpo_gemm_one(t->rows, t->columns, t->inner, t->a, t->b, t->keep, t->c, t->ldc);
 }
 
 static const struct dpo_thin_set plain = { mask_plain, turn_plain, multiply_plain };

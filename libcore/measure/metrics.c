@@ -5,26 +5,29 @@
 #include <inttypes.h>
 #include <string.h>
 
-static const char *const metric_names[DPO_METRICS] = {
-	[DPO_METRIC_LOSS] = "loss",
-	[DPO_METRIC_GRAD_NORM] = "grad_norm",
-	[DPO_METRIC_LEARNING_RATE] = "learning_rate",
-	[DPO_METRIC_REWARDS_CHOSEN] = "rewards/chosen",
-	[DPO_METRIC_REWARDS_REJECTED] = "rewards/rejected",
-	[DPO_METRIC_REWARDS_ACCURACIES] = "rewards/accuracies",
-	[DPO_METRIC_REWARDS_MARGINS] = "rewards/margins",
-	[DPO_METRIC_LOGPS_CHOSEN] = "logps/chosen",
-	[DPO_METRIC_LOGPS_REJECTED] = "logps/rejected",
-	[DPO_METRIC_LOGITS_CHOSEN] = "logits/chosen",
-	[DPO_METRIC_LOGITS_REJECTED] = "logits/rejected",
-	[DPO_METRIC_ENTROPY] = "entropy",
-	[DPO_METRIC_MEAN_TOKEN_ACCURACY] = "mean_token_accuracy",
+/* What a metric is of, besides a scored answer. */
+enum { REFERENCE = 1, PAIR = 2, STEP = 4 };
+
+static const struct { const char *name; unsigned of; } metrics_table[DPO_METRICS] = {
+	[DPO_METRIC_LOSS] = { "loss", 0 },
+	[DPO_METRIC_GRAD_NORM] = { "grad_norm", STEP },
+	[DPO_METRIC_LEARNING_RATE] = { "learning_rate", STEP },
+	[DPO_METRIC_REWARDS_CHOSEN] = { "rewards/chosen", REFERENCE },
+	[DPO_METRIC_REWARDS_REJECTED] = { "rewards/rejected", REFERENCE | PAIR },
+	[DPO_METRIC_REWARDS_ACCURACIES] = { "rewards/accuracies", REFERENCE | PAIR },
+	[DPO_METRIC_REWARDS_MARGINS] = { "rewards/margins", REFERENCE | PAIR },
+	[DPO_METRIC_LOGPS_CHOSEN] = { "logps/chosen", 0 },
+	[DPO_METRIC_LOGPS_REJECTED] = { "logps/rejected", PAIR },
+	[DPO_METRIC_LOGITS_CHOSEN] = { "logits/chosen", 0 },
+	[DPO_METRIC_LOGITS_REJECTED] = { "logits/rejected", PAIR },
+	[DPO_METRIC_ENTROPY] = { "entropy", 0 },
+	[DPO_METRIC_MEAN_TOKEN_ACCURACY] = { "mean_token_accuracy", 0 },
 };
 
 const char *
 dpo_metric_name(enum dpo_metric metric)
 {
-	return metric_names[metric];
+	return metrics_table[metric].name;
 }
 
 enum dpo_metric
@@ -32,7 +35,7 @@ dpo_metric_find(const char *name)
 {
 	int i = 0;
 
-	while (i < DPO_METRICS && strcmp(metric_names[i], name) != 0)
+	while (i < DPO_METRICS && strcmp(metrics_table[i].name, name) != 0)
 		i++;
 	return (enum dpo_metric)i;
 }
@@ -67,11 +70,13 @@ ratio(double sum, size_t n)
 	return n ? sum / (double)n : 0.0;
 }
 
-static void
-put(struct dpo_metric_values *values, enum dpo_metric metric, bool present, double value)
+void
+dpo_metrics_present(size_t answers, bool reference, bool present[DPO_METRICS])
 {
-	values->present[metric] = present;
-	values->value[metric] = present ? value : 0.0;
+	unsigned there = (reference ? REFERENCE : 0) | (answers == 2 ? PAIR : 0);
+
+	for (size_t i = 0; i < DPO_METRICS; i++)
+		present[i] = !(metrics_table[i].of & ~there);
 }
 
 void
@@ -79,35 +84,36 @@ dpo_metrics_mean(const struct dpo_metrics *metrics, const struct dpo_objective *
     struct dpo_metric_values *values)
 {
 	const struct dpo_metrics *m = metrics;
-	bool two = m->answers == 2;
 
-	*values = (struct dpo_metric_values){ 0 };
-	put(values, DPO_METRIC_LOSS, true, dpo_objective_total(objective, m->loss, m->rows, m->scored[0]));
-	put(values, DPO_METRIC_REWARDS_CHOSEN, m->reference, ratio(m->reward[0], m->rows));
-	put(values, DPO_METRIC_REWARDS_REJECTED, m->reference && two, ratio(m->reward[1], m->rows));
-	put(values, DPO_METRIC_REWARDS_ACCURACIES, m->reference && two, ratio((double)m->accurate, m->rows));
-	put(values, DPO_METRIC_REWARDS_MARGINS, m->reference && two, ratio(m->margin, m->rows));
-	put(values, DPO_METRIC_LOGPS_CHOSEN, true, ratio(m->logp[0], m->rows));
-	put(values, DPO_METRIC_LOGPS_REJECTED, two, ratio(m->logp[1], m->rows));
-	put(values, DPO_METRIC_LOGITS_CHOSEN, true, ratio(m->logits[0], m->scored[0]));
-	put(values, DPO_METRIC_LOGITS_REJECTED, two, ratio(m->logits[1], m->scored[1]));
-	put(values, DPO_METRIC_ENTROPY, true, ratio(m->entropy[0] + m->entropy[1], m->scored[0] + m->scored[1]));
-	put(values, DPO_METRIC_MEAN_TOKEN_ACCURACY, true, ratio((double)m->correct, m->scored[0]));
+	*values = (struct dpo_metric_values){ .value = {
+		[DPO_METRIC_LOSS] = dpo_objective_total(objective, m->loss, m->rows, m->scored[0]),
+		[DPO_METRIC_REWARDS_CHOSEN] = ratio(m->reward[0], m->rows),
+		[DPO_METRIC_REWARDS_REJECTED] = ratio(m->reward[1], m->rows),
+		[DPO_METRIC_REWARDS_ACCURACIES] = ratio((double)m->accurate, m->rows),
+		[DPO_METRIC_REWARDS_MARGINS] = ratio(m->margin, m->rows),
+		[DPO_METRIC_LOGPS_CHOSEN] = ratio(m->logp[0], m->rows),
+		[DPO_METRIC_LOGPS_REJECTED] = ratio(m->logp[1], m->rows),
+		[DPO_METRIC_LOGITS_CHOSEN] = ratio(m->logits[0], m->scored[0]),
+		[DPO_METRIC_LOGITS_REJECTED] = ratio(m->logits[1], m->scored[1]),
+		[DPO_METRIC_ENTROPY] = ratio(m->entropy[0] + m->entropy[1], m->scored[0] + m->scored[1]),
+		[DPO_METRIC_MEAN_TOKEN_ACCURACY] = ratio((double)m->correct, m->scored[0]),
+	} };
+	dpo_metrics_present(m->answers, m->reference, values->present);
 }
 
 static bool
-of_last_step(enum dpo_metric metric)
+of_last_step(size_t metric)
 {
-	return metric == DPO_METRIC_GRAD_NORM || metric == DPO_METRIC_LEARNING_RATE;
+	return metrics_table[metric].of & STEP;
 }
 
 void
 dpo_metrics_window_add(struct dpo_metric_window *window, const struct dpo_metric_values *values)
 {
 	window->steps++;
-	for (int i = 0; i < DPO_METRICS; i++) {
+	for (size_t i = 0; i < DPO_METRICS; i++) {
 		window->sum.present[i] = values->present[i];
-		if (of_last_step((enum dpo_metric)i))
+		if (of_last_step(i))
 			window->sum.value[i] = values->value[i];
 		else
 			window->sum.value[i] += values->value[i];
@@ -121,7 +127,7 @@ put_metric(struct dpo_buffer *log, const struct dpo_metric_window *window, enum 
 
 	if (!of_last_step(metric))
 		value /= (double)window->steps;
-	dpo_buffer_printf(log, "\"%s%s\":", prefix, metric_names[metric]);
+	dpo_buffer_printf(log, "\"%s%s\":", prefix, metrics_table[metric].name);
 	dpo_json_put_number(log, metric == DPO_METRIC_LEARNING_RATE ? value : (double)(float)value);
 	dpo_buffer_byte(log, ',');
 }

@@ -51,6 +51,9 @@ struct dpo_metrics {
 
 void dpo_metrics_add(struct dpo_metrics *metrics, const struct dpo_outcome *outcome, double beta);
 
+/* Which metrics rows of so many answers, with a reference or without, have. grad_norm and learning_rate are a step's. */
+void dpo_metrics_present(size_t answers, bool reference, bool present[DPO_METRICS]);
+
 /* Means of a batch, and which of them exist. grad_norm and learning_rate are for the caller to fill in. */
 struct dpo_metric_values {
 	double value[DPO_METRICS];

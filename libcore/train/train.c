@@ -54,25 +54,13 @@ make_scorer(struct dpo_train *train, int threads, struct dpo_error *err)
 	return status == DPO_OK ? dpo_scorer_reserve(train->scorer, &room, err) : status;
 }
 
-/* Which metrics an evaluation has. */
-static void
-evaluated_metrics(const struct dpo_train *train, struct dpo_metric_values *values)
-{
-	struct dpo_metrics none = { 0 };
-
-	if (train->eval) {
-		none.answers = train->eval->columns.answers;
-		none.reference = train->eval->columns.reference || train->recipe.objective.reference_free;
-	}
-	dpo_metrics_mean(&none, &train->recipe.objective, values);
-}
-
 enum dpo_status
 dpo_train_new(struct dpo_train **result, const struct dpo_recipe *recipe, struct dpo_model *model,
     struct dpo_rowset *data, struct dpo_rowset *eval, int threads, struct dpo_error *err)
 {
 	struct dpo_train *train = *result = dpo_alloc(1, sizeof *train);
-	struct dpo_metric_values values;
+	const struct dpo_columns *evaluated = &(eval ? eval : data)->columns;
+	bool present[DPO_METRICS];
 	enum dpo_status status;
 
 	if (!train)
@@ -83,8 +71,8 @@ dpo_train_new(struct dpo_train **result, const struct dpo_recipe *recipe, struct
 	train->data = data;
 	train->eval = eval;
 	plan_steps(train);
-	evaluated_metrics(train, &values);
-	status = dpo_best_init(&train->best, recipe, values.present, train->trained.params, err);
+	dpo_metrics_present(evaluated->answers, evaluated->reference || recipe->objective.reference_free, present);
+	status = dpo_best_init(&train->best, recipe, present, train->trained.params, err);
 	if (status == DPO_OK)
 		status = dpo_optim_init(&train->optim, train->trained.params, &recipe->optim, threads, err);
 	for (size_t d = 0; d < dpo_train_depth(recipe->grad_slots) && status == DPO_OK; d++)

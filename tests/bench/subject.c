@@ -202,7 +202,7 @@ subject_map_multiply(const struct subject_map *map, int threads, size_t rows, si
 		if (way == 0)
 			dpo_linear_forward(threads, &map->linear, rows, x, (struct dpo_matrix){ 0 }, y);
 		else if (way == 1)
-			dpo_linear_backward_input(threads, &map->linear, rows, y, 0.0f, dx);
+			dpo_linear_backward_input(threads, &map->linear, rows, y, false, dx);
 		else
 			dpo_linear_backward_weight(threads, &map->linear, rows, x, y);
 	}

@@ -75,7 +75,7 @@ check_stored(enum dpo_dtype dtype, size_t rows, size_t columns, size_t inner, bo
 	uint16_t *stored = dpo_alloc(count, sizeof *stored);
 	float *a = noise(rows * inner), *b = noise(count), *c = noise(rows * columns), *wanted = copy(c, rows * columns);
 	struct dpo_product p = { .rows = rows, .columns = columns, .inner = inner, .a = { a, inner, false },
-	    .b = { b, ld, transposed }, .c = wanted, .ldc = columns, .keep = 1.0f };
+	    .b = { b, ld, transposed }, .c = wanted, .ldc = columns, .keep = true };
 	float *before = copy(c, rows * columns), *scratch;
 
 	assert_non_null(stored);
@@ -176,7 +176,7 @@ test_kernel_company(void **state)
 			size_t rows = form < 8 ? 200 : ROWS;
 			struct dpo_product p = { .rows = rows, .columns = COLUMNS, .inner = inner[n],
 			    .a = { a, ta ? rows : inner[n], ta }, .b = { b, tb ? inner[n] : COLUMNS, tb }, .c = c,
-			    .ldc = COLUMNS, .keep = form & 4 ? 1.0f : 0.0f };
+			    .ldc = COLUMNS, .keep = form & 4 };
 
 			for (size_t i = 0; i < rows * COLUMNS; i++)
 				c[i] = 1.5f;
@@ -205,7 +205,7 @@ check_linear(enum dpo_layout layout, size_t rows, size_t in, size_t out)
 
 	dpo_linear_forward(threads, &linear, rows, (struct dpo_matrix){ x, in },
 	    (struct dpo_matrix){ 0 }, (struct dpo_matrix){ y, out });
-	dpo_linear_backward_input(threads, &linear, rows, (struct dpo_matrix){ dy, out }, 0.0f,
+	dpo_linear_backward_input(threads, &linear, rows, (struct dpo_matrix){ dy, out }, false,
 	    (struct dpo_matrix){ dx, in });
 	db[0] = 1.0f;
 	memset(db + 1, 0, (out - 1) * sizeof *db);

@@ -46,7 +46,7 @@ element(const struct dpo_operand *o, size_t row, size_t column)
 static double
 wanted(const struct dpo_product *p, const float *before, size_t i, size_t j)
 {
-	double sum = p->keep > 0 ? (double)before[i * p->ldc + j] : 0.0;
+	double sum = p->keep ? (double)before[i * p->ldc + j] : 0.0;
 
 	for (size_t k = 0; k < p->inner; k++)
 		sum += element(&p->a, i, k) * element(&p->b, k, j);
@@ -72,7 +72,7 @@ check_product(size_t rows, size_t columns, size_t inner, unsigned form)
 	float *bias = noise(columns), *residual = noise(ldc * rows), *c = noise(ldc * rows), *first = noise(ldc * rows);
 	float *scratch = noise(DPO_MIXED_SCRATCH);
 	struct dpo_product p = { .rows = rows, .columns = columns, .inner = inner, .a = { a, lda, ta }, .b = { b, ldb, tb },
-	    .c = c, .ldc = ldc, .keep = extras ? 0.0f : 1.0f, .bias = extras ? bias : NULL,
+	    .c = c, .ldc = ldc, .keep = !extras, .bias = extras ? bias : NULL,
 	    .residual = extras ? residual : NULL, .ld_residual = ldc, .scratch = scratch };
 
 	for (int threads = 1; threads <= 3; threads++) {
