@@ -107,6 +107,50 @@ lex_string(struct dpo_json_lexer *lexer, struct dpo_error *err)
 	return bad(lexer, at, "string without end", err);
 }
 
+/* A number as a string. */
+struct copy {
+	char text[DPO_JSON_NUMBER_MAX + 1];
+};
+
+static struct copy
+copy_of(const char *text, size_t n)
+{
+	struct copy copy = { "" };
+
+	memcpy(copy.text, text, n);
+	return copy;
+}
+
+double
+dpo_json_token_number(const char *text, size_t n)
+{
+	return strtod(copy_of(text, n).text, NULL);
+}
+
+bool
+dpo_json_token_float(float *value, const char *text, size_t n)
+{
+	*value = strtof(copy_of(text, n).text, NULL);
+	return isfinite(*value);
+}
+
+bool
+dpo_json_token_whole(const char *text, size_t n)
+{
+	return strcspn(copy_of(text, n).text, ".eE") == n;
+}
+
+bool
+dpo_json_token_integer(int64_t *value, const char *text, size_t n, int64_t low, int64_t high)
+{
+	struct copy copy = copy_of(text, n);
+	char *end;
+
+	errno = 0;
+	*value = strtoll(copy.text, &end, 10);
+	return errno == 0 && !*end && *value >= low && *value <= high;
+}
+
 static size_t
 digits(const struct dpo_json_lexer *lexer, size_t at)
 {
@@ -120,7 +164,6 @@ lex_number(struct dpo_json_lexer *lexer, struct dpo_error *err)
 {
 	const char *text = lexer->text;
 	size_t at = lexer->at, from;
-	char copy[64];
 
 	if (text[at] == '-')
 		at++;
@@ -142,12 +185,9 @@ lex_number(struct dpo_json_lexer *lexer, struct dpo_error *err)
 			return bad(lexer, lexer->start, "bad number", err);
 	}
 	lexer->length = at - lexer->start;
-	/* cJSON copies at most 63 characters of a number; more digits than that carry nothing. */
-	if (lexer->length >= sizeof copy)
+	if (lexer->length > DPO_JSON_NUMBER_MAX)
 		return bad(lexer, lexer->start, "number of more than 63 characters", err);
-	memcpy(copy, text + lexer->start, lexer->length);
-	copy[lexer->length] = '\0';
-	if (isinf(strtod(copy, NULL)))
+	if (isinf(dpo_json_token_number(text + lexer->start, lexer->length)))
 		return bad(lexer, lexer->start, "number out of range", err);
 	lexer->at = at;
 	return DPO_JSON_NUMBER;
@@ -287,20 +327,12 @@ dpo_json_skip(struct dpo_json_lexer *lexer, struct dpo_error *err)
 enum dpo_status
 dpo_json_digits(int64_t *value, const char *text, size_t n, const char *name, int64_t low, int64_t high, struct dpo_error *err)
 {
-	char copy[64], *end;
-	long long number;
-
-	memcpy(copy, text, n);
-	copy[n] = '\0';
-	errno = 0;
-	number = strtoll(copy, &end, 10);
-	if (*end)
-		return dpo_fail(err, DPO_FORMAT, "\"%s\" is %s, not an integer", name, copy);
-	if (errno || number < low || number > high)
-		return dpo_fail(err, DPO_FORMAT, "\"%s\" is %s, not within %lld and %lld", name, copy, (long long)low,
-		    (long long)high);
-	*value = number;
-	return DPO_OK;
+	if (dpo_json_token_integer(value, text, n, low, high))
+		return DPO_OK;
+	if (!dpo_json_token_whole(text, n))
+		return dpo_fail(err, DPO_FORMAT, "\"%s\" is %.*s, not an integer", name, (int)n, text);
+	return dpo_fail(err, DPO_FORMAT, "\"%s\" is %.*s, not within %lld and %lld", name, (int)n, text, (long long)low,
+	    (long long)high);
 }
 
 /* ------------------------------------------------------------------ trees */

@@ -18,6 +18,7 @@
 #include <cjson/cJSON.h>
 
 #define DPO_JSON_DEPTH 64
+#define DPO_JSON_NUMBER_MAX 63	/* bytes of a number, which is what cJSON copies; more digits carry nothing */
 #define DPO_JSON_EXACT 9007199254740992.0	/* 2^53: integers below are themselves in a double */
 
 /* Parse text[0..len) into *tree (owned by the caller, cJSON_Delete). On error *tree is NULL. */
@@ -86,7 +87,15 @@ enum dpo_json_token dpo_json_next(struct dpo_json_lexer *lexer, struct dpo_error
 /* Append the last token, a string, without quotes and with escapes resolved. */
 void dpo_json_unescape(const struct dpo_json_lexer *lexer, struct dpo_buffer *out);
 
-/* The integer within [low, high] that a token, the number text[0..n), is digit by digit; `name` is for the message. */
+/*
+ * A token, the number text[0..n): the nearest double; the nearest float, false if that is not finite; whether it is written without
+ * point and exponent, and the integer within [low, high] that it then is digit by digit, false if it is none.
+ */
+double dpo_json_token_number(const char *text, size_t n);
+bool dpo_json_token_float(float *value, const char *text, size_t n);
+bool dpo_json_token_whole(const char *text, size_t n);
+bool dpo_json_token_integer(int64_t *value, const char *text, size_t n, int64_t low, int64_t high);
+/* The same integer, or why not; `name` is for the message. */
 enum dpo_status dpo_json_digits(int64_t *value, const char *text, size_t n, const char *name, int64_t low, int64_t high,
 	struct dpo_error *err) DPO_MUST_CHECK;
 

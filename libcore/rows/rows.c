@@ -4,7 +4,7 @@
 #include "base/size.h"
 #include "base/utf8.h"
 
-#include <math.h>
+#include <float.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -244,14 +244,10 @@ check_text(const struct members *members, enum key key, struct dpo_error *err)
 static enum dpo_status
 get_float(float *value, const char *line, const struct member *member, const char *name, struct dpo_error *err)
 {
-	char copy[64];
-
 	if (member->token != DPO_JSON_NUMBER)
 		return dpo_fail(err, DPO_FORMAT, "\"%s\" is not a number", name);
-	memcpy(copy, line + member->start, member->length);	/* the lexer passes at most 63 characters */
-	copy[member->length] = '\0';
-	*value = strtof(copy, NULL);
-	return isfinite(*value) ? DPO_OK : dpo_fail(err, DPO_FORMAT, "\"%s\" is %s, too large for a float", name, copy);
+	return dpo_json_token_float(value, line + member->start, member->length) ? DPO_OK : dpo_fail(err, DPO_FORMAT,
+	    "\"%s\" is %.*s, too large for a float", name, (int)member->length, line + member->start);
 }
 
 static enum dpo_status
@@ -521,8 +517,8 @@ take_row(struct dpo_rows *rows, struct dpo_text_row *row, const struct members *
 	    (status = refuse_others(rows, row, members, err)) != DPO_OK ||
 	    (status = count_idle(rows, row, members, err)) != DPO_OK ||
 	    (status = get_texts(rows, row, members, err)) != DPO_OK ||
-	    (status = get_optional(&row->weight, members, WEIGHT, 1, 0, 3.40282347e38f, err)) != DPO_OK ||
-	    (status = get_optional(&row->margin, members, MARGIN, 0, -3.40282347e38f, 3.40282347e38f, err)) != DPO_OK ||
+	    (status = get_optional(&row->weight, members, WEIGHT, 1, 0, FLT_MAX, err)) != DPO_OK ||
+	    (status = get_optional(&row->margin, members, MARGIN, 0, -FLT_MAX, FLT_MAX, err)) != DPO_OK ||
 	    (status = get_optional(&row->label_prob, members, LABEL_PROB, 1, 0, 1, err)) != DPO_OK)
 		return status;
 	for (size_t i = 0; i < rows->n_kept; i++)

@@ -221,19 +221,13 @@ check_integers(const char *text, size_t len, struct dpo_error *err)
 	enum dpo_json_token token;
 
 	while ((token = dpo_json_next(&lexer, err)) != DPO_JSON_END) {
-		bool integer = token == DPO_JSON_NUMBER;
-		char copy[64];
+		const char *at = text + lexer.start;
 
 		if (token == DPO_JSON_ERROR)
 			return DPO_FORMAT;
-		for (size_t i = 0; integer && i < lexer.length; i++)
-			integer = !strchr(".eE", text[lexer.start + i]);
-		if (!integer)
-			continue;
-		memcpy(copy, text + lexer.start, lexer.length);	/* the lexer bounds numbers to 63 characters */
-		copy[lexer.length] = '\0';
-		if (fabs(strtod(copy, NULL)) >= DPO_JSON_EXACT)	/* 2^53 + 1 reads as 2^53 */
-			return dpo_fail(err, DPO_LIMIT, "header: integer %s is not below 2^53", copy);
+		if (token == DPO_JSON_NUMBER && dpo_json_token_whole(at, lexer.length) &&
+		    fabs(dpo_json_token_number(at, lexer.length)) >= DPO_JSON_EXACT)	/* 2^53 + 1 reads as 2^53 */
+			return dpo_fail(err, DPO_LIMIT, "header: integer %.*s is not below 2^53", (int)lexer.length, at);
 	}
 	return DPO_OK;
 }

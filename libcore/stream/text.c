@@ -4,7 +4,6 @@
 #include "base/json.h"
 #include "base/size.h"
 
-#include <errno.h>
 #include <math.h>
 #include <sodium.h>
 #include <stdio.h>
@@ -243,54 +242,31 @@ wrong(const struct dpo_column *column, struct dpo_error *err)
 	return dpo_fail(err, DPO_FORMAT, "\"%s\" is not of type %s", column->name, dpo_type_name(column->type));
 }
 
-/* The last token, a number, as an integer within low and high. */
-static bool
-integer(const struct dpo_json_lexer *lexer, int64_t low, int64_t high, int64_t *value)
-{
-	char copy[NUMBER_ROOM], *end;
-
-	memcpy(copy, lexer->text + lexer->start, lexer->length);	/* the lexer bounds numbers to 63 characters */
-	copy[lexer->length] = '\0';
-	errno = 0;
-	*value = strtoll(copy, &end, 10);
-	return errno == 0 && !*end && *value >= low && *value <= high;
-}
-
-static bool
-floating(const struct dpo_json_lexer *lexer, float *value)
-{
-	char copy[NUMBER_ROOM];
-
-	memcpy(copy, lexer->text + lexer->start, lexer->length);
-	copy[lexer->length] = '\0';
-	*value = strtof(copy, NULL);
-	return isfinite(*value);
-}
-
 /* Append the number just lexed to a run; false if it does not fit the type. */
 static bool
 take_number(const struct dpo_json_lexer *lexer, enum dpo_type type, struct dpo_buffer *run)
 {
+	const char *at = lexer->text + lexer->start;
 	int64_t wide;
 	int32_t narrow;
 	float real;
 
 	switch (type) {
 	case DPO_I32S:
-		if (!integer(lexer, INT32_MIN, INT32_MAX, &wide))
+		if (!dpo_json_token_integer(&wide, at, lexer->length, INT32_MIN, INT32_MAX))
 			return false;
 		narrow = (int32_t)wide;
 		dpo_buffer_append(run, &narrow, sizeof narrow);
 		return true;
 	case DPO_I64:
 	case DPO_I64S:
-		if (!integer(lexer, INT64_MIN, INT64_MAX, &wide))
+		if (!dpo_json_token_integer(&wide, at, lexer->length, INT64_MIN, INT64_MAX))
 			return false;
 		dpo_buffer_append(run, &wide, sizeof wide);
 		return true;
 	case DPO_F32:
 	case DPO_F32S:
-		if (!floating(lexer, &real))
+		if (!dpo_json_token_float(&real, at, lexer->length))
 			return false;
 		dpo_buffer_append(run, &real, sizeof real);
 		return true;

@@ -7,24 +7,10 @@
 #include "tokenizer/bulk.h"
 #include "tokenizer/vocab.h"
 
-#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
 /* ------------------------------------------------------------------ vocabulary and added tokens */
-
-/* The integer that the lexer just read, or false. */
-static bool
-integer(const struct dpo_json_lexer *lexer, int64_t *value)
-{
-	char copy[64], *end;
-
-	memcpy(copy, lexer->text + lexer->start, lexer->length);	/* the lexer passes at most 63 characters */
-	copy[lexer->length] = '\0';
-	errno = 0;
-	*value = strtoll(copy, &end, 10);
-	return !*end && !errno;
-}
 
 enum dpo_status
 dpo_tokenjson_vocab(struct dpo_vocab *vocab, const char *text, size_t n, struct dpo_error *err)
@@ -40,7 +26,7 @@ dpo_tokenjson_vocab(struct dpo_vocab *vocab, const char *text, size_t n, struct 
 		dpo_buffer_clear(&key);
 		dpo_json_unescape(&lexer, &key);
 		if (dpo_json_next(&lexer, err) != DPO_JSON_COLON || dpo_json_next(&lexer, err) != DPO_JSON_NUMBER ||
-		    !integer(&lexer, &id))
+		    !dpo_json_token_integer(&id, text + lexer.start, lexer.length, INT64_MIN, INT64_MAX))
 			status = dpo_fail(err, DPO_FORMAT, "the id of token \"%.60s\" is not an integer", dpo_buffer_text(&key));
 		else
 			status = dpo_vocab_add(vocab, dpo_buffer_text(&key), key.len, id, err);

@@ -125,18 +125,17 @@ read_piece(struct dpo_unigram *unigram, struct dpo_json_lexer *lexer, struct dpo
 {
 	int32_t id = (int32_t)vocab->count;
 	enum dpo_status status;
-	char number[64];
+	double score;
 
 	dpo_buffer_clear(piece);
 	if (dpo_json_next(lexer, err) == DPO_JSON_STRING) {
 		dpo_json_unescape(lexer, piece);
 		if (dpo_json_next(lexer, err) == DPO_JSON_COMMA && dpo_json_next(lexer, err) == DPO_JSON_NUMBER) {
-			memcpy(number, lexer->text + lexer->start, lexer->length);	/* the lexer passes at most 63 characters */
-			number[lexer->length] = '\0';
+			score = dpo_json_token_number(lexer->text + lexer->start, lexer->length);
 			if (dpo_json_next(lexer, err) == DPO_JSON_CLOSE_ARRAY) {
 				status = dpo_vocab_add(vocab, dpo_buffer_text(piece), piece->len, id, err);
 				return status == DPO_OK ? dpo_unigram_add(unigram, dpo_buffer_text(piece), piece->len, id,
-				    strtod(number, NULL), err) : status;
+				    score, err) : status;
 			}
 		}
 	}
