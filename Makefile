@@ -53,6 +53,9 @@ $(BIN)/libdpo.a: $(core) $(BIN)/sources
 
 vpath %.c $(wildcard libcore/*/) cmd
 
+# One that was moved, which older lists of dependencies still name.
+libcore/%.c: ;
+
 $(BIN)/obj/%.o: %.c $(BIN)/flags
 	@mkdir -p $(@D)
 	$(call say,CC)$(CC) $(FLAGS) -c -o $@ $<

@@ -9,7 +9,7 @@
 #include "base/parallel.h"
 #include "cli.h"
 #include "model/modelfiles.h"
-#include "rows/lines.h"
+#include "base/lines.h"
 #include "rows/pairs.h"
 #include "rows/rows.h"
 #include "stream/stream.h"

@@ -3,7 +3,7 @@
 #include "measure/diversity.h"
 #include "evaluation.h"
 #include "base/json.h"
-#include "rows/lines.h"
+#include "base/lines.h"
 #include "decoder/model.h"
 #include "measure/moments.h"
 #include "policy.h"

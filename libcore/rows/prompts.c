@@ -4,7 +4,7 @@
 #include "base/file.h"
 #include "base/json.h"
 #include "base/size.h"
-#include "rows/lines.h"
+#include "base/lines.h"
 #include "stream/stream.h"
 
 #include <inttypes.h>
@@ -64,7 +64,7 @@ open_any(struct dpo_prompts *p, int fd, const char *name, struct dpo_error *err)
 	}
 	if (n == sizeof head && memcmp(head, magic, n) == 0)
 		return open_stream(p, fd, head, n, name, err);
-	return dpo_lines_open_after(&p->lines, fd, head, n, name, err);
+	return dpo_lines_open_after(&p->lines, fd, DPO_LINE_MAX, head, n, name, err);
 }
 
 enum dpo_status

@@ -2,10 +2,12 @@
 
 #include "base/buffer.h"
 #include "base/file.h"
+#include "base/lines.h"
 #include "base/size.h"
 #include "stream/stream.h"
 #include "stream/text.h"
 
+#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -21,11 +23,8 @@ struct dpo_source {
 
 	/* The current file: a stream ... */
 	struct dpo_reader *reader;
-	/* ... or lines: fd, with input.data[at .. input.len) not yet used. */
-	int fd;				/* -1 when there is no such file */
-	char *name;			/* owned */
-	struct dpo_buffer input;
-	size_t at, line;
+	/* ... or lines. */
+	struct dpo_lines *lines;
 	struct dpo_text_record record;
 };
 
@@ -34,10 +33,8 @@ dpo_source_new(bool waive)
 {
 	struct dpo_source *source = dpo_alloc(1, sizeof *source);
 
-	if (source) {
+	if (source)
 		source->waive = waive;
-		source->fd = -1;
-	}
 	return source;
 }
 
@@ -46,13 +43,8 @@ close_file(struct dpo_source *source)
 {
 	dpo_reader_close(source->reader);
 	source->reader = NULL;
-	if (source->fd >= 0)
-		close(source->fd);
-	source->fd = -1;
-	free(source->name);
-	source->name = NULL;
-	source->at = source->line = 0;
-	dpo_buffer_clear(&source->input);
+	dpo_lines_close(source->lines);
+	source->lines = NULL;
 }
 
 void
@@ -63,109 +55,52 @@ dpo_source_free(struct dpo_source *source)
 	close_file(source);
 	dpo_header_free(&source->header);
 	dpo_buffer_free(&source->header_text);
-	dpo_buffer_free(&source->input);
 	dpo_text_free(&source->record);
 	free(source);
 }
 
-/* ------------------------------------------------------------------ lines */
+/* ------------------------------------------------------------------ beginning a file */
 
+/* Read until a byte that is no white space is there, or the file ends: *lines is whether it is a brace. */
 static enum dpo_status
-at_line(const struct dpo_source *source, struct dpo_error *err)
+peek(struct dpo_buffer *head, int fd, const char *name, bool *lines, struct dpo_error *err)
 {
-	return dpo_error_prefix(err, "%.200s:%zu", source->name, source->line);
-}
-
-/* Read more after what is there; *got 0 at the end of the file. */
-static enum dpo_status
-more(struct dpo_source *source, size_t *got, struct dpo_error *err)
-{
-	size_t kept = source->input.len - source->at;
+	static const char mark[] = DPO_LINES_MARK, space[] = " \t\r\n";
+	size_t at = 0, got = 1, n_mark = sizeof mark - 1;
 	enum dpo_status status;
 	uint8_t *room;
 
-	if (source->at > 0) {
-		memmove(source->input.data, source->input.data + source->at, kept);
-		source->input.len = kept;
-		source->at = 0;
-	}
-	if (!(room = dpo_buffer_room(&source->input, CHUNK)))
-		return dpo_fail_memory(err);
-	status = dpo_file_read_some(source->fd, room, CHUNK, got, source->name, err);
-	source->input.len = kept + *got;
-	return status;
-}
-
-/* The next line that is not blank, without its newline; DPO_END when there is none. */
-static enum dpo_status
-next_line(struct dpo_source *source, const char **line, size_t *len, struct dpo_error *err)
-{
-	size_t searched = 0, got = 1, end;
-	enum dpo_status status;
-	const uint8_t *start, *newline;
-
-	for (;;) {
-		start = source->input.data + source->at;
-		newline = source->input.len > source->at + searched ?
-		    memchr(start + searched, '\n', source->input.len - source->at - searched) : NULL;
-		searched = source->input.len - source->at;
-		if (!newline && got > 0) {
-			if (searched > DPO_SOURCE_LINE_MAX)
-				return dpo_fail(err, DPO_LIMIT, "%s:%zu: line of more than %zu bytes", source->name,
-				    source->line + 1, DPO_SOURCE_LINE_MAX);
-			if ((status = more(source, &got, err)) != DPO_OK)
-				return status;
-			continue;
-		}
-		if (!newline && searched == 0)
-			return DPO_END;
-		end = newline ? (size_t)(newline - start) : searched;
-		source->line++;
-		source->at += end + (newline ? 1 : 0);
-		searched = 0;
-		*line = (const char *)start;
-		*len = end;
-		for (size_t i = 0; i < end; i++)
-			if (start[i] != ' ' && start[i] != '\t' && start[i] != '\r')
-				return DPO_OK;
-	}
-}
-
-/* ------------------------------------------------------------------ beginning a file */
-
-/* Read until a byte that is not white space is there, or the file ends. */
-static enum dpo_status
-peek(struct dpo_source *source, bool *lines, struct dpo_error *err)
-{
-	enum dpo_status status;
-	size_t at = 0, got = 1;
-
-	while (got > 0) {
-		for (; at < source->input.len; at++) {
-			uint8_t byte = source->input.data[at];
-
-			if (byte != ' ' && byte != '\t' && byte != '\r' && byte != '\n') {
-				*lines = byte == '{';
-				return DPO_OK;
-			}
-		}
-		if (at > CHUNK)		/* neither kind of file begins like that */
-			break;
-		if ((status = more(source, &got, err)) != DPO_OK)
+	while (got > 0 && at <= CHUNK && (head->len < n_mark || at == head->len)) {
+		if (!(room = dpo_buffer_room(head, CHUNK)))
+			return dpo_fail_memory(err);
+		status = dpo_file_read_some(fd, room, CHUNK, &got, name, err);
+		head->len -= CHUNK - got;
+		if (status != DPO_OK)
 			return status;
+		if (at == 0 && head->len >= n_mark && memcmp(head->data, mark, n_mark) == 0)
+			at = n_mark;
+		while (at < head->len && memchr(space, head->data[at], sizeof space - 1))
+			at++;
 	}
-	*lines = false;
+	*lines = at < head->len && head->data[at] == '{';	/* neither kind begins with more white space */
 	return DPO_OK;
 }
 
 static enum dpo_status
-open_lines(struct dpo_source *source, struct dpo_header *header, struct dpo_error *err)
+at_line(const struct dpo_source *source, struct dpo_error *err)
 {
-	enum dpo_status status;
+	return dpo_error_prefix(err, "%.200s:%" PRIu64, dpo_lines_name(source->lines), dpo_lines_number(source->lines));
+}
+
+static enum dpo_status
+open_lines(struct dpo_source *source, const struct dpo_buffer *head, int fd, const char *name, struct dpo_header *header,
+    struct dpo_error *err)
+{
+	enum dpo_status status = dpo_lines_open_after(&source->lines, fd, DPO_SOURCE_LINE_MAX, head->data, head->len, name, err);
 	const char *line;
 	size_t len;
 
-	if ((status = next_line(source, &line, &len, err)) != DPO_OK)
+	if (status != DPO_OK || (status = dpo_lines_next(source->lines, &line, &len, err)) != DPO_OK)
 		return status;
 	if ((status = dpo_text_get_header(header, line, len, err)) != DPO_OK)
 		at_line(source, err);
@@ -173,12 +108,11 @@ open_lines(struct dpo_source *source, struct dpo_header *header, struct dpo_erro
 }
 
 static enum dpo_status
-open_stream(struct dpo_source *source, struct dpo_header *header, struct dpo_error *err)
+open_stream(struct dpo_source *source, const struct dpo_buffer *head, int fd, const char *name, struct dpo_header *header,
+    struct dpo_error *err)
 {
-	enum dpo_status status = dpo_reader_open_after(&source->reader, source->fd, source->input.data, source->input.len,
-	    source->name, err);
+	enum dpo_status status = dpo_reader_open_after(&source->reader, fd, head->data, head->len, name, err);
 
-	source->fd = -1;
 	if (status != DPO_OK)
 		return status;
 	if (source->members > 0)
@@ -188,7 +122,7 @@ open_stream(struct dpo_source *source, struct dpo_header *header, struct dpo_err
 
 /* Take the header of the first file; later ones must have the same text. */
 static enum dpo_status
-agree(struct dpo_source *source, struct dpo_header *header, struct dpo_error *err)
+agree(struct dpo_source *source, struct dpo_header *header, const char *name, struct dpo_error *err)
 {
 	struct dpo_buffer text = { 0 };
 	enum dpo_status status = dpo_header_write(header, &text, err);
@@ -201,7 +135,7 @@ agree(struct dpo_source *source, struct dpo_header *header, struct dpo_error *er
 	}
 	if (status == DPO_OK && (text.len != source->header_text.len ||
 	    memcmp(text.data, source->header_text.data, text.len) != 0))
-		status = dpo_fail(err, DPO_FORMAT, "%s: its header differs from the first file's", source->name);
+		status = dpo_fail(err, DPO_FORMAT, "%s: its header differs from the first file's", name);
 	dpo_buffer_free(&text);
 	dpo_header_free(header);
 	return status;
@@ -211,16 +145,17 @@ enum dpo_status
 dpo_source_open(struct dpo_source *source, int fd, const char *name, struct dpo_error *err)
 {
 	struct dpo_header header = { 0 };
+	struct dpo_buffer head = { 0 };
 	enum dpo_status status;
-	bool lines;
+	bool lines = false;
 
 	close_file(source);
-	source->fd = fd;
-	if (!(source->name = dpo_size_copy(name, strlen(name))))
-		return dpo_fail_memory(err);
-	if ((status = peek(source, &lines, err)) == DPO_OK)
-		status = lines ? open_lines(source, &header, err) : open_stream(source, &header, err);
-	return status == DPO_OK ? agree(source, &header, err) : status;
+	if ((status = peek(&head, fd, name, &lines, err)) == DPO_OK)
+		status = (lines ? open_lines : open_stream)(source, &head, fd, name, &header, err);
+	else
+		close(fd);
+	dpo_buffer_free(&head);
+	return status == DPO_OK ? agree(source, &header, name, err) : status;
 }
 
 /* ------------------------------------------------------------------ reading */
@@ -268,11 +203,12 @@ end_of_lines(struct dpo_source *source, bool told, const uint8_t *parent, uint8_
 	size_t len;
 
 	if (!told && !source->waive)
-		return dpo_fail(err, DPO_TRUNCATED, "%s: ends without {\"end\":true} after line %zu: the program that wrote it "
-		    "may have failed", source->name, source->line);
-	status = next_line(source, &line, &len, err);
-	if (status == DPO_OK)
-		return dpo_fail(err, DPO_FORMAT, "%s:%zu: a line after {\"end\":true}", source->name, source->line);
+		return dpo_fail(err, DPO_TRUNCATED, "%s: ends without {\"end\":true} after line %" PRIu64 ": the program that wrote it "
+		    "may have failed", dpo_lines_name(source->lines), dpo_lines_number(source->lines));
+	if ((status = dpo_lines_next(source->lines, &line, &len, err)) == DPO_OK) {
+		(void)dpo_fail(err, DPO_FORMAT, "a line after {\"end\":true}");
+		return at_line(source, err);
+	}
 	if (status != DPO_END)
 		return status;
 	if (source->members > 0)
@@ -290,7 +226,7 @@ next_of_lines(struct dpo_source *source, struct dpo_value *values, struct dpo_er
 	bool is_end;
 	size_t len;
 
-	if ((status = next_line(source, &line, &len, err)) == DPO_END)
+	if ((status = dpo_lines_next(source->lines, &line, &len, err)) == DPO_END)
 		return end_of_lines(source, false, parent, tip, err);
 	if (status != DPO_OK)
 		return status;

@@ -1,9 +1,10 @@
 /*
- * source - streams and JSON Lines read one after the other as one table. Layer 7; uses error, size, buffer, file, header,
- * random, stream, text.
+ * source - streams and JSON Lines read one after the other as one table. Layer 7; uses error, size, buffer, file, lines,
+ * header, random, stream, text.
  *
- * The first non-blank byte decides the kind of file: `{` begins JSON Lines, anything else a stream. All files must have
- * equal headers. JSON Lines without the last line {"end":true} are DPO_TRUNCATED unless that is waived.
+ * The first byte that is neither blank nor of a byte order mark decides the kind of file: `{` begins JSON Lines, anything else
+ * a stream. All files must have equal headers. JSON Lines without the last line {"end":true} are DPO_TRUNCATED unless that is
+ * waived.
  */
 #ifndef DPO_SOURCE_H
 #define DPO_SOURCE_H

@@ -39,6 +39,11 @@ LINES
 	grep -q '"c":1.40129846e-45' back.jsonl
 }
 
+@test "cat: JSON Lines behind a byte order mark, in pieces" {
+	(printf '\357'; sleep 0.1; printf '\273\277\n'; rows 1 3) | "$cat" -z > marked.dpo
+	rows 1 3 | "$cat" -z | cmp - marked.dpo
+}
+
 @test "cat: the parent survives the round trip, a stage becomes a child" {
 	"$cat" rows.dpo | "$cat" -z --stage mine > child.dpo
 	"$cat" child.dpo | tail -n 1 | grep -q "\"parent\":\"$(tip rows.dpo)\""

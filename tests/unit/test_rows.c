@@ -1,7 +1,7 @@
 /* rows and lines: what a line of JSON is taken for, and what each bad line is told. */
 #include "fixture.h"
 #include "base/file.h"
-#include "rows/lines.h"
+#include "base/lines.h"
 #include "rows/rows.h"
 
 #include <setjmp.h>

@@ -14,7 +14,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define DPO_LINE_MAX ((size_t)64 << 20)	/* bytes of one line */
+#define DPO_LINE_MAX ((size_t)64 << 20)	/* bytes of one line, unless more are allowed */
+#define DPO_LINES_MARK "\xef\xbb\xbf"	/* the byte order mark */
 
 struct dpo_lines;
 
@@ -22,14 +23,14 @@ struct dpo_lines;
 enum dpo_status dpo_lines_open(struct dpo_lines **lines, int fd, const char *name, struct dpo_error *err)
 	DPO_MUST_CHECK;
 
-/* The same, after n_head bytes that the caller has already read from fd, at head. */
-enum dpo_status dpo_lines_open_after(struct dpo_lines **lines, int fd, const void *head, size_t n_head, const char *name,
-	struct dpo_error *err) DPO_MUST_CHECK;
+/* The same for lines of at most so many bytes, after n_head bytes that the caller has already read from fd, at head. */
+enum dpo_status dpo_lines_open_after(struct dpo_lines **lines, int fd, size_t most, const void *head, size_t n_head,
+	const char *name, struct dpo_error *err) DPO_MUST_CHECK;
 
 /*
  * The next line that is not blank, without its end, into *line and *n, valid until the next call; DPO_END after the last.
- * Returns as soon as a line is there: it does not wait for a full buffer. Errors name file and line; a line of more than
- * DPO_LINE_MAX bytes is DPO_LIMIT.
+ * Returns as soon as a line is there: it does not wait for a full buffer. Errors name file and line; a line of more bytes
+ * than are allowed is DPO_LIMIT.
  */
 enum dpo_status dpo_lines_next(struct dpo_lines *lines, const char **line, size_t *n, struct dpo_error *err)
 	DPO_MUST_CHECK;

@@ -1,4 +1,4 @@
-#include "rows/lines.h"
+#include "base/lines.h"
 
 #include "base/buffer.h"
 #include "base/file.h"
@@ -13,6 +13,7 @@ enum { CHUNK = 1 << 16 };
 
 struct dpo_lines {
 	int fd;
+	size_t most;			/* bytes of a line */
 	char *name;			/* owned */
 	struct dpo_buffer bytes;	/* read; from `at` on not yet returned */
 	size_t at;			/* start of the next line */
@@ -30,6 +31,7 @@ dpo_lines_open(struct dpo_lines **lines, int fd, const char *name, struct dpo_er
 	*lines = dpo_alloc(1, sizeof **lines);
 	if (*lines) {
 		(*lines)->fd = fd;
+		(*lines)->most = DPO_LINE_MAX;
 		(*lines)->regular = fstat(fd, &about) == 0 && S_ISREG(about.st_mode);
 	}
 	if (!*lines || !((*lines)->name = dpo_size_copy(name, strlen(name)))) {
@@ -42,13 +44,14 @@ dpo_lines_open(struct dpo_lines **lines, int fd, const char *name, struct dpo_er
 }
 
 enum dpo_status
-dpo_lines_open_after(struct dpo_lines **lines, int fd, const void *head, size_t n_head, const char *name,
+dpo_lines_open_after(struct dpo_lines **lines, int fd, size_t most, const void *head, size_t n_head, const char *name,
     struct dpo_error *err)
 {
 	enum dpo_status status = dpo_lines_open(lines, fd, name, err);
 
 	if (status != DPO_OK)
 		return status;
+	(*lines)->most = most;
 	dpo_buffer_append(&(*lines)->bytes, head, n_head);
 	if (!(*lines)->bytes.failed)
 		return DPO_OK;
@@ -86,6 +89,13 @@ dpo_lines_name(const struct dpo_lines *lines)
 	return lines->name;
 }
 
+static enum dpo_status
+too_long(const struct dpo_lines *lines, uint64_t number, struct dpo_error *err)
+{
+	return dpo_fail(err, DPO_LIMIT, "%s:%llu: a line of more than %zu bytes", lines->name, (unsigned long long)number,
+	    lines->most);
+}
+
 /* Read once more; what was returned is dropped first. */
 static enum dpo_status
 read_more(struct dpo_lines *lines, struct dpo_error *err)
@@ -101,9 +111,8 @@ read_more(struct dpo_lines *lines, struct dpo_error *err)
 		lines->seen -= lines->at;
 		lines->at = 0;
 	}
-	if (bytes->len > DPO_LINE_MAX)
-		return dpo_fail(err, DPO_LIMIT, "%s:%llu: a line of more than %zu bytes", lines->name,
-		    (unsigned long long)lines->number + 1, DPO_LINE_MAX);
+	if (bytes->len > lines->most)
+		return too_long(lines, lines->number + 1, err);
 	if (!(room = dpo_buffer_room(bytes, CHUNK)))
 		return dpo_fail_memory(err);
 	status = dpo_file_read_some(lines->fd, room, CHUNK, &got, lines->name, err);
@@ -169,9 +178,8 @@ take_line(struct dpo_lines *lines, const char **line, size_t *n, struct dpo_erro
 	lines->at += *n + (newline != NULL);
 	lines->seen = lines->at;
 	lines->number++;
-	if (*n > DPO_LINE_MAX)
-		return dpo_fail(err, DPO_LIMIT, "%s:%llu: a line of more than %zu bytes", lines->name,
-		    (unsigned long long)lines->number, DPO_LINE_MAX);
+	if (*n > lines->most)
+		return too_long(lines, lines->number, err);
 	if (*n > 0 && (*line)[*n - 1] == '\r')
 		--*n;
 	return DPO_OK;
@@ -180,13 +188,12 @@ take_line(struct dpo_lines *lines, const char **line, size_t *n, struct dpo_erro
 enum dpo_status
 dpo_lines_next(struct dpo_lines *lines, const char **line, size_t *n, struct dpo_error *err)
 {
-	static const char mark[] = "\xef\xbb\xbf";
 	enum dpo_status status;
 
 	while ((status = take_line(lines, line, n, err)) == DPO_OK) {
 		if (lines->number == 1 && (status = check_start(lines, *line, *n, err)) != DPO_OK)
 			return status;
-		if (lines->number == 1 && *n >= 3 && memcmp(*line, mark, 3) == 0) {
+		if (lines->number == 1 && *n >= 3 && memcmp(*line, DPO_LINES_MARK, 3) == 0) {
 			*line += 3;
 			*n -= 3;
 		}
