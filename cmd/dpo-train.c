@@ -7,6 +7,7 @@
  *
  *	dpo-train -m MODEL --beta 0.1 --learning-rate 1e-5 --log log.jsonl prefs.ref > policy.dpo
  */
+#include "base/json.h"
 #include "policy.h"
 #include "stepopts.h"
 #include "training.h"
@@ -31,7 +32,6 @@ static const char *const orders[] = { "shuffle", "sequential", NULL };
 
 #define AT(field) offsetof(struct training_options, field)
 #define HUGE_COUNT 1e9
-#define SEED_MAX 9007199254740991.0
 
 static const struct cli_option table[] = {
 	{ "model", 'm', CLI_TEXT, AT(model), "MODEL", "the model to train: a directory or a stream", 0, 0, NULL },
@@ -75,7 +75,7 @@ static const struct cli_option table[] = {
 	{ "lora-alpha-pattern", 0, CLI_TEXT, AT(lora_alphas), "NAME=A,...", "other alphas for some modules", 0, 0, NULL },
 	{ "use-rslora", 0, CLI_FLAG, AT(rslora), NULL, "multiply by A / sqrt(RANK) instead", 0, 0, NULL },
 	{ "order", 0, CLI_CHOICE, AT(order), "NAME", "order of the rows", 0, 0, orders },
-	{ "seed", 0, CLI_INTEGER, AT(seed), "N", "of shuffling, random weights and dropout", 0, SEED_MAX, NULL },
+	{ "seed", 0, CLI_INTEGER, AT(seed), "N", "of shuffling, random weights and dropout", 0, DPO_JSON_EXACT - 1, NULL },
 	{ "log", 0, CLI_TEXT, AT(log), "FILE", "write metrics to FILE, a JSON object a line", 0, 0, NULL },
 	{ "logging-steps", 0, CLI_NUMBER, AT(logging_steps), "N", "average and log every N steps; below 1 a share of all", 1e-9, HUGE_COUNT, NULL },
 	{ "logging-first-step", 0, CLI_FLAG, AT(logging_first), NULL, "log the first step too", 0, 0, NULL },

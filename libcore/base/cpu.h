@@ -8,6 +8,13 @@
 /* Sets of instructions that we have code for, each a superset of the one before: no more than the compiler takes; AVX2 with FMA. */
 enum dpo_cpu { DPO_CPU_BASE, DPO_CPU_AVX2, DPO_CPU_AVX512 };
 
+/* The table of what there is for each set. */
+#if defined(__x86_64__) && defined(__GNUC__)
+#define DPO_CPU_SETS(base, avx2, avx512) { [DPO_CPU_BASE] = base, [DPO_CPU_AVX2] = avx2, [DPO_CPU_AVX512] = avx512 }
+#else
+#define DPO_CPU_SETS(base, avx2, avx512) { [DPO_CPU_BASE] = base }
+#endif
+
 /*
  * The best this processor has; without tile registers; without AVX-512 and bf16 too; matrix products by the BLAS. The last is no
  * wish that is known.

@@ -559,7 +559,6 @@ backward_attention(const struct dpo_layers *l, size_t layer, const struct dpo_sa
 	backward_qkv(l, layer, k, s->rows, weights, gradients);
 }
 
-/* l->dx: from the gradient of the layer's output to that of its input. */
 void
 dpo_layer_backward(const struct dpo_layers *l, size_t layer, const struct dpo_saved *k, const struct dpo_sequence *s,
     const float *weights, float *gradients)

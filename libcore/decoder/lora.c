@@ -104,7 +104,6 @@ dpo_lora_usual_targets(const struct dpo_params *base)
 	return "all-linear";
 }
 
-/* What the adapter has for one tensor of the base. */
 static enum dpo_status
 add_part(struct dpo_lora *lora, size_t index, const struct dpo_config *config, struct dpo_error *err)
 {

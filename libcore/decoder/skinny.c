@@ -121,13 +121,9 @@ VECTORS(16);
 	(_mm512_extractf32x4_ps(v, 1) + _mm512_extractf32x4_ps(v, 3)))
 #include "decoder/skinny_kernel.h"
 
-static const struct kernel *const kernels[] = { &kernel_base, &kernel_avx2, &kernel_avx512 };
-
-#else
-
-static const struct kernel *const kernels[] = { &kernel_base };
-
 #endif
+
+static const struct kernel *const kernels[] = DPO_CPU_SETS(&kernel_base, &kernel_avx2, &kernel_avx512);
 
 /* ------------------------------------------------------------------ items */
 

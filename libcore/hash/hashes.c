@@ -24,11 +24,7 @@ typedef void compress_lanes(uint64_t state[8][LANES], const struct dpo_hash_bloc
 static compress_lanes *
 compress_here(void)
 {
-	static compress_lanes *const sets[] = { [DPO_CPU_BASE] = NULL,
-#if defined(__x86_64__) && defined(__GNUC__)
-		[DPO_CPU_AVX2] = dpo_hash_compress_avx2, [DPO_CPU_AVX512] = dpo_hash_compress_avx512,
-#endif
-	};
+	static compress_lanes *const sets[] = DPO_CPU_SETS(NULL, dpo_hash_compress_avx2, dpo_hash_compress_avx512);
 
 	return sets[dpo_cpu()];
 }

@@ -1,6 +1,6 @@
 #include "kernel/kernel.h"
 
-#include <assert.h>
+#include <stddef.h>
 
 enum dpo_cpu
 dpo_kernel_set(void)
@@ -11,10 +11,7 @@ dpo_kernel_set(void)
 void
 dpo_kernel_product(const struct dpo_tile *tile)
 {
-#if defined(__x86_64__) && defined(__GNUC__)
-	(dpo_kernel_set() == DPO_CPU_AVX512 ? dpo_kernel_avx512 : dpo_kernel_avx2)(tile);
-#else
-	(void)tile;
-	assert(!"only where dpo_kernel_set names a set");
-#endif
+	static void (*const sets[])(const struct dpo_tile *tile) = DPO_CPU_SETS(NULL, dpo_kernel_avx2, dpo_kernel_avx512);
+
+	sets[dpo_kernel_set()](tile);
 }

@@ -81,11 +81,7 @@ static const struct dpo_strip half_tiles = { HALF_ROWS, DPO_BF16_INNER, half_lay
 
 /* ------------------------------------------------------------------ which */
 
-static const struct dpo_strip *const sets[] = { [DPO_CPU_BASE] = &blas,
-#if defined(__x86_64__) && defined(__GNUC__)
-	[DPO_CPU_AVX2] = &dpo_strip_avx2, [DPO_CPU_AVX512] = &dpo_strip_avx512,
-#endif
-};
+static const struct dpo_strip *const sets[] = DPO_CPU_SETS(&blas, &dpo_strip_avx2, &dpo_strip_avx512);
 
 const struct dpo_strip *
 dpo_strip_best(bool bf16, size_t head_dim)

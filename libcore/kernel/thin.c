@@ -79,11 +79,7 @@ static const struct dpo_thin_set plain = { mask_plain, turn_plain, multiply_plai
 static const struct dpo_thin_set *
 set(void)
 {
-	static const struct dpo_thin_set *const sets[] = { [DPO_CPU_BASE] = &plain,
-#if defined(__x86_64__) && defined(__GNUC__)
-		[DPO_CPU_AVX2] = &dpo_thin_avx2, [DPO_CPU_AVX512] = &dpo_thin_avx512,
-#endif
-	};
+	static const struct dpo_thin_set *const sets[] = DPO_CPU_SETS(&plain, &dpo_thin_avx2, &dpo_thin_avx512);
 
 	return sets[dpo_kernel_set()];
 }

@@ -41,14 +41,6 @@ MAP(erf_avx2, "avx2,fma", 8, Sleef_erff8_u10avx2, _mm256_)
 MAP(tanh_base, "sse2", 4, Sleef_tanhf4_u10, _mm_)
 MAP(erf_base, "sse2", 4, Sleef_erff4_u10, _mm_)
 
-static map *
-best(map *avx512, map *avx2, map *base)
-{
-	map *const sets[] = { [DPO_CPU_BASE] = base, [DPO_CPU_AVX2] = avx2, [DPO_CPU_AVX512] = avx512 };
-
-	return sets[dpo_cpu_has()];
-}
-
 #else
 
 static void
@@ -64,8 +56,6 @@ erf_base(float *y, const float *x, size_t n)
 	for (size_t i = 0; i < n; i++)
 		y[i] = Sleef_erff_u10(x[i]);
 }
-
-#define best(avx512, avx2, base) (base)
 
 #endif
 
@@ -94,13 +84,17 @@ dpo_vector_exp(float *y, const float *x, float shift, size_t n)
 void
 dpo_vector_tanh(float *y, const float *x, size_t n)
 {
-	apply(best(tanh_avx512, tanh_avx2, tanh_base), y, x, n);
+	static map *const sets[] = DPO_CPU_SETS(tanh_base, tanh_avx2, tanh_avx512);
+
+	apply(sets[dpo_cpu_has()], y, x, n);
 }
 
 void
 dpo_vector_erf(float *y, const float *x, size_t n)
 {
-	apply(best(erf_avx512, erf_avx2, erf_base), y, x, n);
+	static map *const sets[] = DPO_CPU_SETS(erf_base, erf_avx2, erf_avx512);
+
+	apply(sets[dpo_cpu_has()], y, x, n);
 }
 
 DPO_WIDE void

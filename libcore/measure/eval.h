@@ -4,7 +4,7 @@
  *
  * All means are over rows or over scored tokens of the whole set. (TRL averages over evaluation batches, which differs for
  * token means and when the last batch is smaller.) A loss of the whole batch sorts the whole set: its inputs are kept until
- * dpo_eval_finish, 88 to 176 bytes a row as the list grows, and sorting them takes 456 more: some 550 to 630 at the peak.
+ * dpo_eval_finish, some hundred bytes a row, and sorting them takes some hundreds more.
  */
 #ifndef DPO_EVAL_H
 #define DPO_EVAL_H

@@ -76,7 +76,4 @@ enum dpo_status dpo_safetensors_read(const struct dpo_safetensors *set,
 	size_t offset, void *bytes, size_t n, struct dpo_error *err) DPO_MUST_CHECK;
 void dpo_safetensors_close(struct dpo_safetensors *set);
 
-/* out[n] = the n stored elements as float, exactly. dtype is not OTHER. */
-void dpo_dtype_to_float(float *out, const uint8_t *stored, size_t n, enum dpo_dtype dtype);
-
 #endif

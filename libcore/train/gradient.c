@@ -6,7 +6,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Row `index` of a set, with the log-probs of the reference as it is now. */
 static enum dpo_status
 get_row(struct dpo_train *train, struct dpo_rowset *set, size_t index, struct dpo_row *row, struct dpo_error *err)
 {
