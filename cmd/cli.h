@@ -8,7 +8,8 @@
  *	struct options { struct cli_common common; double beta; };
  *	static const struct cli_option table[] = {
  *		CLI_COMMON(struct options),
- *		{ "beta", 0, CLI_NUMBER, offsetof(struct options, beta), "B", "strength of the pull to the reference", .low = 0, .high = 1e6 },
+ *		{ "beta", 0, CLI_NUMBER, offsetof(struct options, beta), "B", "strength of the pull to the reference",
+ *		    .low = 0, .high = 1e6 },
  *	};
  *
  * Messages are one line, "program: place: fact". Exit codes: 0 done, 1 failure, 2 usage, 3 bad input, 4 input that does
@@ -58,10 +59,14 @@ struct cli_common {
 };
 
 #define CLI_COMMON(type) \
-	{ "output", 'o', CLI_TEXT, offsetof(type, common.output), "FILE", "write to FILE instead of standard output", 0, 0, NULL }, \
-	{ "threads", 'j', CLI_INTEGER, offsetof(type, common.threads), "N", "threads; 0: all this process may use", 0, 1024, NULL }, \
-	{ "quiet", 'q', CLI_FLAG, offsetof(type, common.quiet), NULL, "no progress and no notes, only warnings and errors", 0, 0, NULL }, \
-	{ "verbose", 'v', CLI_FLAG, offsetof(type, common.verbose), NULL, "say more on standard error, where there is more to say", 0, 0, NULL }, \
+	{ "output", 'o', CLI_TEXT, offsetof(type, common.output), "FILE", \
+	    "write to FILE instead of standard output", 0, 0, NULL }, \
+	{ "threads", 'j', CLI_INTEGER, offsetof(type, common.threads), "N", \
+	    "threads; 0: all this process may use", 0, 1024, NULL }, \
+	{ "quiet", 'q', CLI_FLAG, offsetof(type, common.quiet), NULL, \
+	    "no progress and no notes, only warnings and errors", 0, 0, NULL }, \
+	{ "verbose", 'v', CLI_FLAG, offsetof(type, common.verbose), NULL, \
+	    "say more on standard error, where there is more to say", 0, 0, NULL }, \
 	{ "help", 'h', CLI_HELP, 0, NULL, "print this help", 0, 0, NULL }, \
 	{ "version", 'V', CLI_VERSION, 0, NULL, "print versions of program, format and libraries", 0, 0, NULL }
 
@@ -76,8 +81,9 @@ struct cli_program {
 };
 
 /*
- * Parse argv into *options (its struct already holds the defaults). Returns the number of operands, at *operands (borrowed from argv).
- * --help and --version print and exit 0; a usage error, and a DPO_KERNEL that nobody knows, prints one line and the usage and exits
+ * Parse argv into *options (its struct already holds the defaults). Returns the number of operands, at *operands (borrowed
+ * from argv). --help and --version print and exit 0; a usage error, and a DPO_KERNEL that nobody knows, prints one line and
+ * the usage and exits
  * 2. Also sets up signals and descriptors 0 to 2; call it first.
  */
 size_t cli_parse(const struct cli_program *program, void *options, int argc, char **argv, char ***operands);
@@ -187,9 +193,9 @@ void cli_progress_show(struct cli_progress *progress, uint64_t done, const char 
 void cli_progress_end(void);
 
 /* ------------------------------------------------------------------ signals for programs that can stop and go on
- * After cli_signals_defer(), SIGTERM, SIGXCPU and a first SIGINT are only noted, and cli_signal() tells which (0: none; SIGINT
- * once it was among them); a second SIGINT ends the program at once. cli_signals_default() goes back to signals that end it,
- * unless one was noted, which it tells. cli_reraise() ends the program as the signal would have.
+ * After cli_signals_defer(), SIGTERM, SIGXCPU and a first SIGINT are only noted, and cli_signal() tells which (0: none;
+ * SIGINT once it was among them); a second SIGINT ends the program at once. cli_signals_default() restores signals that end
+ * it, unless one was noted, which it tells. cli_reraise() ends the program as the signal would have.
  */
 void cli_signals_defer(void);
 int cli_signals_default(void);

@@ -87,7 +87,7 @@ check(const struct options *options, const char *path)
 	if (options->samples && options->reference && !options->model)
 		cli_usage("-r without -m POLICY");
 	if (options->per_pair && cli_same_output(options->per_pair, options->common.output))
-		cli_usage("%s: is two outputs at once", options->per_pair);
+		cli_usage("%s: is named for two outputs", options->per_pair);
 }
 
 int

@@ -123,7 +123,7 @@ check_output(const char *output, const char *policy)
 		cli_usage("%s: is an input; write elsewhere", output);
 	parent = cli_parent(output);
 	if (same_file(parent, policy))
-		cli_usage("%s: lies in the model that is read; write elsewhere", output);
+		cli_usage("%s: is inside the model being read; write elsewhere", output);
 	free(parent);
 }
 
@@ -198,7 +198,7 @@ check_modelfile(const char *path, const struct dpo_buffer *text)
 		return;
 	cli_check(dpo_file_read(&there, path, SIZE_MAX, &err), &err);
 	if (there.len != text->len || memcmp(there.data, text->data, text->len) != 0)
-		cli_usage("%s: exists and says something else; --force replaces it", path);
+		cli_usage("%s: exists with other contents; --force replaces it", path);
 	dpo_buffer_free(&there);
 }
 
@@ -236,7 +236,7 @@ check_options(const struct options *options, const char *policy)
 	if (options->modelfile && (strcmp(options->format, "gguf") != 0 || !output || strcmp(output, "-") == 0))
 		cli_usage("--modelfile goes with -f gguf -o FILE, which it names");
 	if (options->modelfile && strcmp(last_name(output), "Modelfile") == 0)
-		cli_usage("%s: is two outputs at once", output);
+		cli_usage("%s: is named for two outputs", output);
 	if (cli_given("max-shard-size") && strcmp(options->format, "hf") != 0)
 		cli_usage("--max-shard-size has no effect with -f %s", options->format);
 	if (peft && options->merge)

@@ -1,7 +1,7 @@
 /* dpo-gen - continue prompts with a policy
  *
  * Reads prompts as JSON Lines (or those of a pairs stream) and writes each row with a completion: its text, its token ids,
- * their log-probs under the policy and, with -r, under a reference. Many prompts are at work at once, rows come out in
+ * their log-probs under the policy and, with -r, under a reference. Many prompts are computed at once, rows come out in
  * order. A sample depends on the model, the options, its row's id and its number alone.
  *
  *	dpo-gen -m policy.dpo --temperature 0 prompts.jsonl
@@ -80,7 +80,7 @@ struct job {
 	struct dpo_prompts *prompts;
 	struct dpo_prompt prompt;
 	uint64_t rows;				/* read */
-	size_t samples, asked;			/* of each row; of the row at hand */
+	size_t samples, asked;			/* of each row; of the current row */
 	bool ended;				/* no more rows */
 	uint64_t finished[4], tokens;		/* by reason */
 	struct dpo_out out;

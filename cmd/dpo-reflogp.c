@@ -78,7 +78,8 @@ open_model(struct job *job, const struct options *options)
 	policy_open(&job->model, options->model, options->adapter, (int)options->common.threads);
 	policy_same_tokenizer(dpo_reader_header(job->reader), &job->model, dpo_reader_name(job->reader));
 	cli_check(dpo_scorer_new(&job->scorer, &job->model.config, &job->model.params, job->model.weights,
-	    &(struct dpo_passes){ .lora = job->model.lora, .bf16 = job->bf16, .threads = (int)options->common.threads }, &err), &err);
+	    &(struct dpo_passes){ .lora = job->model.lora, .bf16 = job->bf16, .threads = (int)options->common.threads }, &err),
+	    &err);
 }
 
 /* The input's header with our columns and stage. */

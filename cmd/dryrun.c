@@ -81,10 +81,12 @@ note(const struct dpo_estimate *e, size_t program)
 	cli_note("estimate: %s %s of memory (weights %s, gradients %s, moments %s, activations %s), %" PRIu64
 	    " steps, %.3g operations, about %s %s", figure(text[0], all / unit, 3), name,
 	    figure(text[1], (double)e->weights / unit, 3), figure(text[2], (double)e->gradients / unit, 3),
-	    figure(text[3], (double)e->moments / unit, 3), figure(text[4], (double)e->activations / unit, 3), e->steps, e->operations,
+	    figure(text[3], (double)e->moments / unit, 3), figure(text[4], (double)e->activations / unit, 3), e->steps,
+	    e->operations,
 	    figure(text[5], span, 2), minutes < 1 ? "seconds" : minutes < 90 ? "minutes" : "hours");
 	if (e->reference)
-		cli_note("--sync-ref-model: the reference takes %s %s of it", figure(text[0], (double)e->reference / unit, 3), name);
+		cli_note("--sync-ref-model: the reference takes %s %s of it", figure(text[0], (double)e->reference / unit, 3),
+		    name);
 }
 
 void

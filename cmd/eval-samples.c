@@ -18,7 +18,7 @@ struct job {
 	struct dpo_scorer *scorers[2];		/* NULL where there is no model */
 	struct dpo_drift drift;
 	struct dpo_diversity diversity;
-	struct dpo_ids prompt, completion;	/* of the row at hand */
+	struct dpo_ids prompt, completion;	/* of the current row */
 	float *logps;				/* owned; scratch */
 	size_t logps_capacity;
 	size_t rows, eos, reasons;		/* reasons: rows that tell why they ended */

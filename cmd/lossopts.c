@@ -116,7 +116,7 @@ add_columns(struct dpo_objective *objective, const struct cli_list *columns)
 			cli_usage("--objective: \"%s\" is not NAME=WEIGHT", columns->items[k]);
 		for (size_t i = 0; i < k; i++)
 			if (strcmp(objective->columns[i], name) == 0)
-				cli_usage("--objective: \"%s\" is there twice", name);
+				cli_usage("--objective: \"%s\" appears twice", name);
 		objective->columns[k] = name;
 		objective->column_weights[k] = number("--objective", equals + 1);
 	}

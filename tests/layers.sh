@@ -1,6 +1,7 @@
 #!/bin/sh
 # Checks the house rules of libcore: includes point to strictly lower layers and to no later folder (libcore/LAYERS), a header
-# says which they are, nothing there prints, exits, uses a banned call or keeps modifiable static data. And that no condition of a test goes unheard.
+# says which they are, nothing there prints, exits, uses a banned call or keeps modifiable static data. Also that lines of
+# libcore and cmd have at most 132 columns, and that no condition of a test goes unheard.
 set -eu
 cd "$(dirname "$0")/.."
 BIN=${BIN:-bin}
@@ -88,6 +89,16 @@ fi
 twice=$(grep -hoE '^(struct|enum) dpo_[a-z0-9_]+ \{' libcore/*/*.h | sort | uniq -d)
 if [ -n "$twice" ]; then
 	echo "libcore: two types of one name: $twice"
+	exit 1
+fi
+# A tab goes to the next multiple of 8.
+long=$(awk '{
+	n = split($0, part, "\t"); columns = 0
+	for (i = 1; i < n; i++) { columns += length(part[i]); columns += 8 - columns % 8 }
+	if (columns + length(part[n]) > 132) print FILENAME ":" FNR ": more than 132 columns"
+}' libcore/*/*.[ch] cmd/*.[ch])
+if [ -n "$long" ]; then
+	echo "$long"
 	exit 1
 fi
 if grep -nE '^[[:space:]]+\[.*\]\]? && \[' tests/*/*.bats | grep -v '||'; then

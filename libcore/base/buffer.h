@@ -33,10 +33,10 @@ void dpo_buffer_printf(struct dpo_buffer *buffer, const char *format, ...) __att
  */
 void dpo_buffer_visible(struct dpo_buffer *buffer, const char *text, size_t n, const char *marked);
 
-/* Room for n more bytes, uninitialised, counted in len; NULL (and failed) if out of memory. Good until the next append. */
+/* Room for n more bytes, uninitialised, counted in len; NULL (and failed) if out of memory. Valid until the next append. */
 uint8_t *dpo_buffer_room(struct dpo_buffer *buffer, size_t n);
 
-/* The bytes with a NUL behind them (not counted in len); "" if failed. Good until the next append. */
+/* The bytes followed by a NUL (not counted in len); "" if failed. Valid until the next append. */
 const char *dpo_buffer_text(struct dpo_buffer *buffer);
 
 /* Empty it, keeping the memory. */

@@ -1,11 +1,11 @@
 /*
- * cpu - what our loops in vector instructions may use: what the processor has, and what the environment wants. Layer 0; uses
+ * cpu - which vector instructions our loops may use: what the processor has and what the environment allows. Layer 0; uses
  * nothing.
  */
 #ifndef DPO_CPU_H
 #define DPO_CPU_H
 
-/* Sets of instructions that we have code for, each a superset of the one before: no more than the compiler takes; AVX2 with FMA. */
+/* Instruction sets that we have code for, each a superset of the one before: the compiler's baseline; AVX2 with FMA; AVX-512. */
 enum dpo_cpu { DPO_CPU_BASE, DPO_CPU_AVX2, DPO_CPU_AVX512 };
 
 /* The table of what there is for each set. */
@@ -16,18 +16,18 @@ enum dpo_cpu { DPO_CPU_BASE, DPO_CPU_AVX2, DPO_CPU_AVX512 };
 #endif
 
 /*
- * The best this processor has; without tile registers; without AVX-512 and bf16 too; matrix products by the BLAS. The last is no
- * wish that is known.
+ * The best this processor has; without tile registers; also without AVX-512 and bf16; matrix products by the BLAS.
+ * DPO_WISHES stands for an unknown wish.
  */
 enum dpo_wish { DPO_WISH_BEST, DPO_WISH_VECTORS, DPO_WISH_AVX2, DPO_WISH_BLAS, DPO_WISHES };
 #define DPO_WISH_NAMES "vectors, avx2, blas"
 
-/* What DPO_KERNEL says, in capitals or not. */
+/* What DPO_KERNEL says, in upper or lower case. */
 enum dpo_wish dpo_wish_said(void);
-/* What to compute by: where nothing is known of the wish, a program has refused it, and a library takes the best. */
+/* What to compute with: a program has refused an unknown wish; a library then takes the best. */
 enum dpo_wish dpo_wish(void);
 
-/* The best set of this processor; and no more than the wish allows. */
+/* The best set of this processor; the best that the wish allows. */
 enum dpo_cpu dpo_cpu_has(void);
 enum dpo_cpu dpo_cpu(void);
 

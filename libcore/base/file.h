@@ -29,7 +29,7 @@ enum dpo_status dpo_file_read(struct dpo_buffer *buffer, const char *path, size_
 /* directory/name, allocated; NULL if out of memory. Caller frees. */
 char *dpo_file_join(const char *directory, const char *name);
 
-/* Whether a file could be made at path: its directory is there and may be written to. Nothing is touched. */
+/* Whether a file could be created at path: its directory exists and is writable. Nothing is touched. */
 enum dpo_status dpo_file_place(const char *path, struct dpo_error *err) DPO_MUST_CHECK;
 
 /*
@@ -54,7 +54,7 @@ struct dpo_out {
 };
 
 enum dpo_status dpo_out_open(struct dpo_out *out, const char *path, struct dpo_error *err) DPO_MUST_CHECK;
-/* Whether dpo_out_open has a place to write to, as far as can be told without opening anything. */
+/* Whether dpo_out_open could write to path, as far as can be said without opening anything. */
 enum dpo_status dpo_out_place(const char *path, struct dpo_error *err) DPO_MUST_CHECK;
 enum dpo_status dpo_out_write(struct dpo_out *out, const void *bytes, size_t n, struct dpo_error *err)
 	DPO_MUST_CHECK;

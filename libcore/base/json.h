@@ -1,10 +1,10 @@
 /*
  * json - the one strict gate to JSON (RFC 8259). Layer 2; uses error, buffer, ids, table, utf8, cJSON.
  *
- * cJSON alone accepts invalid UTF-8, raw control bytes, duplicate keys, \u0000 (cutting the string), 1e999, leading
- * zeros and trailing garbage. Nothing reaches cJSON here that the lexer below has not read to its end. Refused, each
- * with the byte offset in the message: all of the above, lone surrogates, NaN and Infinity, nesting beyond
- * DPO_JSON_DEPTH. Trees are for small documents; large numeric arrays are read with the lexer.
+ * cJSON alone accepts invalid UTF-8, raw control bytes, duplicate keys, \u0000 (cutting the string), 1e999, leading zeros
+ * and trailing garbage. Nothing reaches cJSON before the lexer below has read it to the end. Refused, each with the byte
+ * offset in the message: all of the above, lone surrogates, NaN and Infinity, nesting beyond DPO_JSON_DEPTH. Trees are for
+ * small documents; large numeric arrays are read with the lexer.
  *
  * cJSON looks object keys up in a list: walk a large object once (cJSON_ArrayForEach) into a dpo_table.
  */
@@ -19,7 +19,7 @@
 
 #define DPO_JSON_DEPTH 64
 #define DPO_JSON_NUMBER_MAX 63	/* bytes of a number, which is what cJSON copies; more digits carry nothing */
-#define DPO_JSON_EXACT 9007199254740992.0	/* 2^53: integers below are themselves in a double */
+#define DPO_JSON_EXACT 9007199254740992.0	/* 2^53: integers below it are exact in a double */
 
 /* Parse text[0..len) into *tree (owned by the caller, cJSON_Delete). On error *tree is NULL. */
 enum dpo_status dpo_json_parse(cJSON **tree, const char *text, size_t len, struct dpo_error *err) DPO_MUST_CHECK;
@@ -88,8 +88,8 @@ enum dpo_json_token dpo_json_next(struct dpo_json_lexer *lexer, struct dpo_error
 void dpo_json_unescape(const struct dpo_json_lexer *lexer, struct dpo_buffer *out);
 
 /*
- * A token, the number text[0..n): the nearest double; the nearest float, false if that is not finite; whether it is written without
- * point and exponent, and the integer within [low, high] that it then is digit by digit, false if it is none.
+ * The number token text[0..n): as the nearest double; as the nearest float, false if that is not finite; whether it is
+ * written without point and exponent; and then as an integer within [low, high], read digit by digit, false if it is none.
  */
 double dpo_json_token_number(const char *text, size_t n);
 bool dpo_json_token_float(float *value, const char *text, size_t n);
@@ -99,7 +99,7 @@ bool dpo_json_token_integer(int64_t *value, const char *text, size_t n, int64_t 
 enum dpo_status dpo_json_digits(int64_t *value, const char *text, size_t n, const char *name, int64_t low, int64_t high,
 	struct dpo_error *err) DPO_MUST_CHECK;
 
-/* Read one value, whatever it is, to its end; start and length then delimit all of it. */
+/* Read past one value of any kind; start and length then delimit all of it. */
 enum dpo_status dpo_json_skip(struct dpo_json_lexer *lexer, struct dpo_error *err) DPO_MUST_CHECK;
 
 #endif

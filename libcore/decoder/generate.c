@@ -20,13 +20,13 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Completions that may be asked for and not handed out, for each sequence at work: so that there is a next one to begin. */
+/* Completions per active sequence that may be asked for but not yet returned, so that there is a next one to begin. */
 enum { AHEAD = 4 };
 
 /* Up to that many weights stay in a core's cache: then threads share out whole sequences, not each product. */
 enum { SMALL = 1 << 20 };
 
-/* A sequence at work. */
+/* An active sequence. */
 struct slot {
 	struct dpo_completion *completion;	/* NULL: free */
 	bool fresh;				/* it is not begun */
@@ -34,8 +34,8 @@ struct slot {
 	struct dpo_sampler sampler;
 	struct dpo_ids seen;			/* prompt and completion, for the repetition penalty */
 	float *h;				/* [hidden], of the row that predicts; in generator->hidden */
-	const float *logits;			/* of the step at hand */
-	int32_t token;				/* chosen in the step at hand */
+	const float *logits;			/* of the current step */
+	int32_t token;				/* chosen in the current step */
 	float logp;
 };
 
@@ -48,11 +48,11 @@ struct prompt {
 	float *h;				/* owned; [hidden] */
 };
 
-/* What computes some of the sequences at work: all of them, unless the model is small. */
+/* Computes some of the active sequences: all of them, unless the model is small. */
 struct worker {
 	struct dpo_decoder *decoder;		/* owned */
 	struct prompt prompt;
-	/* of the step at hand */
+	/* of the current step */
 	size_t first, n;			/* of at_work */
 	enum dpo_status status;
 	struct dpo_error err;
@@ -70,7 +70,7 @@ struct dpo_generator {
 	struct slot *slots;			/* owned; [batch] */
 	size_t batch;
 	float *hidden, *rows, *logits;		/* owned; [batch] rows each */
-	/* of the step at hand; owned; [batch] */
+	/* of the current step; owned; [batch] */
 	struct slot **at_work;
 	size_t n_at_work;
 	struct dpo_cache **caches;
@@ -305,7 +305,7 @@ begin(const struct dpo_generator *g, struct worker *worker, struct slot *slot)
 	return DPO_OK;
 }
 
-/* Free slots take what was asked for and is not begun; the number of slots at work. */
+/* Free slots take what was asked for and is not begun; returns the number of active slots. */
 static size_t
 fill_slots(struct dpo_generator *g)
 {
@@ -464,7 +464,7 @@ accept(const struct dpo_generator *g, struct slot *slot, struct dpo_error *err)
 	return status;
 }
 
-/* One token more for the sequences of a worker: an equal share of those at work. */
+/* One more token for the sequences of a worker: an equal share of the active ones. */
 static void
 step_worker(void *context, size_t item)
 {
@@ -484,7 +484,7 @@ step_worker(void *context, size_t item)
 			choose(g, worker->first + i);
 }
 
-/* One token more for everything at work. */
+/* One more token for all active sequences. */
 static enum dpo_status
 step(struct dpo_generator *g, struct dpo_error *err)
 {

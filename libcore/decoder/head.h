@@ -5,9 +5,8 @@
  *	z = h W^T, or cap tanh(h W^T / cap),  log p_v = z_v - log sum_u exp(z_u),
  *	d/dz_v of sum_a g_a log p_(target a) = sum_a g_a [v = target a] - (sum_a g_a) p_v
  *
- * Rows are worked on in chunks fixed by the shape. The logits of as many chunks as a budget allows
- * are kept for the backward pass, those of the others are computed again there: the same product,
- * so the same bits.
+ * Rows are worked on in chunks fixed by the shape. As many chunks of logits as a budget allows are kept for the backward
+ * pass, which recomputes the others: the same product, so the same bits.
  */
 #ifndef DPO_HEAD_H
 #define DPO_HEAD_H
@@ -53,16 +52,16 @@ void dpo_head_forward(int threads, const struct dpo_head *head, const float *h,
 	const int32_t *targets, struct dpo_head_row *results, float *logps);
 
 /*
- * After the forward pass with the same arguments, once: dh[rows][hidden] from
- * d_logps[rows][DPO_ANSWERS], and d_weight[vocab][hidden] += its gradient unless it is NULL. The kept logits are
- * spent.
+ * After the forward pass with the same arguments, once: dh[rows][hidden] from d_logps[rows][DPO_ANSWERS], and
+ * d_weight[vocab][hidden] += its gradient unless it is NULL. The kept logits are overwritten.
  */
-void dpo_head_backward(int threads, const struct dpo_head *head, const float *h, const int32_t *targets, const struct dpo_head_row *results,
+void dpo_head_backward(int threads, const struct dpo_head *head, const float *h, const int32_t *targets,
+    const struct dpo_head_row *results,
 	const float *d_logps, float *dh, float *d_weight);
 
 /*
- * The logits of rows first .. first+n-1, into logits[n][vocab], by the chunks of the forward pass.
- * Kept logits are computed anew.
+ * The logits of rows first .. first+n-1, into logits[n][vocab], by the chunks of the forward pass. Kept logits are
+ * recomputed.
  */
 void dpo_head_logits(int threads, const struct dpo_head *head, const float *h,
 	size_t first, size_t n, float *logits);

@@ -8,7 +8,8 @@
 size_t
 dpo_linear_scratch(int threads, const struct dpo_linear *linear, bool back)
 {
-	size_t forward = dpo_gemm_scratch(threads, linear->out, linear->in), input = dpo_gemm_scratch(threads, linear->in, linear->out);
+	size_t forward = dpo_gemm_scratch(threads, linear->out, linear->in), input = dpo_gemm_scratch(threads, linear->in,
+	    linear->out);
 
 	if (linear->bf16)
 		return DPO_MIXED_SCRATCH;

@@ -4,10 +4,10 @@
  *
  * A linear map of a layer whose module is a target has two tensors, MODULE.lora_A.weight [rank][in] and
  * MODULE.lora_B.weight [out][rank], both as Linear stores them whatever the map's own layout (lowrank.h has the equation).
- * Modules to save are trained whole: their tensors are here under their own names, and stand for the base's.
+ * Modules to save are trained whole: their tensors are here under their own names, and replace the base's.
  *
- * This table and block are what is trained, what has gradients, moments and checkpoints, and what an adapter file holds;
- * the base is only read.
+ * This table and block are what is trained, has gradients, moments and checkpoints, and fills an adapter file; the base is
+ * only read.
  */
 #ifndef DPO_LORA_H
 #define DPO_LORA_H
@@ -37,15 +37,15 @@ struct dpo_lora {
 };
 
 /*
- * The target modules that peft takes for such a model if none are named: "q_proj,v_proj", or the fused map of query, key
- * and value, also of families (phi3, olmo2) of which peft knows no default; "all-linear" where it has neither.
+ * The target modules that peft uses for such a model by default: "q_proj,v_proj", or the fused map of query, key and value,
+ * also of families (phi3, olmo2) of which peft knows no default; "all-linear" where it has neither.
  */
 const char *dpo_lora_usual_targets(const struct dpo_params *base);
 
 /*
- * Make the table for a base, with all tensors zero. settings is taken over, also on error. DPO_FORMAT: no module of the
- * base is a target, or a name in the lists names none; DPO_UNSUPPORTED: a tied embedding or head among the modules to save,
- * a target that is no linear map of a layer, or what loraconfig refuses. On error *lora is {0}.
+ * Make the table for a base, with all tensors zero. Takes ownership of settings, even on error. DPO_FORMAT: no module of
+ * the base is a target, or a name in the lists matches none; DPO_UNSUPPORTED: a tied embedding or head among the modules to
+ * save, a target that is no linear map of a layer, or what loraconfig refuses. On error *lora is {0}.
  */
 enum dpo_status dpo_lora_init(struct dpo_lora *lora, cJSON *settings, const struct dpo_config *config,
 	const struct dpo_params *base, const char *base_id, struct dpo_error *err) DPO_MUST_CHECK;
@@ -54,7 +54,7 @@ enum dpo_status dpo_lora_init(struct dpo_lora *lora, cJSON *settings, const stru
 enum dpo_status dpo_lora_check_patterns(const struct dpo_lora *lora, struct dpo_error *err) DPO_MUST_CHECK;
 
 /*
- * The state before the first step, as peft's: A uniform in +-1/sqrt(in) (kaiming_uniform_ with a = sqrt(5)), keyed by
+ * The state before the first step, as in peft: A uniform in +-1/sqrt(in) (kaiming_uniform_ with a = sqrt(5)), keyed by
  * (seed, tensor name), B zero, saved tensors as in the base, whose block is `weights`. false if out of memory.
  */
 bool dpo_lora_start(struct dpo_lora *lora, const float *weights, uint64_t seed);

@@ -182,7 +182,7 @@ add_patterns(cJSON *tree, const char *key, const char *text, struct dpo_error *e
 		else {
 			*equals = '\0';
 			status = cJSON_GetObjectItemCaseSensitive(object, name) ?
-			    dpo_fail(err, DPO_USAGE, "\"%.100s\" is there twice in \"%s\"", name, key) :
+			    dpo_fail(err, DPO_USAGE, "\"%.100s\" appears twice in \"%s\"", name, key) :
 			    cJSON_AddNumberToObject(object, name, value) ? DPO_OK : dpo_fail_memory(err);
 		}
 		free(name);

@@ -2,12 +2,11 @@
  * score - per-token log-probs of answers, the one scorer of dpo-reflogp, dpo-train and dpo-eval. Layer 10; uses error, size,
  * arena, dropout, params, pack, gemm, rope, decoder, head.
  *
- * An example is a prompt with one answer (supervised rows, scoring) or two (a pair). It is
- * computed as one packed sequence [prompt | answer 0 | answer 1]: the prompt once, each answer
- * sees the prompt and itself, positions restart after the prompt for each answer (the values are
- * those of two separate sequences). No padding. Where rotary frequencies depend on the length (rope.h)
- * and the answers' differ, the prompt cannot be shared: the answers are computed one after the other,
- * the first once more for the backward pass.
+ * An example is a prompt with one answer (supervised rows, scoring) or two (a pair). It is computed as one packed sequence
+ * [prompt | answer 0 | answer 1]: the prompt once, each answer sees the prompt and itself, positions restart after the
+ * prompt for each answer (the values are those of two separate sequences). No padding. Where rotary frequencies depend on
+ * the length (rope.h) and the answers' differ, the prompt cannot be shared: the answers are computed one after the other,
+ * and the first again for the backward pass.
  *
  * Bits: the result for an example depends on the example, the weights and the BLAS kernel alone,
  * not on the thread count, nor on what was scored before. Swapping the answers may move bits.
@@ -22,8 +21,8 @@
 #include "model/params.h"
 
 /*
- * What was seen on the way, per answer: sums over the scored tokens, for TRL's metrics. Scored
- * tokens are all tokens of the answer, but for the first when the prompt is empty.
+ * Sums over the scored tokens of an answer, for TRL's metrics. All tokens of the answer are scored, except the first when
+ * the prompt is empty.
  */
 struct dpo_answer_sums {
 	size_t scored;		/* tokens */
@@ -37,17 +36,17 @@ struct dpo_answer_sums {
 struct dpo_scorer;
 
 /*
- * A scorer on borrowed weights (model's own, or a block of the same table), whose passes are made like that. Memory grows to
- * what the largest example so far needs; it is that of one example at a time.
+ * A scorer on borrowed weights (model's own, or a block of the same table), whose passes are made like that. Memory grows
+ * to what the largest single example so far needs.
  */
 enum dpo_status dpo_scorer_new(struct dpo_scorer **scorer, const struct dpo_config *config,
 	const struct dpo_params *params, const float *weights, const struct dpo_passes *passes,
 	struct dpo_error *err) DPO_MUST_CHECK;
 void dpo_scorer_free(struct dpo_scorer *scorer);
 
-/* What is trained has other numbers now: what bf16 keeps of them is to be made anew. */
+/* Call after the trained weights change: cached bf16 copies are invalidated. */
 void dpo_scorer_changed(struct dpo_scorer *scorer);
-/* Whether the adapter's dropout is at work (NULL: no, as at first), and the key of the example to come. */
+/* Apply the adapter's dropout, with this key, to the next example; NULL: no dropout, the default. */
 void dpo_scorer_dropout(struct dpo_scorer *scorer, const struct dpo_dropout_key *key);
 
 /*
@@ -67,24 +66,24 @@ enum dpo_status dpo_score(struct dpo_scorer *scorer, const struct dpo_example *e
 enum dpo_status dpo_score_backward(struct dpo_scorer *scorer, const struct dpo_example *example,
 	const float *const *dlogps, float *gradients, struct dpo_error *err) DPO_MUST_CHECK;
 
-/* Floats of working memory: the decoder's, and of the head. Bytes of packed weights, in bf16 (packs.h). */
+/* Floats of working memory, for decoder and head; bytes of packed weights, in bf16 (packs.h). */
 struct dpo_room {
 	size_t decoder, head, packs;
 };
 
 /*
- * Make room enough for the example too: its members grow to what it needs (SIZE_MAX if that overflows). Nothing is computed or
- * taken; the scorer's weights are not looked at. Before the first score: what one left for its gradient is lost (decoder.h).
- * Errors as of dpo_score.
+ * Grow *room to what the example needs (SIZE_MAX on overflow). Nothing is computed or allocated, and the scorer's weights
+ * are not read. What a score left for its gradient is lost (decoder.h), so call it before the first one. Errors are those
+ * of dpo_score.
  */
 enum dpo_status dpo_scorer_room(struct dpo_scorer *scorer, const struct dpo_example *example, struct dpo_room *room,
 	struct dpo_error *err) DPO_MUST_CHECK;
-/* Take that much now, exactly; examples that need no more never grow it. */
+/* Allocate exactly that much now; examples that need no more never grow it. */
 enum dpo_status dpo_scorer_reserve(struct dpo_scorer *scorer, const struct dpo_room *room, struct dpo_error *err) DPO_MUST_CHECK;
 
 /*
- * For readers of more than log-probs (tests, inspection): after dpo_score, the logits of the rows
- * scored by answer a, computed again into logits[scored][vocab_size].
+ * For more than log-probs (tests, inspection): after dpo_score, recompute the logits of the rows that score an answer, into
+ * logits[scored][vocab_size].
  */
 enum dpo_status dpo_score_logits(struct dpo_scorer *scorer, size_t answer, float *logits,
 	struct dpo_error *err) DPO_MUST_CHECK;

@@ -1,8 +1,8 @@
 /*
  * amx - the tile registers of a processor with AMX. Layer 1; uses cpu.
  *
- * Eight registers of sixteen rows of 64 bytes. What computes with them begins with dpo_amx_begin and ends with dpo_amx_end,
- * on the same thread; both only where dpo_amx_here.
+ * Eight registers of sixteen 64-byte rows. Code that uses them calls dpo_amx_begin first and dpo_amx_end last, on the same
+ * thread; both only where dpo_amx_here.
  */
 #ifndef DPO_AMX_H
 #define DPO_AMX_H
@@ -10,8 +10,8 @@
 #include <stdbool.h>
 
 /*
- * Whether the processor has them with products of bfloat16, the system grants them to this process (it asks), and the
- * environment does not ask for something else (cpu.h).
+ * Whether the processor has them with bfloat16 products, the system grants them to this process (this call asks it), and
+ * the environment does not ask for another kernel (cpu.h).
  */
 bool dpo_amx_here(void);
 

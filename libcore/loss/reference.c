@@ -41,7 +41,8 @@ make_scorer(struct dpo_reference *reference, struct dpo_rowset *data, struct dpo
 	const struct dpo_model *model = reference->model;
 	struct dpo_room room = { 0 };
 	struct dpo_passes passes = { .bf16 = bf16, .threads = reference->threads };
-	enum dpo_status status = dpo_scorer_new(&reference->scorer, &model->config, &model->params, reference->weights, &passes, err);
+	enum dpo_status status = dpo_scorer_new(&reference->scorer, &model->config, &model->params, reference->weights, &passes,
+	    err);
 
 	if (status != DPO_OK)
 		return status;

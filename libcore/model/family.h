@@ -91,7 +91,7 @@ enum dpo_key_kind {
 	DPO_KEY_FLAG,		/* into the bool */
 	DPO_KEY_ACTIVATION,	/* a name, into the enum */
 	DPO_KEY_FACTORS,	/* numbers above 0, into DPO_ROPE_FACTORS floats, 0 after the last */
-	DPO_KEY_APART,		/* handled handled by a function of its own */
+	DPO_KEY_APART,		/* handled handled handled by a function of its own */
 	DPO_KEY_MUST_BE_TRUE, DPO_KEY_MUST_BE_FALSE, DPO_KEY_MUST_BE_ONE, DPO_KEY_MUST_BE_EMPTY,
 	DPO_KEY_HARMLESS,	/* no influence on log-probs */
 };

@@ -46,7 +46,7 @@ dpo_files_add(struct dpo_files *files, const char *name, const void *bytes, size
 	if (!single_component(name))
 		return dpo_fail(err, DPO_FORMAT, "\"%.300s\" is not a file name", name);
 	if (dpo_files_find(files, name))
-		return dpo_fail(err, DPO_FORMAT, "file \"%s\" is there twice", name);
+		return dpo_fail(err, DPO_FORMAT, "file \"%s\" appears twice", name);
 	if (n > DPO_FILES_LIMIT)
 		return dpo_fail(err, DPO_LIMIT, "file \"%s\": more than %zu bytes", name,
 		    DPO_FILES_LIMIT);

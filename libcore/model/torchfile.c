@@ -339,7 +339,7 @@ place_storage(struct torchfile *file, const char *key, size_t *at, struct dpo_er
 	size_t bytes;
 
 	if (!storage || storage->placed)
-		return dpo_fail(err, DPO_FORMAT, "storage \"%.100s\" is no tensor's, or is there twice", key);
+		return dpo_fail(err, DPO_FORMAT, "storage \"%.100s\" belongs to no tensor, or appears twice", key);
 	if (file->size - *at < sizeof raw)
 		return dpo_fail(err, DPO_TRUNCATED, "the file ends before storage \"%.100s\"", key);
 	if ((status = dpo_file_read_at(file->fd, *at, raw, sizeof raw, err)) != DPO_OK)

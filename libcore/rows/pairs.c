@@ -105,7 +105,8 @@ check_whole(const struct dpo_pair *pair, const struct dpo_text_row *row, struct 
 		return DPO_OK;
 	for (size_t i = 0; i < pair->n_answers; i++)
 		if (texts[i]->n < row->prompt.n || memcmp(texts[i]->bytes, row->prompt.bytes, row->prompt.n) != 0)
-			return dpo_fail(err, DPO_FORMAT, "\"%s\" does not begin as \"prompt\" does; a rendered row's answers are whole "
+			return dpo_fail(err, DPO_FORMAT,
+			    "\"%s\" does not begin as \"prompt\" does; a rendered row's answers are whole "
 			    "texts, prompt included", row->supervised ? "completion" : names[i]);
 	return DPO_OK;
 }

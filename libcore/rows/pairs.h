@@ -3,15 +3,15 @@
  * ids, rows, tokenizer.
  *
  * TRL's rules (1.16):
- *  1. The EOS token's text is put behind an answer that does not end with it.
+ *  1. The EOS token's text is appended to an answer that does not end with it.
  *  2. prompt, prompt + chosen and prompt + rejected are tokenized as whole strings, with special tokens.
- *  3. The prompt's ids end where the first of the two strings leaves the ids of the prompt alone: a token that reaches over
- *     the boundary belongs to the answers ("boundary moved").
+ *  3. The prompt's ids end where either string first departs from the ids of the prompt alone: a token that spans the boundary
+ *     belongs to the answers ("boundary moved").
  *  4. A row whose prompt has max_length tokens or more is dropped.
  *  5. Each answer is cut so that prompt and answer have at most max_length tokens; the EOS may be cut away.
- * A rendered row (rows.h) gets no special tokens but those written in its texts, and skips 1. Its answers are whole texts and
- * tokenized as they are; where the prompt alone is rendered, the row's own EOS, if it has one, is what 1 puts.
- * An answer without a token (a tokenizer that swallows it) drops the row as well. Supervised rows: the same with one answer.
+ * A rendered row (rows.h) gets no special tokens except those written in its texts, and skips 1. Its answers are whole
+ * texts and tokenized as they are; where the prompt alone is rendered, 1 appends the row's own EOS, if it has one. A row is
+ * also dropped if an answer has no token (the tokenizer swallows it). Supervised rows: the same with one answer.
  */
 #ifndef DPO_PAIRS_H
 #define DPO_PAIRS_H
@@ -23,12 +23,12 @@
 
 enum dpo_pair_fate { DPO_PAIR_WHOLE, DPO_PAIR_PROMPT_TOO_LONG, DPO_PAIR_EMPTY_ANSWER, DPO_PAIR_FATES };
 
-/* A row as ids; {0} before first use, then used again for the next row. */
+/* A row as ids; {0} before first use, then reused for the next row. */
 struct dpo_pair {
 	struct dpo_ids prompt;
 	struct dpo_ids answers[2];	/* chosen, rejected */
 	size_t n_answers;		/* 2, or 1 for a supervised row */
-	enum dpo_pair_fate fate;	/* other than WHOLE: the row is to be dropped */
+	enum dpo_pair_fate fate;	/* if not WHOLE, drop the row */
 	bool moved;			/* the boundary moved */
 	size_t cut;			/* answers that lost tokens */
 	size_t open;			/* answers whose last token is not EOS */

@@ -227,7 +227,8 @@ read_tokens(struct dpo_prompts *p, struct dpo_prompt *prompt, const cJSON *row, 
 		return dpo_fail(err, DPO_FORMAT, "\"prompt\" is neither a string nor a list of token ids");
 	if (!p->tokenizer)
 		return dpo_fail(err, DPO_FORMAT, "\"prompt\" is a text, and the model has no tokenizer");
-	return dpo_tokenizer_encode(p->tokenizer, item->valuestring, strlen(item->valuestring), !form->rendered, &prompt->tokens, err);
+	return dpo_tokenizer_encode(p->tokenizer, item->valuestring, strlen(item->valuestring), !form->rendered, &prompt->tokens,
+	    err);
 }
 
 /* The next member of a line that is known to be an object: its name, and its value as start and length; DPO_END after the last. */

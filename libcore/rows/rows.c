@@ -159,7 +159,7 @@ read_member(struct dpo_rows *rows, struct dpo_json_lexer *lexer, struct dpo_tabl
 	if (rows->text.failed || (added = dpo_table_add(seen, key, rows->text.len, 0)) < 0)
 		return dpo_fail_memory(err);
 	if (added == 0)
-		return dpo_fail(err, DPO_FORMAT, "\"%.60s\" is there twice", key);
+		return dpo_fail(err, DPO_FORMAT, "\"%.60s\" appears twice", key);
 	switch (dpo_json_next(lexer, err)) {
 	case DPO_JSON_COLON:
 		break;
@@ -422,7 +422,8 @@ get_rendered(struct dpo_text_row *row, const struct members *members, struct dpo
 	if (row->rendered && members->known[PROMPT].token == DPO_JSON_END)
 		return dpo_fail(err, DPO_FORMAT, "\"prompt\" is missing; a rendered row has one");
 	if (row->rendered == DPO_RENDERED_PROMPT && !row->supervised)
-		return dpo_fail(err, DPO_FORMAT, "\"rendered\" is \"prompt\" in a pair; its answers are to be whole texts, prompt and "
+		return dpo_fail(err, DPO_FORMAT,
+		    "\"rendered\" is \"prompt\" in a pair; its answers are to be whole texts, prompt and "
 		    "EOS included, and \"rendered\" true");
 	return DPO_OK;
 }
@@ -495,7 +496,8 @@ refuse_others(const struct dpo_rows *rows, const struct dpo_text_row *row, const
 	enum dpo_json_token label = members->known[LABEL].token;
 
 	if (row->supervised && (label == DPO_JSON_TRUE || label == DPO_JSON_FALSE))
-		return dpo_fail(err, DPO_FORMAT, "\"label\" beside \"completion\": an unpaired preference; make pairs of the good and "
+		return dpo_fail(err, DPO_FORMAT,
+		    "\"label\" beside \"completion\": an unpaired preference; make pairs of the good and "
 		    "the bad completions of a prompt, or take the good ones alone, without \"label\", as supervised rows");
 	for (enum key key = IMAGE; key <= IMAGES; key++)
 		if (is_given(members, key) && !is_empty_list(members, key) && !is_kept(rows, names[key]))

@@ -100,7 +100,7 @@ dpo_header_add(struct dpo_header *header, const char *name, enum dpo_type type, 
 	char *copy;
 
 	if (dpo_header_find(header, name) < header->n_columns)
-		return dpo_fail(err, DPO_FORMAT, "column \"%s\" is there twice", name);
+		return dpo_fail(err, DPO_FORMAT, "column \"%s\" appears twice", name);
 	if (!(copy = dpo_size_copy(name, strlen(name))))
 		return dpo_fail_memory(err);
 	columns = realloc(header->columns, (header->n_columns + 1) * sizeof *columns);

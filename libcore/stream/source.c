@@ -203,7 +203,8 @@ end_of_lines(struct dpo_source *source, bool told, const uint8_t *parent, uint8_
 	size_t len;
 
 	if (!told && !source->waive)
-		return dpo_fail(err, DPO_TRUNCATED, "%s: ends without {\"end\":true} after line %" PRIu64 ": the program that wrote it "
+		return dpo_fail(err, DPO_TRUNCATED,
+		    "%s: ends without {\"end\":true} after line %" PRIu64 ": the program that wrote it "
 		    "may have failed", dpo_lines_name(source->lines), dpo_lines_number(source->lines));
 	if ((status = dpo_lines_next(source->lines, &line, &len, err)) == DPO_OK) {
 		(void)dpo_fail(err, DPO_FORMAT, "a line after {\"end\":true}");

@@ -388,7 +388,7 @@ take_member(struct dpo_text_record *record, const struct dpo_header *header, str
 	if ((i = dpo_header_find(header, key)) == header->n_columns)
 		return dpo_fail(err, DPO_FORMAT, "\"%.200s\" is not a column of the header", key);
 	if (record->seen[i])
-		return dpo_fail(err, DPO_FORMAT, "\"%s\" is there twice", key);
+		return dpo_fail(err, DPO_FORMAT, "\"%s\" appears twice", key);
 	record->seen[i] = true;
 	if ((status = need(lexer, DPO_JSON_COLON, "no colon after a key", err)) != DPO_OK)
 		return status;

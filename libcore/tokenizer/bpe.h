@@ -1,11 +1,11 @@
 /*
  * bpe - byte-pair encoding of one word (Sennrich et al. 2016). Layer 3; uses error, size, buffer, utf8, json, ids, vocab.
  *
- * A word starts as its characters; the adjacent pair of lowest rank, the leftmost of equals, is merged until no pair has
- * a rank. Work is O(n log n) in the characters of the word.
+ * A word starts as its characters; the adjacent pair of lowest rank, the leftmost of equals, is merged until no pair left
+ * has a rank. Work is O(n log n) in the characters of the word.
  *
- * A character that the vocabulary lacks becomes its bytes' tokens <0xHH> (byte_fallback, if all are there), else the unknown
- * token (fuse_unk: one for a run of them), else it is an error: text is not lost in silence.
+ * A character that the vocabulary lacks becomes its bytes' tokens <0xHH> (byte_fallback, if all are there), else the
+ * unknown token (fuse_unk: one for a run of them), else it is an error: text is never lost silently.
  */
 #ifndef DPO_BPE_H
 #define DPO_BPE_H
@@ -38,17 +38,17 @@ struct dpo_bpe_scratch {
 };
 
 /*
- * Read the options of the "model" object of a tokenizer.json, and its merges, the JSON text list[0..n) (a list of "left right",
- * "#version" lines among them skipped, or [left, right]; NULL: there is none), over a vocabulary that is filled already. A
- * merge that names a token outside the vocabulary, or another shape, is DPO_FORMAT; dropout and affixes are DPO_UNSUPPORTED.
- * On error bpe is {0}.
+ * Read the options of the "model" object of a tokenizer.json, and its merges, the JSON text list[0..n) (a list of "left
+ * right", skipping "#version" lines, or [left, right]; NULL for none), over a vocabulary that is already filled. A merge
+ * that names a token outside the vocabulary, or another shape, is DPO_FORMAT; dropout and affixes are DPO_UNSUPPORTED. On
+ * error bpe is {0}.
  */
 enum dpo_status dpo_bpe_read(struct dpo_bpe *bpe, const cJSON *model, const char *list, size_t n,
 	const struct dpo_vocab *vocab, struct dpo_error *err) DPO_MUST_CHECK;
 /* The same from merges.txt: one "left right" a line in order of rank; lines may end in CR LF; "#version" lines are skipped. */
 enum dpo_status dpo_bpe_read_text(struct dpo_bpe *bpe, const char *text, size_t n, const struct dpo_vocab *vocab,
 	struct dpo_error *err) DPO_MUST_CHECK;
-/* By hand: begin with no merge and no option, over a vocabulary that is filled already; then add merges. */
+/* By hand: begin without merges or options, over a vocabulary that is already filled; then add merges. */
 struct dpo_merge_ids { int32_t left, right, merged; };
 void dpo_bpe_init(struct dpo_bpe *bpe, const struct dpo_vocab *vocab);
 enum dpo_status dpo_bpe_add(struct dpo_bpe *bpe, struct dpo_merge_ids ids, uint32_t rank, struct dpo_error *err)

@@ -24,7 +24,7 @@ read_added_decoder(struct dpo_tokenparts *parts, const cJSON *object, struct dpo
 	cJSON_ArrayForEach(item, object) {
 		id = strtoll(item->string, &end, 10);	/* of one out of range the vocabulary complains */
 		if (end == item->string || *end)
-			return dpo_fail(err, DPO_FORMAT, "added_tokens_decoder: \"%.60s\" is no id", item->string);
+			return dpo_fail(err, DPO_FORMAT, "added_tokens_decoder: \"%.60s\" is not an id", item->string);
 		if ((status = dpo_json_string(&content, item, "content", err)) != DPO_OK)
 			return status;
 		if (!dpo_tokenparts_has(parts, content) && (status = dpo_tokenjson_added(parts, item, id, err)) != DPO_OK)
@@ -105,7 +105,8 @@ use_others(struct dpo_tokenparts *parts, const cJSON *tokenizer_config, struct d
 	int32_t id;
 
 	for (size_t i = 0; i < sizeof names / sizeof *names; i++)
-		if ((text = dpo_tokennames_text(tokenizer_config, names[i])) && (status = use_special(parts, text, &id, err)) != DPO_OK)
+		if ((text = dpo_tokennames_text(tokenizer_config, names[i])) && (status = use_special(parts, text, &id,
+		    err)) != DPO_OK)
 			return status;
 	if ((status = use_list(parts, dpo_json_get(tokenizer_config, "additional_special_tokens"), err)) != DPO_OK)
 		return status;

@@ -18,7 +18,7 @@
 /* The files, NULL where absent. */
 struct dpo_specials_files {
 	const cJSON *tokenizer_config, *special_tokens_map, *config;
-	bool tokenizer_json;		/* whether whether there is one */
+	bool tokenizer_json;		/* whether whether whether there is one */
 };
 
 enum dpo_status dpo_specials_read(struct dpo_tokenparts *parts, const struct dpo_specials_files *files,

@@ -2,9 +2,9 @@
  * tokenparts - the parts that a tokenizer is made of. Layer 5; uses error, buffer, table, ids, vocab, added, normalize,
  * pretokenize, bpe, unigram, detokenize.
  *
- * Text passes: added tokens (literal), normalizer, added tokens (normalized), pre-tokenizer, model, post-processor; ids pass the
- * detokenizer. The readers of layer 6 fill the parts: tokenjson (tokenizer.json), tokenclass (vocab.json and merges.txt),
- * sentencepiece (tokenizer.model), and then specials.
+ * Text passes through: added tokens (literal), normalizer, added tokens (normalized), pre-tokenizer, model, post-processor;
+ * ids through the detokenizer. The readers of layer 6 fill the parts: tokenjson (tokenizer.json), tokenclass (vocab.json
+ * and merges.txt), sentencepiece (tokenizer.model), and then specials.
  */
 #ifndef DPO_TOKENPARTS_H
 #define DPO_TOKENPARTS_H
@@ -30,12 +30,12 @@ struct dpo_tokenparts {
 	struct dpo_normalizer normalizer;
 	struct dpo_pretokenizer pretokenizer;
 	struct dpo_detokenizer detokenizer;
-	struct dpo_added literal;		/* added tokens found in the text as it is */
+	struct dpo_added literal;		/* added tokens found in the raw text */
 	struct dpo_added normalized;		/* added tokens found in normalized text */
 	struct dpo_table texts;			/* of added tokens, to their ids */
-	struct dpo_added symbols;		/* what a SentencePiece normalizer passes over */
+	struct dpo_added symbols;		/* what a SentencePiece normalizer leaves alone */
 	struct dpo_ids before, after;		/* what the post-processor puts around a text */
-	bool adds_bos;				/* a SentencePiece model: BOS goes in front unless configured otherwise */
+	bool adds_bos;				/* a SentencePiece model: BOS goes first unless configured otherwise */
 	int32_t bos, eos;			/* -1: the files name none */
 };
 
@@ -49,7 +49,7 @@ struct dpo_added_spec {
 
 /*
  * Add a token; its id must be the vocabulary's, or new there. Empty texts and ids that contradict the vocabulary are
- * DPO_FORMAT. A normalized token needs the normalizer to be read before.
+ * DPO_FORMAT. Read the normalizer before adding a normalized token.
  */
 enum dpo_status dpo_tokenparts_add(struct dpo_tokenparts *parts, const struct dpo_added_spec *spec,
 	struct dpo_error *err) DPO_MUST_CHECK;

@@ -134,7 +134,7 @@ dpo_vocab_add(struct dpo_vocab *vocab, const char *text, size_t n, int64_t id, s
 		return dpo_fail(err, DPO_FORMAT, "tokens \"%.60s\" and \"%.*s\" have the same id %lld",
 		    (const char *)vocab->texts.data + vocab->tokens[other - 1].offset, shown, text, (long long)id);
 	if (text_slot(vocab, text, n, token.hash)->index)
-		return dpo_fail(err, DPO_FORMAT, "token \"%.*s\" is there twice", shown, text);
+		return dpo_fail(err, DPO_FORMAT, "token \"%.*s\" appears twice", shown, text);
 	dpo_buffer_append(&vocab->texts, text, n);
 	dpo_buffer_byte(&vocab->texts, 0);
 	if (vocab->texts.failed)

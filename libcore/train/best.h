@@ -22,7 +22,7 @@ struct dpo_best {
 	bool greater;			/* is better */
 	uint64_t patience;		/* 0: never stop */
 	double threshold;
-	bool seen;			/* there was there was an evaluation; what follows is of the best one */
+	bool seen;			/* there was there was there was an evaluation; what follows is of the best one */
 	double value;
 	uint64_t step;
 	uint64_t worse;			/* evaluations in a row that count against the patience */

@@ -78,7 +78,8 @@ pair(struct bench *b, const char *series, double x, int threads, enum kind kind,
 	double least = 0;
 
 	subject_check(dpo_scorer_new(&scorer, &b->model.config, &b->model.params, b->model.weights,
-	    &(struct dpo_passes){ .lora = b->model.lora, .train = kind != REFERENCE, .threads = threads }, &err) == DPO_OK, err.text);
+	    &(struct dpo_passes){ .lora = b->model.lora, .train = kind != REFERENCE, .threads = threads }, &err) == DPO_OK,
+	    err.text);
 	(void)subject_pass(scorer, &e, kind == REFERENCE ? NULL : b->gradients);	/* makes caches and buffers */
 	for (int round = 0; round < b->rounds; round++)
 		subject_least(&least, subject_pass(scorer, &e, kind == REFERENCE ? NULL : b->gradients));

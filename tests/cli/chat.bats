@@ -147,8 +147,8 @@ dpo-chat stopped here" ]
 	refuses '"chat_template_kwargs": "tokenize" is not for the template' "{\"prompt\":[$u],\"chat_template_kwargs\":{\"tokenize\":false}}"
 	refuses '"chat_template_kwargs": "messages" is not for the template' "{\"prompt\":[$u],\"chat_template_kwargs\":{\"messages\":[]}}"
 	refuses '"chat_template_kwargs": "chat_template" is not a string' "{\"prompt\":[$u],\"chat_template_kwargs\":{\"chat_template\":[1]}}"
-	refuses 'JSON: "a" is there twice' '{"a":1,"a":2}'
-	refuses 'JSON: "\x1b[31m\x9b" is there twice' '{"\u001b[31m\u009b":1,"\u001b[31m\u009b":2}'
+	refuses 'JSON: "a" appears twice' '{"a":1,"a":2}'
+	refuses 'JSON: "\x1b[31m\x9b" appears twice' '{"\u001b[31m\u009b":1,"\u001b[31m\u009b":2}'
 	refuses 'JSON: NaN is not a number' '{"a":NaN}'
 	refuses 'not an object; each line is one object' '[]'
 	refuses 'a lone surrogate is not text' '{"prompt":[{"role":"user","content":"\ud800"}]}'

@@ -188,15 +188,15 @@ refused() {
 		[[ "$output" == *"$1"* ]]
 	}
 	mkdir out policy
-	refused "out/Modelfile: is two outputs at once" -o out/Modelfile "$story"
-	refused "Modelfile: is two outputs at once" -o Modelfile "$story"
+	refused "out/Modelfile: is named for two outputs" -o out/Modelfile "$story"
+	refused "Modelfile: is named for two outputs" -o Modelfile "$story"
 	[ -z "$(ls -A out)" ]
 	cp "$story/config.json" policy/Modelfile
 	refused "policy/Modelfile: is an input" -o policy/story.gguf policy/Modelfile
 	cmp policy/Modelfile "$story/config.json"
 	printf 'FROM ./other.gguf\nSYSTEM Tell sad stories.\n' > out/Modelfile
 	cp out/Modelfile mine
-	refused "out/Modelfile: exists and says something else; --force replaces it" -o out/story.gguf "$story"
+	refused "out/Modelfile: exists with other contents; --force replaces it" -o out/story.gguf "$story"
 	cmp mine out/Modelfile
 	[ ! -e out/story.gguf ]
 	"$bin/dpo-export" -q -f gguf --modelfile --force -o out/story.gguf "$story"

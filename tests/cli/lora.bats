@@ -396,8 +396,8 @@ print(lines[0], *map(json.dumps, rows), lines[-1].split(',')[0].rstrip('}') + '}
 	refuse "moves a whole model" dpo-train -m base.dpo --lora-r 8 --sync-ref-model pairs.ref
 	refuse "needs a model that was trained" dpo-train --init tiny/config.json --lora-r 8 pairs.ref
 	refuse "not NAME=NUMBER" dpo-train -m base.dpo --lora-r 8 --lora-rank-pattern q_proj pairs.ref
-	refuse '"q_proj" is there twice' dpo-train -m base.dpo --lora-r 8 --lora-rank-pattern q_proj=2,q_proj=8 pairs.ref
-	refuse '"q_proj" is there twice' dpo-train -m base.dpo --lora-r 8 --lora-alpha-pattern q_proj=2,v_proj=1,q_proj=2 pairs.ref
+	refuse '"q_proj" appears twice' dpo-train -m base.dpo --lora-r 8 --lora-rank-pattern q_proj=2,q_proj=8 pairs.ref
+	refuse '"q_proj" appears twice' dpo-train -m base.dpo --lora-r 8 --lora-alpha-pattern q_proj=2,v_proj=1,q_proj=2 pairs.ref
 	refuse "is not below 2^53" dpo-train -m base.dpo --lora-r 8 --lora-alpha-pattern q_proj=12345678901234567 pairs.ref
 	refuse "an empty name" dpo-train -m base.dpo --lora-r 8 --lora-target-modules q_proj,,v_proj pairs.ref
 	refuse "makes a model" dpo-export -f peft --merge -a want.dpo -o work/x base.dpo

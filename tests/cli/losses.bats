@@ -145,7 +145,7 @@ for key in last:
 	"$bin/dpo-train" -q -m base.dpo --loss-type modpo --objective m=0.2 --max-steps 1 -o kept.dpo kept.ref
 	run "$bin/dpo-train" -q -m base.dpo --loss-type modpo --objective m=0.2 --objective m=0.3 -o twice.dpo kept.ref
 	[ "$status" -eq 2 ]
-	[[ "$output" == *'--objective: "m" is there twice'* ]]
+	[[ "$output" == *'--objective: "m" appears twice'* ]]
 	[ ! -e twice.dpo ]
 }
 

@@ -118,8 +118,8 @@ refuses() {
 	refuses 3 'rows.jsonl:1: JSON, byte 12: invalid UTF-8' $'{"chosen":"a\xff","rejected":"b"}'
 	refuses 3 'rows.jsonl:1: JSON, byte 11: bad \u escape or lone surrogate' '{"chosen":"\ud800","rejected":"b"}'
 	refuses 3 'rows.jsonl:1: JSON, byte 11: \u0000 in a string' '{"chosen":"\u0000","rejected":"b"}'
-	refuses 3 'rows.jsonl:1: "\x1b[31m\x9b\n" is there twice' '{"\u001b[31m\u009b\n":1,"\u001b[31m\u009b\n":2}'
-	refuses 3 'rows.jsonl:1: "chosen" is there twice' '{"chosen":"a","chosen":"a","rejected":"b"}'
+	refuses 3 'rows.jsonl:1: "\x1b[31m\x9b\n" appears twice' '{"\u001b[31m\u009b\n":1,"\u001b[31m\u009b\n":2}'
+	refuses 3 'rows.jsonl:1: "chosen" appears twice' '{"chosen":"a","chosen":"a","rejected":"b"}'
 	refuses 3 'rows.jsonl:3: "label_prob" is 2, not within 0 and 1' "$pair"$'\n\n''{"chosen":"a","rejected":"b","label_prob":2}'
 	refuses 3 "rows.jsonl:1: a list, not an object; each line is one object (jq -c '.[]')" "[$pair]"
 	refuses 3 'rows.jsonl:2: a supervised row among preference rows' "$pair"$'\n''{"prompt":"a","completion":"b"}'

@@ -251,7 +251,7 @@ for number, row in enumerate(row for row in map(json.loads, open("moved.log")) i
 		base.dpo: is an input	-m base.dpo -o base.dpo
 		pairs.ref: is an input	-m base.dpo --log pairs.ref
 		heldout.ref: is an input	-m base.dpo --checkpoint heldout.ref --eval heldout.ref
-		x: is two outputs at once	-m base.dpo --log x -o x
+		x: is named for two outputs	-m base.dpo --log x -o x
 	END
 	"$bin/dpo-cat" --check pairs.ref
 }

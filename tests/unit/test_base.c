@@ -309,7 +309,8 @@ outputs_are_complete_or_absent(void **unused)
 static void
 places_of_outputs(void **unused)
 {
-	static const char *const good[] = { NULL, "-", "/dev/null", "file", "/dev/full" }, *const bad[] = { "no/file", "inner", "there/file" };
+	static const char *const good[] = { NULL, "-", "/dev/null", "file", "/dev/full" },
+	    *const bad[] = { "no/file", "inner", "there/file" };
 	char directory[256];
 	struct dpo_error err;
 

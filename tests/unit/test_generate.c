@@ -70,7 +70,8 @@ run(const struct model *model, size_t batch, int threads, struct completions *al
 	memset(all, 0, sizeof *all);
 	for (size_t i = 0; i < settings.n_eos; i++)	/* some end a completion */
 		eos[i] = (int32_t)(i * model->config.vocab_size / settings.n_eos / 8);
-	assert_int_equal(dpo_generator_new(&generator, &model->config, &model->params, model->weights, NULL, &settings, batch, threads,
+	assert_int_equal(dpo_generator_new(&generator, &model->config, &model->params, model->weights, NULL, &settings, batch,
+	    threads,
 	    &err), DPO_OK);
 	for (; done < of; done++) {
 		for (; asked < of && dpo_generator_room(generator) > 0; asked++)

@@ -68,7 +68,7 @@ bad_headers_are_named(void **state)
 		{ "{\"format\":1,\"kind\":\"k\",\"columns\":[[\"a\"]]}", DPO_FORMAT, "column 1" },
 		{ "{\"format\":1,\"kind\":\"k\",\"columns\":[[\"\",\"str\"]]}", DPO_FORMAT, "column 1" },
 		{ "{\"format\":1,\"kind\":\"k\",\"columns\":[[\"a\",\"str\"],[\"a\",\"i64\"]]}", DPO_FORMAT,
-		    "\"a\" is there twice" },
+		    "\"a\" appears twice" },
 		{ "{\"format\":1,\"kind\":\"k\",\"columns\":[[\"a\",\"f64\"]]}", DPO_UNSUPPORTED, "unknown type \"f64\"" },
 		{ "{\"format\":1" TABLE ",\"stages\":{}}", DPO_FORMAT, "\"stages\"" },
 		{ "{\"format\":1" TABLE ",\"stages\":[1]}", DPO_FORMAT, "a stage" },

@@ -241,7 +241,8 @@ test_zero_is_base(void **state)
 	gradients = dpo_alloc_aligned(lora.params.total, sizeof *gradients);
 	assert_non_null(gradients);
 	compute(&m, &lora, 2, gradients, adapted);
-	assert_int_equal(dpo_scorer_new(&scorer, &m.config, &m.params, m.weights, &(struct dpo_passes){ .threads = 1 }, &err), DPO_OK);
+	assert_int_equal(dpo_scorer_new(&scorer, &m.config, &m.params, m.weights, &(struct dpo_passes){ .threads = 1 }, &err),
+	    DPO_OK);
 	assert_int_equal(dpo_score(scorer, &pair, (float *const[]){ base[0], base[1] }, NULL, &err), DPO_OK);
 	for (size_t a = 0; a < 2; a++)
 		assert_memory_equal(base[a], adapted[a], pair.n_answer[a] * sizeof(float));
@@ -265,7 +266,8 @@ step_through(const struct naive_model *m, const struct dpo_lora *lora, const str
 	struct dpo_error err;
 	const float *found;
 
-	assert_int_equal(dpo_decoder_new(&decoder, &m->config, &m->params, &(struct dpo_passes){ .lora = lora, .threads = 2 }, &err), DPO_OK);
+	assert_int_equal(dpo_decoder_new(&decoder, &m->config, &m->params, &(struct dpo_passes){ .lora = lora, .threads = 2 },
+	    &err), DPO_OK);
 	assert_int_equal(dpo_pack(&sequence, &start, m->config.vocab_size, m->config.max_positions, &err), DPO_OK);
 	for (size_t i = 0; i < n; i++)
 		assert_int_equal(dpo_decoder_prefill(decoder, m->weights, &sequence, &caches[i], 16, &found, &err), DPO_OK);
@@ -304,7 +306,8 @@ test_steps(void **state)
 		step_through(&m, &lora, &example, 1, alone);
 		step_through(&m, &lora, &example, 3, among);
 		assert_memory_equal(alone, among, 6 * m.config.hidden_size * sizeof *alone);
-		assert_int_equal(dpo_decoder_new(&decoder, &m.config, &m.params, &(struct dpo_passes){ .lora = &lora, .threads = 2 }, &err), DPO_OK);
+		assert_int_equal(dpo_decoder_new(&decoder, &m.config, &m.params, &(struct dpo_passes){ .lora = &lora,
+		    .threads = 2 }, &err), DPO_OK);
 		assert_int_equal(dpo_pack(&sequence, &example, m.config.vocab_size, m.config.max_positions, &err), DPO_OK);
 		assert_int_equal(dpo_decoder_forward(decoder, m.weights, &sequence, &h, &err), DPO_OK);
 		for (size_t i = 0; i < 6 * m.config.hidden_size; i++)

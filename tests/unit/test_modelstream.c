@@ -127,7 +127,7 @@ files_of_a_stream_are_checked(void **unused)
 	hand_file(&hand, "x", "", 0);
 	hand_file(&hand, "config.json", MODELS_GPT2, 0);
 	hand_file(&hand, "y", "", 0);
-	hand_gives(&hand, DPO_FORMAT, "\"config.json\" is there twice");
+	hand_gives(&hand, DPO_FORMAT, "\"config.json\" appears twice");
 	hand_open(&hand, "model");
 	hand_file(&hand, "../escape", "x", 0);
 	hand_file(&hand, "config.json", MODELS_GPT2, 0);

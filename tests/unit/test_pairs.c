@@ -152,7 +152,8 @@ takes_rendered_texts_as_they_are(void **state)
 			continue;
 		}
 		dpo_buffer_clear(&error);
-		dpo_buffer_printf(&error, "\"%s\" does not begin as \"prompt\" does; a rendered row's answers are whole texts, prompt "
+		dpo_buffer_printf(&error,
+		    "\"%s\" does not begin as \"prompt\" does; a rendered row's answers are whole texts, prompt "
 		    "included", cases[i].error);
 		assert_string_equal(err.text, dpo_buffer_text(&error));
 	}

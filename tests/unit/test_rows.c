@@ -176,23 +176,28 @@ names_what_is_wrong(void **state)
 		{ "{\"prompt\":null,\"chosen\":\"a\",\"rejected\":\"b\"}", "\"prompt\" is not a string" },
 		{ "{\"prompt\":\"p\",\"chosen\":[{\"role\":\"user\",\"content\":\"x\"}],\"rejected\":[]}",
 		    "\"chosen\" is a list, not a string; chat messages go first through pipelines/dpo-chat" },
-		{ "{\"prompt\":\"p\",\"chosen\":\"a\",\"prompt\":\"q\",\"rejected\":\"b\"}", "\"prompt\" is there twice" },
-		{ "{\"x\":1,\"\\u0078\":2,\"chosen\":\"a\",\"rejected\":\"b\"}", "\"x\" is there twice" },
+		{ "{\"prompt\":\"p\",\"chosen\":\"a\",\"prompt\":\"q\",\"rejected\":\"b\"}", "\"prompt\" appears twice" },
+		{ "{\"x\":1,\"\\u0078\":2,\"chosen\":\"a\",\"rejected\":\"b\"}", "\"x\" appears twice" },
 		{ "{\"chosen\":\"a\xff\",\"rejected\":\"b\"}", "JSON, byte 12: invalid UTF-8" },
 		{ "{\"chosen\":\"a\",\"rejected\":\"b\",\"weight\":-1}", "\"weight\" is -1, not within 0 and 3.40282e+38" },
 		{ "{\"chosen\":\"a\",\"rejected\":\"b\",\"weight\":\"1\"}", "\"weight\" is not a number" },
 		{ "{\"chosen\":\"a\",\"rejected\":\"b\",\"margin\":1e39}", "\"margin\" is 1e39, too large for a float" },
 		{ "{\"chosen\":\"a\",\"rejected\":\"b\",\"label_prob\":1.5}", "\"label_prob\" is 1.5, not within 0 and 1" },
 		{ "{\"chosen\":\"a\",\"rejected\":\"b\",\"id\":1.5}", "\"id\" is 1.5, not an integer" },
-		{ "{\"prompt\":\"p\",\"completion\":\"c\",\"label\":false}", "\"label\" beside \"completion\": an unpaired preference; make "
-		    "pairs of the good and the bad completions of a prompt, or take the good ones alone, without \"label\", as supervised "
+		{ "{\"prompt\":\"p\",\"completion\":\"c\",\"label\":false}",
+		    "\"label\" beside \"completion\": an unpaired preference; make "
+		    "pairs of the good and the bad completions of a prompt, or take the good ones alone, without \"label\","
+		    " as supervised "
 		    "rows" },
 		{ "{\"image\":\"a.png\",\"chosen\":\"a\",\"rejected\":\"b\"}", "\"image\": models of text alone are trained here" },
-		{ "{\"images\":[\"a.png\"],\"prompt\":\"p\",\"completion\":\"c\"}", "\"images\": models of text alone are trained here" },
-		{ "{\"prompt\":\"p\",\"completion\":\"c\",\"rendered\":\"yes\"}", "\"rendered\" is none of true, false and \"prompt\"" },
+		{ "{\"images\":[\"a.png\"],\"prompt\":\"p\",\"completion\":\"c\"}",
+		    "\"images\": models of text alone are trained here" },
+		{ "{\"prompt\":\"p\",\"completion\":\"c\",\"rendered\":\"yes\"}",
+		    "\"rendered\" is none of true, false and \"prompt\"" },
 		{ "{\"completion\":\"c\",\"rendered\":true}", "\"prompt\" is missing; a rendered row has one" },
 		{ "{\"prompt\":\"p\",\"completion\":\"c\",\"rendered\":\"prompt\",\"eos\":1}", "\"eos\" is not a string" },
-		{ "{\"prompt\":\"p\",\"chosen\":\"a\",\"rejected\":\"b\",\"rendered\":\"prompt\"}", "\"rendered\" is \"prompt\" in a "
+		{ "{\"prompt\":\"p\",\"chosen\":\"a\",\"rejected\":\"b\",\"rendered\":\"prompt\"}",
+		    "\"rendered\" is \"prompt\" in a "
 		    "pair; its answers are to be whole texts, prompt and EOS included, and \"rendered\" true" },
 		{ "{\"chosen\":\"a\",\"rejected\":\"b\",\"id\":true}", "\"id\" is neither a string nor an integer" },
 	};
@@ -487,7 +492,8 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(reads_a_pair), cmocka_unit_test(reads_a_supervised_row), cmocka_unit_test(reads_rendered_rows),
-		cmocka_unit_test(finds_the_shared_prompt), cmocka_unit_test(names_what_is_wrong), cmocka_unit_test(lets_harmless_keys_pass),
+		cmocka_unit_test(finds_the_shared_prompt), cmocka_unit_test(names_what_is_wrong),
+		    cmocka_unit_test(lets_harmless_keys_pass),
 		cmocka_unit_test(keeps_columns), cmocka_unit_test(refuses_wrong_columns), cmocka_unit_test(splits_lines),
 		cmocka_unit_test(joins_reads), cmocka_unit_test(does_not_wait), cmocka_unit_test(says_what_else_a_file_is),
 		cmocka_unit_test(limits_lines), cmocka_unit_test(runs_out_of_memory),

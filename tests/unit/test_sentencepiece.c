@@ -183,7 +183,7 @@ names_what_is_wrong(void **state)
 	assert_refused(&model, DPO_FORMAT, "tokenizer.model: the score of piece 0 is not finite");
 	put_piece(&model, "a", 0, NORMAL);
 	put_piece(&model, "a", 0, NORMAL);
-	assert_refused(&model, DPO_FORMAT, "tokenizer.model: token \"a\" is there twice");
+	assert_refused(&model, DPO_FORMAT, "tokenizer.model: token \"a\" appears twice");
 	put_piece(&model, "xy", 0, NORMAL);
 	put_specs(&model, 2, true);
 	assert_refused(&model, DPO_UNSUPPORTED, "tokenizer.model: piece \"xy\", whose character U+0078 is no piece");

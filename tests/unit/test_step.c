@@ -202,7 +202,8 @@ begin(const struct naive_model *m, const int32_t *tokens, size_t prompt, size_t 
 	struct dpo_error err;
 
 	assert_true(m->config.hidden_size <= 64);
-	assert_int_equal(dpo_decoder_new(&run.decoder, &m->config, &m->params, &(struct dpo_passes){ .threads = threads }, &err), DPO_OK);
+	assert_int_equal(dpo_decoder_new(&run.decoder, &m->config, &m->params, &(struct dpo_passes){ .threads = threads }, &err),
+	    DPO_OK);
 	return run;
 }
 

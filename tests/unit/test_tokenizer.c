@@ -278,10 +278,12 @@ special_tokens_by_any_name(void **state)
 	static const struct { const char *config, *ids; } cases[] = {
 		{ "{}", "0 4 4" },
 		{ "{\"unk_token\":\"foo\"}", "0 3 4" }, { "{\"sep_token\":{\"content\":\"foo\"}}", "0 3 4" },
-		{ "{\"pad_token\":\"foo\"}", "0 3 4" }, { "{\"cls_token\":\"foo\"}", "0 3 4" }, { "{\"mask_token\":\"foo\"}", "0 3 4" },
+		{ "{\"pad_token\":\"foo\"}", "0 3 4" }, { "{\"cls_token\":\"foo\"}", "0 3 4" },
+		{ "{\"mask_token\":\"foo\"}", "0 3 4" },
 		{ "{\"additional_special_tokens\":[\"x\",\"foo\"]}", "0 3 4" },
 		{ "{\"additional_special_tokens\":[{\"content\":\"foo\"}]}", "0 3 4" },
-		{ "{\"extra_special_tokens\":[\"foo\"]}", "0 3 4" }, { "{\"extra_special_tokens\":{\"image_token\":\"foo\"}}", "0 3 4" },
+		{ "{\"extra_special_tokens\":[\"foo\"]}", "0 3 4" }, { "{\"extra_special_tokens\":{\"image_token\":\"foo\"}}",
+		    "0 3 4" },
 	};
 
 	(void)state;
@@ -337,7 +339,7 @@ names_what_is_wrong(void **state)
 		{ "{\"model\":{\"type\":\"WordPiece\"}}", DPO_UNSUPPORTED, "tokenizer.json: tokenizer model \"WordPiece\"" },
 		{ "{\"model\":{\"type\":\"Unigram\"}}", DPO_FORMAT, "tokenizer.json: the vocabulary is not a list" },
 		{ UNIGRAM("", ""), DPO_FORMAT, "tokenizer.json: the vocabulary is empty" },
-		{ UNIGRAM("[\"a\",0],[\"a\",1]", ""), DPO_FORMAT, "tokenizer.json: token \"a\" is there twice" },
+		{ UNIGRAM("[\"a\",0],[\"a\",1]", ""), DPO_FORMAT, "tokenizer.json: token \"a\" appears twice" },
 		{ UNIGRAM("[\"\",0]", ""), DPO_FORMAT, "tokenizer.json: piece 0 is empty" },
 		{ UNIGRAM("[\"a\"]", ""), DPO_FORMAT, "tokenizer.json: piece 0 is not a string with a score" },
 		{ UNIGRAM("[\"a\",\"b\"]", ""), DPO_FORMAT, "tokenizer.json: piece 0 is not a string with a score" },
@@ -347,7 +349,7 @@ names_what_is_wrong(void **state)
 		    "tokenizer.json: the id of token \"a\" is not an integer" },
 		{ VOCAB("\"a\":10000000,\"b\":16777216", ",\"merges\":[]"), DPO_FORMAT,
 		    "tokenizer.json: token \"b\": id 16777216 is not within 0 and 16777215" },
-		{ VOCAB("\"a\":0,\"a\":1", ",\"merges\":[]"), DPO_FORMAT, "tokenizer.json: token \"a\" is there twice" },
+		{ VOCAB("\"a\":0,\"a\":1", ",\"merges\":[]"), DPO_FORMAT, "tokenizer.json: token \"a\" appears twice" },
 		{ VOCAB("\"a\":0,\"aa\":1", ",\"merges\":[\"a a\",3]"), DPO_FORMAT,
 		    "tokenizer.json: merge 1 is neither a string nor a pair of strings" },
 		{ VOCAB("\"a\":0", ",\"merges\":null"), DPO_FORMAT, "tokenizer.json: \"merges\" is not a list" },
