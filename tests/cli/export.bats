@@ -221,8 +221,8 @@ left() { # what is in this directory besides the two links
 		"onnx" is not one of	-f onnx -o out model
 		model is a directory	-f peft -o out model
 		model: is an input	--force -o model model
-		lies in the model that is read	-f safetensors -o model/model.safetensors model
-		lies in the model that is read	-o model/out model
+		is inside the model being read	-f safetensors -o model/model.safetensors model
+		is inside the model being read	-o model/out model
 		model: unexpected operand	-o out model model
 	END
 	[ -z "$(left)" ]

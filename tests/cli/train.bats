@@ -230,8 +230,8 @@ for number, row in enumerate(row for row in map(json.loads, open("moved.log")) i
 		[ "$status" -eq 2 ]
 		[[ "${lines[0]}" == "dpo-train: "*"$says"* ]]
 	done <<-'END'
-		one of -m MODEL and --init CONFIG
-		one of -m MODEL and --init CONFIG	-m base.dpo --init tiny/config.json
+		give either -m MODEL or --init CONFIG
+		give either -m MODEL or --init CONFIG	-m base.dpo --init tiny/config.json
 		--beta: -1 is not within	-m base.dpo --beta -1
 		no loss "dpo"	-m base.dpo --loss-type dpo
 		--max-steps: 0	-m base.dpo --max-steps 0
