@@ -543,14 +543,14 @@ assert toward("0") < toward("0.9")'
 		cp fake/strike fake/gnuplot
 		cp fake/strike fake/dpo-gen
 		status=0
-		DPO_BIN=$PWD/fake PATH="$PWD/fake:$PATH" "${@:2}" > said 2>&1 || status=$?
+		DPO_BIN=$PWD/fake PATH="$PWD/fake:$PATH" env --default-signal=$1 "${@:2}" > said 2>&1 || status=$?
 		echo "$*: $status"
 		[ "$status" -eq $((128 + $(kill -l $1))) ]
 		[ -z "$(ls work)" ]
 	}
 	echo '{"id":"1","prompt":"p","sample":0,"completion":"c"}' > a.jsonl
 	echo '{"loss":1,"rewards/margins":0,"step":1}' > log.jsonl
-	for signal in HUP TERM; do # a job of a shell that is not interactive may ignore INT
+	for signal in HUP INT TERM; do # the shell that runs this may ignore some
 		ends $signal "$pipelines/best-of-n" -m x -r y
 		ends $signal "$pipelines/win-rate" a.jsonl a.jsonl fake/strike
 		ends $signal "$pipelines/plot" -o log.svg log.jsonl
