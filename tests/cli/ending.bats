@@ -299,7 +299,7 @@ refused() { # TEXT PROGRAM ARGUMENTS...: a usage error that says so
 	for signal in HUP INT TERM XCPU; do
 		for program in "dpo-tok -m model" "dpo-reflogp -m model" "dpo-cat -z" "dpo-gen -m model"; do
 			set -m
-			env --default-signal=INT "$bin"/$program -q -o ended/out in 2> said 3>&- &
+			env --default-signal=$signal "$bin"/$program -q -o ended/out in 2> said 3>&- &
 			pid=$!
 			set +m
 			exec 7> in
