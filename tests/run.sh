@@ -2,10 +2,10 @@
 # Runs tests and counts them: run.sh NAME=COMMAND... Each command prints TAP ("ok", "not ok", "ok # skip"; cmocka's skipped
 # tests are "not ok # SKIP").
 # A command that prints no result line, or fails without a "not ok", counts as one failure.
-# Ends with "N passed, N failed, N skipped"; the exit status is the verdict.
+# Ends with a line "FAILED NAME: TEST" for each failure and "N passed, N failed, N skipped"; the exit status is the verdict.
 set -u
 unset MAKEFLAGS	# what the tests were made with is no setting of a recipe under test
-passed=0 failed=0 skipped=0 skip='^(ok .*|not ok [0-9]+ )# skip'
+passed=0 failed=0 skipped=0 failures= skip='^(ok .*|not ok [0-9]+ )# skip'
 out=$(mktemp) || exit 1
 trap 'rm -f "$out"' EXIT
 for one in "$@"; do
@@ -20,7 +20,12 @@ for one in "$@"; do
 	passed=$((passed + p)) failed=$((failed + f)) skipped=$((skipped + s))
 	echo "$name: $p passed, $f failed, $s skipped, $(($(date +%s) - start)) s"
 	grep -iE "$skip" "$out" | sed 's/^/    /'
-	[ "$f" -ne 0 ] && sed 's/^/    /' "$out"
+	[ "$f" -eq 0 ] && continue
+	sed 's/^/    /' "$out"
+	failures="$failures$(grep -viE "$skip" "$out" | grep '^not ok ' | sed "s|^|FAILED $name: |" |
+	    grep . || echo "FAILED $name: exit status $status")
+"
 done
+printf %s "$failures"
 echo "$passed passed, $failed failed, $skipped skipped"
 [ "$failed" -eq 0 ]
