@@ -119,7 +119,7 @@ dpo_file_descriptor(const char *path)
 		size_t n = strlen(folders[i]);
 
 		if (strncmp(path, folders[i], n) == 0 && path[n] && strspn(path + n, "0123456789") == strlen(path + n))
-			return strtol(path + n, NULL, 10) < INT_MAX ? (int)strtol(path + n, NULL, 10) : INT_MAX;
+			return (int)dpo_size_least(strtoul(path + n, NULL, 10), INT_MAX);
 	}
 	return -1;
 }
@@ -156,6 +156,13 @@ dpo_file_place(const char *path, struct dpo_error *err)
 	return status;
 }
 
+/* The temporary name would be short enough, and only the rename would fail. */
+static bool
+is_too_long(const char *path)
+{
+	return access(path, F_OK) != 0 && errno == ENAMETOOLONG;
+}
+
 enum dpo_status
 dpo_out_place(const char *path, struct dpo_error *err)
 {
@@ -163,6 +170,8 @@ dpo_out_place(const char *path, struct dpo_error *err)
 
 	if (!path || strcmp(path, "-") == 0)
 		return DPO_OK;
+	if (is_too_long(path))
+		return dpo_fail_errno(err, "%s", path);
 	if (stat(path, &about) == 0 && S_ISDIR(about.st_mode))
 		return dpo_fail(err, DPO_IO, "%s: is a directory", path);
 	return writes_through(path) ? DPO_OK : dpo_file_place(path, err);
@@ -193,8 +202,7 @@ open_temporary(struct dpo_out *out, struct dpo_error *err)
 	mode_t mask = umask(0);
 
 	umask(mask);
-	/* The temporary name would be short enough, and only the rename would fail. */
-	if (access(out->path, F_OK) != 0 && errno == ENAMETOOLONG)
+	if (is_too_long(out->path))
 		return dpo_fail_errno(err, "%s", out->path);
 	if (!name_temporary(out))
 		return dpo_fail_memory(err);

@@ -310,13 +310,14 @@ static void
 places_of_outputs(void **unused)
 {
 	static const char *const good[] = { NULL, "-", "/dev/null", "file", "/dev/full" },
-	    *const bad[] = { "no/file", "inner", "there/file" };
-	char directory[256];
+	    *bad[] = { "no/file", "inner", "there/file", NULL };
+	char directory[256], too_long[257] = "";
 	struct dpo_error err;
 
 	(void)unused;
 	fixture_directory(directory);
 	assert_int_equal(chdir(directory), 0);
+	bad[3] = memset(too_long, 'n', sizeof too_long - 1);
 	assert_int_equal(mkdir("inner", 0700), 0);
 	assert_int_equal(dpo_file_write("there", "x", 1, &err), DPO_OK);
 	for (size_t i = 0; i < sizeof good / sizeof *good; i++)
