@@ -83,8 +83,7 @@ struct cli_program {
 /*
  * Parse argv into *options (its struct already holds the defaults). Returns the number of operands, at *operands (borrowed
  * from argv). --help and --version print and exit 0; a usage error, and a DPO_KERNEL that nobody knows, prints one line and
- * the usage and exits
- * 2. Also sets up signals and descriptors 0 to 2; call it first.
+ * the usage and exits 2. Also sets up signals and descriptors 0 to 2; call it first.
  */
 size_t cli_parse(const struct cli_program *program, void *options, int argc, char **argv, char ***operands);
 
@@ -100,6 +99,17 @@ struct cli_use {
 	unsigned bit;
 };
 void cli_refuse_idle(const struct cli_use *list, unsigned uses, const char *option, const char *choice);
+
+/*
+ * Ways to run a program, each asked for by a flag, of which one at most: `names` says them all in the message. With one, options
+ * of the list that do not act in it are refused: "--limit has no effect with --check". flag NULL ends the modes.
+ */
+struct cli_mode {
+	const char *flag;
+	bool on;
+	unsigned bit;
+};
+void cli_one_mode(const struct cli_mode *modes, const char *names, const struct cli_use *list);
 
 /* ------------------------------------------------------------------ ending */
 

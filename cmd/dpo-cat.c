@@ -275,15 +275,11 @@ static const struct cli_use of_modes[] = { { "data", 0 }, { "limit", COMPRESS | 
 static void
 check_mode(const struct options *o)
 {
-	const struct { const char *name; bool on; unsigned bit; } modes[] = { { "compress", o->compress, COMPRESS },
-		{ "check", o->check, CHECK }, { "header", o->header, HEADER }, { "shard", o->shard != NULL, SHARD },
-		{ "explain", o->explain, EXPLAIN } };
+	const struct cli_mode modes[] = { { "compress", o->compress, COMPRESS }, { "check", o->check, CHECK },
+		{ "header", o->header, HEADER }, { "shard", o->shard, SHARD }, { "explain", o->explain, EXPLAIN },
+		{ NULL, false, 0 } };
 
-	if (o->compress + o->check + o->header + o->explain + (o->shard != NULL) > 1)
-		cli_usage("-z, --check, --header, --shard and --explain exclude each other");
-	for (size_t i = 0; i < sizeof modes / sizeof *modes; i++)
-		if (modes[i].on)
-			cli_refuse_idle(of_modes, modes[i].bit, modes[i].name, NULL);
+	cli_one_mode(modes, "-z, --check, --header, --shard and --explain", of_modes);
 }
 
 static void

@@ -55,14 +55,10 @@ static const struct cli_use of_modes[] = {
 static void
 check_mode(const struct options *options)
 {
-	const struct { const char *name; bool on; unsigned bit; } modes[] = { { "score", options->score, SCORE },
-		{ "samples", options->samples, SAMPLES }, { "data", options->data, DATA } };
+	const struct cli_mode modes[] = { { "score", options->score, SCORE }, { "samples", options->samples, SAMPLES },
+		{ "data", options->data, DATA }, { NULL, false, 0 } };
 
-	if (options->data + options->samples + options->score > 1)
-		cli_usage("--data, --samples and --score exclude each other");
-	for (size_t i = 0; i < sizeof modes / sizeof *modes; i++)
-		if (modes[i].on)
-			cli_refuse_idle(of_modes, modes[i].bit, modes[i].name, NULL);
+	cli_one_mode(modes, "--data, --samples and --score", of_modes);
 	if (options->against && !options->data)
 		cli_usage("--against is for --data");
 }

@@ -2,12 +2,12 @@
 #include "cli.h"
 #include "cli_private.h"
 #include "base/buffer.h"
+#include "base/cpu.h"
+#include "base/parallel.h"
+#include "base/version.h"
 #include "kernel/bf16.h"
 #include "kernel/gemm.h"
 #include "stream/header.h"
-#include "base/parallel.h"
-#include "base/version.h"
-#include "base/cpu.h"
 
 #include <cblas.h>
 #include <errno.h>
@@ -304,4 +304,18 @@ cli_refuse_idle(const struct cli_use *list, unsigned uses, const char *option, c
 	for (; list->name; list++)
 		if (!(list->bit & uses) && cli_given(list->name))
 			cli_usage("--%s has no effect with --%s%s%s", list->name, option, choice ? " " : "", choice ? choice : "");
+}
+
+void
+cli_one_mode(const struct cli_mode *modes, const char *names, const struct cli_use *list)
+{
+	const struct cli_mode *on = NULL;
+
+	for (; modes->flag; modes++)
+		if (modes->on && on)
+			cli_usage("%s exclude each other", names);
+		else if (modes->on)
+			on = modes;
+	if (on)
+		cli_refuse_idle(list, on->bit, on->flag, NULL);
 }
