@@ -119,8 +119,7 @@ open_reference(struct job *job, const struct options *options)
 		    job->reference.config.vocab_size, job->model.config.vocab_size);
 		cli_fail_at(&err, options->reference);
 	}
-	cli_check(dpo_scorer_new(&job->scorer, &job->reference.config, &job->reference.params, job->reference.weights,
-	    &(struct dpo_passes){ .threads = (int)options->common.threads }, &err), &err);
+	job->scorer = policy_scorer(&job->reference, false, (int)options->common.threads);
 	if (!(job->ref_logps = dpo_alloc((size_t)options->max_new_tokens, sizeof *job->ref_logps)))
 		cli_check(dpo_fail_memory(&err), &err);
 }

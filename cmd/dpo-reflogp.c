@@ -71,15 +71,11 @@ open_input(struct job *job, const char *path)
 static void
 open_model(struct job *job, const struct options *options)
 {
-	struct dpo_error err;
-
 	job->bf16 = policy_bf16(options->dtype);
 	cli_note_kernel();
 	policy_open(&job->model, options->model, options->adapter, (int)options->common.threads);
 	policy_same_tokenizer(dpo_reader_header(job->reader), &job->model, dpo_reader_name(job->reader));
-	cli_check(dpo_scorer_new(&job->scorer, &job->model.config, &job->model.params, job->model.weights,
-	    &(struct dpo_passes){ .lora = job->model.lora, .bf16 = job->bf16, .threads = (int)options->common.threads }, &err),
-	    &err);
+	job->scorer = policy_scorer(&job->model, job->bf16, (int)options->common.threads);
 }
 
 /* The input's header with our columns and stage. */

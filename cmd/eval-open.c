@@ -76,13 +76,11 @@ open_policy(struct job *job, const struct options *options)
 		if (check_reference(job, &err) != DPO_OK)
 			cli_fail_at(&err, dpo_reader_name(job->reader));
 	}
-	cli_check(dpo_scorer_new(&job->scorer, &job->model.config, &job->model.params, job->model.weights,
-	    &(struct dpo_passes){ .lora = job->model.lora, .bf16 = job->bf16, .threads = threads }, &err), &err);
+	job->scorer = policy_scorer(&job->model, job->bf16, threads);
 }
 
-static void
-open_scorer(struct dpo_scorer **scorer, struct dpo_model *model, const char *path, const char *adapter, const struct job *job,
-    int threads)
+static struct dpo_scorer *
+open_scorer(struct dpo_model *model, const char *path, const char *adapter, const struct job *job, int threads)
 {
 	struct dpo_error err;
 
@@ -92,8 +90,7 @@ open_scorer(struct dpo_scorer **scorer, struct dpo_model *model, const char *pat
 		(void)dpo_fail(&err, DPO_MISMATCH, "its tokenizer is not the policy's");
 		cli_fail_at(&err, path);
 	}
-	cli_check(dpo_scorer_new(scorer, &model->config, &model->params, model->weights,
-	    &(struct dpo_passes){ .lora = model->lora, .bf16 = job->bf16, .threads = threads }, &err), &err);
+	return policy_scorer(model, job->bf16, threads);
 }
 
 /* What the options ask for besides the policy. */
@@ -105,10 +102,10 @@ open_others(struct job *job, const struct options *options)
 	struct dpo_error err;
 
 	if (options->baseline)
-		open_scorer(&job->baseline.scorer, &job->baseline.model, options->baseline, options->baseline_adapter, job,
+		job->baseline.scorer = open_scorer(&job->baseline.model, options->baseline, options->baseline_adapter, job,
 		    threads);
 	if (options->reference) {
-		open_scorer(&job->reference_scorer, &job->reference, options->reference, NULL, job, threads);
+		job->reference_scorer = open_scorer(&job->reference, options->reference, NULL, job, threads);
 		job->drift = (struct dpo_drift){ .policy = job->scorer, .reference = job->reference_scorer,
 		    .vocab = job->model.config.vocab_size, .threads = threads };
 	}

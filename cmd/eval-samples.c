@@ -129,12 +129,8 @@ read_all(struct job *job, const char *path)
 static void
 open_model(struct job *job, size_t which, const char *path, const char *adapter, bool bf16, int threads)
 {
-	struct dpo_model *model = &job->models[which];
-	struct dpo_error err;
-
-	policy_open(model, path, adapter, threads);
-	cli_check(dpo_scorer_new(&job->scorers[which], &model->config, &model->params, model->weights,
-	    &(struct dpo_passes){ .lora = model->lora, .bf16 = bf16, .threads = threads }, &err), &err);
+	policy_open(&job->models[which], path, adapter, threads);
+	job->scorers[which] = policy_scorer(&job->models[which], bf16, threads);
 }
 
 static void

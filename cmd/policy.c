@@ -26,6 +26,17 @@ policy_open(struct dpo_model *model, const char *name, const char *adapter, int 
 	cli_check(dpo_adapter_open(model, adapter, threads, &err), &err);
 }
 
+struct dpo_scorer *
+policy_scorer(const struct dpo_model *model, bool bf16, int threads)
+{
+	const struct dpo_passes passes = { .lora = model->lora, .bf16 = bf16, .threads = threads };
+	struct dpo_scorer *scorer;
+	struct dpo_error err;
+
+	cli_check(dpo_scorer_new(&scorer, &model->config, &model->params, model->weights, &passes, &err), &err);
+	return scorer;
+}
+
 void
 policy_same(struct dpo_model *model)
 {

@@ -6,12 +6,16 @@
 #define POLICY_H
 
 #include "decoder/model.h"
+#include "decoder/score.h"
 
 /*
  * Open the model (dpo_model_open_frozen), and its adapter unless that is NULL. Both are remembered for cli_output, and files
  * that the model lies in for the message if one becomes shorter.
  */
 void policy_open(struct dpo_model *model, const char *name, const char *adapter, int threads);
+
+/* A scorer of such a model, its adapter included, forward only. Caller frees. */
+struct dpo_scorer *policy_scorer(const struct dpo_model *model, bool bf16, int threads);
 
 /* Before results are final: exit if a file that the model lies in was written to since, so that they may be of another model. */
 void policy_same(struct dpo_model *model);
