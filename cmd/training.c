@@ -15,6 +15,7 @@
 #include <math.h>
 #include <poll.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -352,26 +353,22 @@ static void
 write_log(struct training *training)
 {
 	const struct dpo_buffer *log = dpo_train_log(training->train);
-	int fd = training->log ? fileno(training->log) : -1;
 	ssize_t done;
 
-	while (fd >= 0 && training->logged < log->len && log_takes_more(fd)) {
-		done = write(fd, log->data + training->logged, dpo_size_least(log->len - training->logged, PIPE_BUF));
+	while (training->log >= 0 && training->logged < log->len && log_takes_more(training->log)) {
+		done = write(training->log, log->data + training->logged, dpo_size_least(log->len - training->logged, PIPE_BUF));
 		if (done < 0 && errno != EINTR)
 			fail_on(training->options->log);
 		training->logged += done > 0 ? (size_t)done : 0;
 	}
 }
 
-static FILE *
+static int
 open_for_log(const char *path)
 {
-	int descriptor = dpo_file_descriptor(path), fd;
+	int descriptor = dpo_file_descriptor(path);
 
-	if (descriptor < 0)
-		return fopen(path, "we");
-	fd = fcntl(descriptor, F_DUPFD_CLOEXEC, 3);
-	return fd < 0 ? NULL : fdopen(fd, "w");
+	return descriptor < 0 ? open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666) : fcntl(descriptor, F_DUPFD_CLOEXEC, 3);
 }
 
 /* That of a pipe waits for its reader; a signal in the meantime ends the run before its first step. */
@@ -380,7 +377,8 @@ open_log(struct training *training)
 {
 	const char *path = training->options->log;
 
-	while (path && !(training->log = open_for_log(path)) && cli_signal() == 0)
+	training->log = -1;
+	while (path && (training->log = open_for_log(path)) < 0 && cli_signal() == 0)
 		if (errno != EINTR)
 			fail_on(path);
 	write_log(training);
@@ -473,7 +471,7 @@ tick(void *context, size_t rows, bool evaluating)
 static void
 tell_evaluation(struct training *training)
 {
-	if (!training->log && training->evaluating)
+	if (training->log < 0 && training->evaluating)
 		cli_note("evaluation after step %llu: loss %.4f", (unsigned long long)dpo_train_done(training->train),
 		    dpo_train_eval_loss(training->train));
 }
@@ -557,8 +555,7 @@ training_finish(struct training *training, struct dpo_out *out)
 	    dpo_reader_tip(training->data.reader), out, (int)options->common.threads, &err), &err);
 	dpo_header_free(&header);
 	cli_commit(out);
-	if (training->log && ((fsync(fileno(training->log)) != 0 && errno != EINVAL && errno != EROFS) ||
-	    fclose(training->log) != 0))
+	if (training->log >= 0 && ((fsync(training->log) != 0 && errno != EINVAL && errno != EROFS) || close(training->log) != 0))
 		fail_on(options->log);
 	if (options->checkpoint && unlink(options->checkpoint) != 0 && errno != ENOENT)
 		fail_on(options->checkpoint);

@@ -13,8 +13,6 @@
 #include "stream/spool.h"
 #include "train/train.h"
 
-#include <stdio.h>
-
 /* What the command line says. */
 struct training_options {
 	struct cli_common common;
@@ -51,7 +49,7 @@ struct training {
 	struct data data, eval;
 	struct dpo_train *train;
 	cJSON *run;		/* what a checkpoint must agree with */
-	FILE *log;
+	int log;		/* a descriptor; -1: there is no log */
 	size_t logged;		/* bytes of the log that are in the file */
 	uint64_t save_steps;
 	uint64_t saved;		/* the step of the last checkpoint */
