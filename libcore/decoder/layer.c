@@ -138,7 +138,7 @@ first_wanted(const struct dpo_layers *l, size_t layer, const struct dpo_sequence
 
 /* What was saved, from row `first` on; queries, keys and values stay where they are. */
 static struct dpo_saved
-kept_from(const struct dpo_layers *l, const struct dpo_saved *k, size_t first)
+saved_from(const struct dpo_layers *l, const struct dpo_saved *k, size_t first)
 {
 	struct dpo_saved from = *k;
 
@@ -342,7 +342,7 @@ forward_attention(const struct dpo_layers *l, size_t layer, const struct dpo_sav
 {
 	const struct dpo_layer_places *at = &l->places->layers[layer];
 	size_t first = first_wanted(l, layer, s);
-	struct dpo_saved wanted = kept_from(l, k, first);
+	struct dpo_saved wanted = saved_from(l, k, first);
 
 	forward_qkv(l, at, s->rows, normed(l, &at->norm1, s->rows, k->x, weights), weights, k);
 	attend(l, layer, k, s);
@@ -385,7 +385,7 @@ dpo_layer_forward(const struct dpo_layers *l, size_t layer, const struct dpo_sav
     const struct dpo_sequence *s, const float *weights, float *out)
 {
 	size_t first = first_wanted(l, layer, s);
-	struct dpo_saved wanted = kept_from(l, k, first);
+	struct dpo_saved wanted = saved_from(l, k, first);
 
 	forward_attention(l, layer, k, s, weights);
 	forward_up(l, layer, &wanted, s->rows - first, weights);
@@ -397,7 +397,7 @@ dpo_layer_again(const struct dpo_layers *l, size_t layer, const struct dpo_saved
     const float *weights)
 {
 	size_t first = first_wanted(l, layer, s);
-	struct dpo_saved wanted = kept_from(l, k, first);
+	struct dpo_saved wanted = saved_from(l, k, first);
 	struct dpo_lowrank low;
 
 	forward_attention(l, layer, k, s, weights);
@@ -545,7 +545,7 @@ backward_attention(const struct dpo_layers *l, size_t layer, const struct dpo_sa
 {
 	const struct dpo_layer_places *at = &l->places->layers[layer];
 	struct dpo_attention attention = attention_of(l, layer, s);
-	struct dpo_saved wanted = kept_from(l, k, attention.first);
+	struct dpo_saved wanted = saved_from(l, k, attention.first);
 	size_t rows = s->rows - attention.first;
 
 	dy = branch_gradient(l, &at->post1, rows, weights, gradients, wanted.added[0], dy);
@@ -564,7 +564,7 @@ dpo_layer_backward(const struct dpo_layers *l, size_t layer, const struct dpo_sa
     const float *weights, float *gradients)
 {
 	size_t first = first_wanted(l, layer, s), rows = s->rows - first;
-	struct dpo_saved wanted = kept_from(l, k, first);
+	struct dpo_saved wanted = saved_from(l, k, first);
 	float *dx = l->dx + first * l->hidden, *dy = dx;
 
 	if (l->config->parallel_residual) {
