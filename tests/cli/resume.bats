@@ -165,6 +165,20 @@ begin_long() {
 	done
 }
 
+# What status it ends with on a SIGTERM, within ten seconds, while it writes to work/pipe (descriptor 8), which nobody reads.
+terminate() { # PID
+	kill -TERM $1
+	for _ in $(seq 100); do
+		kill -0 $1 2> /dev/null || break
+		sleep 0.1
+	done
+	kill -KILL $1 2> /dev/null || true
+	status=0
+	wait $1 || status=$?
+	exec 8>&-
+	rm work/pipe
+}
+
 @test "SIGTERM while the policy goes to a pipe that nobody reads: ends, and the last checkpoint stays" {
 	args="$(settings) --num-train-epochs 2 --save-steps 3 --checkpoint work/c --log work/log"
 	mkfifo work/pipe
@@ -173,16 +187,7 @@ begin_long() {
 	"$bin/dpo-train" -q $args pairs.ref > work/pipe 3>&- 8>&- &
 	pid=$!
 	read -r -t 60 -N 1 <&8	# the policy has begun
-	kill -TERM $pid
-	for _ in $(seq 100); do
-		kill -0 $pid 2> /dev/null || break
-		sleep 0.1
-	done
-	kill -KILL $pid 2> /dev/null || true
-	status=0
-	wait $pid || status=$?
-	exec 8>&-
-	rm work/pipe
+	terminate $pid
 	[ $status -eq 143 ]
 	[ -e work/c ]
 	short pairs.ref
@@ -201,16 +206,7 @@ begin_long() {
 		before=$(cut -d' ' -f14,15 /proc/$pid/stat)
 		sleep 0.5
 	done
-	kill -TERM $pid
-	for _ in $(seq 100); do
-		kill -0 $pid 2> /dev/null || break
-		sleep 0.1
-	done
-	kill -KILL $pid 2> /dev/null || true
-	status=0
-	wait $pid || status=$?
-	exec 8>&-
-	rm work/pipe
+	terminate $pid
 	[ $status -eq 75 ]
 	[ -e work/c ]
 	"$bin/dpo-train" -q $(settings) --num-train-epochs 40 --checkpoint work/c --log work/log -o work/policy pairs.ref
