@@ -73,11 +73,11 @@ $(BIN)/tests/%: $(BIN)/obj/tests/%.o $(helpers) $(BIN)/libdpo.a
 	$(call say,LINK)$(CC) $(FLAGS) $(LDFLAGS) -o $@ $^ $(LIBS) -lcmocka
 
 # Products that not every processor has, seen from where they are called; rows of no stream; and what is reserved for them.
-$(BIN)/tests/test_estimate: private LDFLAGS += -Wl,--wrap=dpo_mixed_product,--wrap=dpo_spool_get,--wrap=dpo_arena_reserve
+$(BIN)/tests/test_estimate: private override LDFLAGS += -Wl,--wrap=dpo_mixed_product,--wrap=dpo_spool_get,--wrap=dpo_arena_reserve
 # A processor that has less.
-$(BIN)/tests/test_base: private LDFLAGS += -Wl,--wrap=dpo_cpu
+$(BIN)/tests/test_base: private override LDFLAGS += -Wl,--wrap=dpo_cpu
 # Memory that runs out where a test says.
-$(BIN)/tests/test_rows: private LDFLAGS += -Wl,--wrap=dpo_size_grow
+$(BIN)/tests/test_rows: private override LDFLAGS += -Wl,--wrap=dpo_size_grow
 
 shared = machine subject
 benches = $(patsubst tests/bench/%.c,$(BIN)/bench/%,$(filter-out $(shared:%=tests/bench/%.c),$(wildcard tests/bench/*.c)))
