@@ -10,7 +10,7 @@ out=$(mktemp) || exit 1
 trap 'rm -f "$out"' EXIT
 for one in "$@"; do
 	name=${one%%=*} start=$(date +%s)
-	sh -c "${one#*=}" >"$out" 2>&1
+	env --default-signal sh -c "${one#*=}" >"$out" 2>&1
 	status=$?
 	s=$(grep -ciE "$skip" "$out")
 	p=$(grep -viE "$skip" "$out" | grep -c '^ok ')
