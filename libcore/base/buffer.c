@@ -21,7 +21,7 @@ dpo_buffer_room(struct dpo_buffer *buffer, size_t n)
 	}
 	buffer->data = data;
 	buffer->len = need;
-	return buffer->data + need - n;
+	return data ? buffer->data + need - n : NULL;
 }
 
 void

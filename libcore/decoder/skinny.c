@@ -80,10 +80,10 @@ VECTORS(4);
 #define WORDS words4
 #define HALVES halves4
 #define MADD(a, b, c) ((a) * (b) + (c))
-#define LOW(a, b) __builtin_shuffle(a, b, (words4){ 0, 4, 1, 5 })
-#define HIGH(a, b) __builtin_shuffle(a, b, (words4){ 2, 6, 3, 7 })
-#define LEFT(a, b) __builtin_shuffle(a, b, (words4){ 0, 1, 4, 5 })
-#define RIGHT(a, b) __builtin_shuffle(a, b, (words4){ 2, 3, 6, 7 })
+#define LOW(a, b) __builtin_shufflevector(a, b, 0, 4, 1, 5)
+#define HIGH(a, b) __builtin_shufflevector(a, b, 2, 6, 3, 7)
+#define LEFT(a, b) __builtin_shufflevector(a, b, 0, 1, 4, 5)
+#define RIGHT(a, b) __builtin_shufflevector(a, b, 2, 3, 6, 7)
 #define FOLD(v) (v)
 #include "decoder/skinny_kernel.h"
 

@@ -40,19 +40,18 @@ rotate(vector x, const int n)
 SET_INLINE void
 turn(vector word[WIDTH], const uint8_t *const from[WIDTH], size_t byte)
 {
-	const vector low2 = { 0, 4, 2, 6 }, high2 = { 1, 5, 3, 7 }, low4 = { 0, 1, 4, 5 }, high4 = { 2, 3, 6, 7 };
 	typedef vector stored __attribute__((aligned(1), may_alias));
 	vector r[WIDTH], t[WIDTH];
 
 	for (size_t i = 0; i < WIDTH; i++)
 		r[i] = *(const stored *)(const void *)(from[i] + byte);
 	for (size_t i = 0; i < WIDTH; i += 2) {
-		t[i] = __builtin_shuffle(r[i], r[i + 1], low2);
-		t[i + 1] = __builtin_shuffle(r[i], r[i + 1], high2);
+		t[i] = __builtin_shufflevector(r[i], r[i + 1], 0, 4, 2, 6);
+		t[i + 1] = __builtin_shufflevector(r[i], r[i + 1], 1, 5, 3, 7);
 	}
 	for (size_t k = 0; k < 2; k++) {
-		word[k] = __builtin_shuffle(t[k], t[2 + k], low4);
-		word[2 + k] = __builtin_shuffle(t[k], t[2 + k], high4);
+		word[k] = __builtin_shufflevector(t[k], t[2 + k], 0, 1, 4, 5);
+		word[2 + k] = __builtin_shufflevector(t[k], t[2 + k], 2, 3, 6, 7);
 	}
 }
 

@@ -16,26 +16,23 @@ typedef uint64_t vector __attribute__((vector_size(8 * WIDTH)));
 SET_INLINE void
 turn(vector word[WIDTH], const uint8_t *const from[WIDTH], size_t byte)
 {
-	const vector low2 = { 0, 8, 2, 10, 4, 12, 6, 14 }, high2 = { 1, 9, 3, 11, 5, 13, 7, 15 };
-	const vector low4 = { 0, 1, 8, 9, 4, 5, 12, 13 }, high4 = { 2, 3, 10, 11, 6, 7, 14, 15 };
-	const vector low8 = { 0, 1, 2, 3, 8, 9, 10, 11 }, high8 = { 4, 5, 6, 7, 12, 13, 14, 15 };
 	typedef vector stored __attribute__((aligned(1), may_alias));
 	vector r[WIDTH], t[WIDTH];
 
 	for (size_t i = 0; i < WIDTH; i++)
 		r[i] = *(const stored *)(const void *)(from[i] + byte);
 	for (size_t i = 0; i < WIDTH; i += 2) {		/* pairs: words 0 2 4 6, 1 3 5 7 */
-		t[i] = __builtin_shuffle(r[i], r[i + 1], low2);
-		t[i + 1] = __builtin_shuffle(r[i], r[i + 1], high2);
+		t[i] = __builtin_shufflevector(r[i], r[i + 1], 0, 8, 2, 10, 4, 12, 6, 14);
+		t[i + 1] = __builtin_shufflevector(r[i], r[i + 1], 1, 9, 3, 11, 5, 13, 7, 15);
 	}
 	for (size_t i = 0; i < WIDTH; i += 4)		/* fours: words 0 4, 1 5, 2 6, 3 7 */
 		for (size_t k = 0; k < 2; k++) {
-			r[i + k] = __builtin_shuffle(t[i + k], t[i + 2 + k], low4);
-			r[i + 2 + k] = __builtin_shuffle(t[i + k], t[i + 2 + k], high4);
+			r[i + k] = __builtin_shufflevector(t[i + k], t[i + 2 + k], 0, 1, 8, 9, 4, 5, 12, 13);
+			r[i + 2 + k] = __builtin_shufflevector(t[i + k], t[i + 2 + k], 2, 3, 10, 11, 6, 7, 14, 15);
 		}
 	for (size_t k = 0; k < 4; k++) {
-		word[k] = __builtin_shuffle(r[k], r[4 + k], low8);
-		word[4 + k] = __builtin_shuffle(r[k], r[4 + k], high8);
+		word[k] = __builtin_shufflevector(r[k], r[4 + k], 0, 1, 2, 3, 8, 9, 10, 11);
+		word[4 + k] = __builtin_shufflevector(r[k], r[4 + k], 4, 5, 6, 7, 12, 13, 14, 15);
 	}
 }
 

@@ -8,6 +8,7 @@
 
 #if defined(__x86_64__) && defined(__GNUC__)
 
+#include <cpuid.h>
 #include <immintrin.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -23,11 +24,21 @@ granted(void)
 	return syscall(SYS_arch_prctl, ARCH_REQ_XCOMP_PERM, XFEATURE_XTILEDATA) == 0;
 }
 
+/* Asked of the processor itself: not every compiler knows the names. */
+static bool
+has_tiles(void)
+{
+	enum { FEATURES = 7, AMX_BF16 = 1 << 22, AMX_TILE = 1 << 24, BOTH = AMX_BF16 | AMX_TILE };
+	unsigned a, b, c, d;
+
+	return __get_cpuid_count(FEATURES, 0, &a, &b, &c, &d) && (d & BOTH) == BOTH;
+}
+
 bool
 dpo_amx_here(void)
 {
-	return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("amx-tile") &&
-	    __builtin_cpu_supports("amx-bf16") && dpo_wish() == DPO_WISH_BEST && granted();
+	return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && has_tiles() &&
+	    dpo_wish() == DPO_WISH_BEST && granted();
 }
 
 /* Constant, for the compiler does not see that it is read. */

@@ -15,9 +15,9 @@
 
 /*
  * Functions marked with this are also compiled for AVX2 and AVX-512, and dispatched by the loader. Contraction stays off in
- * all.
+ * all. Not by clang, whose clones do not link.
  */
-#if defined(__x86_64__) && defined(__GNUC__)
+#if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__)
 #define DPO_WIDE __attribute__((target_clones("avx512f", "avx2", "default")))
 #else
 #define DPO_WIDE
