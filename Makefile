@@ -98,21 +98,21 @@ bench: all $(benches) ## where a training step's time goes (GPT-2 124M shape), t
 	else $(BIN)/bench/step 0 5 $(BIN)/bench/history.jsonl bf16; fi
 	@$(BIN)/bench/gen
 
-# Needs a clang (make setup fuzz). FUZZ_SECONDS each; what was found lies in bin/fuzz.
+# Needs a clang and its OpenMP (make setup fuzz). FUZZ_SECONDS each; what was found lies in bin/fuzz.
 FUZZ_CC ?= clang-14
 FUZZ_SECONDS ?= 60
-fuzzed = $(patsubst %,libcore/base/%.c,error size buffer bytes ids table utf8 random file json) \
-	$(patsubst %,libcore/model/%.c,safetensors pickle zip torchfile)
+fuzzed = $(patsubst tests/fuzz/%.c,$(BIN)/fuzz/%,$(wildcard tests/fuzz/*.c))
+found_by = -fsanitize=$(1),address,undefined -fno-sanitize-recover=all
 
-$(BIN)/fuzz/%: tests/fuzz/%.c $(fuzzed)
-	@mkdir -p $@.corpus
-	$(call say,FUZZ)$(FUZZ_CC) -std=c11 -D_POSIX_C_SOURCE=200809L -O1 -g -fsanitize=fuzzer,address,undefined -Ilibcore \
-	    -o $@ $^ $(LIBS)
-	@for form in old zip; do \
-	    python3 tests/torch_bin.py $$form testdata/story/model.safetensors $@.corpus/$$form only=model.norm; done
+$(BIN)/fuzz/libdpo.a: .force
+	@$(make) --no-print-directory BIN=$(@D) CC=$(FUZZ_CC) OPT=-O1 CFLAGS=-Wno-error SANITIZE='$(call found_by,fuzzer-no-link)' $@
 
-fuzz: $(patsubst tests/fuzz/%.c,$(BIN)/fuzz/%,$(wildcard tests/fuzz/*.c)) ## feed the readers of foreign files with what libFuzzer thinks up
-	@for one in $^; do $$one -max_total_time=$(FUZZ_SECONDS) -artifact_prefix=$$one. -max_len=4096 $$one.corpus || exit 1; done
+$(BIN)/fuzz/%: tests/fuzz/%.c $(BIN)/fuzz/libdpo.a
+	$(call say,FUZZ)$(FUZZ_CC) -std=c11 -D_POSIX_C_SOURCE=200809L -O1 -g -fopenmp $(call found_by,fuzzer) -Ilibcore -o $@ $^ $(LIBS)
+
+fuzz: $(fuzzed) ## feed the readers of foreign files with what libFuzzer thinks up
+	@sh tests/fuzz/seeds $(BIN)/fuzz
+	@for one in $(fuzzed); do $$one -max_total_time=$(FUZZ_SECONDS) -artifact_prefix=$$one. -max_len=4096 $$one.corpus || exit 1; done
 
 # ---------------------------------------------------------------- set-up
 # With setup among the goals nothing is compiled before the packages are there, whatever -j says.
@@ -125,7 +125,7 @@ $(core) $(helpers) $(patsubst cmd/%.c,$(BIN)/obj/%.o,$(wildcard cmd/*.c)) \
 $(patsubst tests/unit/%.c,$(BIN)/obj/tests/%.o,$(wildcard tests/unit/*.c)) \
 $(patsubst tests/tools/%.c,$(BIN)/obj/tests/%.o,$(wildcard tests/tools/*.c)) \
 $(patsubst tests/bench/%.c,$(BIN)/obj/bench/%.o,$(wildcard tests/bench/*.c)): | setup
-$(patsubst tests/fuzz/%.c,$(BIN)/fuzz/%,$(wildcard tests/fuzz/*.c)) demo test: | setup
+$(BIN)/fuzz/libdpo.a demo test: | setup
 endif
 
 # ---------------------------------------------------------------- demo and tests
