@@ -105,7 +105,7 @@ fuzzed = $(patsubst tests/fuzz/%.c,$(BIN)/fuzz/%,$(wildcard tests/fuzz/*.c))
 found_by = -fsanitize=$(1),address,undefined -fno-sanitize-recover=all
 
 $(BIN)/fuzz/libdpo.a: .force
-	@$(make) --no-print-directory BIN=$(@D) CC=$(FUZZ_CC) OPT=-O1 CFLAGS=-Wno-error SANITIZE='$(call found_by,fuzzer-no-link)' $@
+	@$(MAKE) --no-print-directory BIN=$(@D) CC=$(FUZZ_CC) OPT=-O1 CFLAGS=-Wno-error SANITIZE='$(call found_by,fuzzer-no-link)' $@
 
 $(BIN)/fuzz/%: tests/fuzz/%.c $(BIN)/fuzz/libdpo.a
 	$(call say,FUZZ)$(FUZZ_CC) -std=c11 -D_POSIX_C_SOURCE=200809L -O1 -g -fopenmp $(call found_by,fuzzer) -Ilibcore -o $@ $^ $(LIBS)

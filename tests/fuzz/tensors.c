@@ -5,7 +5,6 @@
 #include <assert.h>
 #include <stdint.h>
 #include <stdio.h>
-#include <unistd.h>
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

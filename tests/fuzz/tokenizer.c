@@ -14,8 +14,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 static void
 use(const struct dpo_tokenizer *tokenizer)
 {
-	static const char *const texts[] = { "Once upon a time, there's  42 \n\tthings.", "\xc3\xa9t\xc3\xa9 e\xcc\x81 \xe4\xbd\xa0\xe5\xa5\xbd \xf0\x9f\x98\x80",
-	    " </s><s>a" };
+	static const char *const texts[] = { "Once upon a time, there's  42 \n\tthings.",
+	    "\xc3\xa9t\xc3\xa9 e\xcc\x81 \xe4\xbd\xa0\xe5\xa5\xbd \xf0\x9f\x98\x80", " </s><s>a" };
 	struct dpo_ids ids = { 0 };
 	struct dpo_buffer out = { 0 };
 	struct dpo_error err;
