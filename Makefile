@@ -102,10 +102,12 @@ bench: all $(benches) ## where a training step's time goes (GPT-2 124M shape), t
 FUZZ_CC ?= clang-14
 FUZZ_SECONDS ?= 60
 fuzzed = $(patsubst tests/fuzz/%.c,$(BIN)/fuzz/%,$(wildcard tests/fuzz/*.c))
+readers = $(foreach folder,base hash stream model tokenizer rows,$(wildcard libcore/$(folder)/*.c)) # the kernels take minutes
 found_by = -fsanitize=$(1),address,undefined -fno-sanitize-recover=all
 
 $(BIN)/fuzz/libdpo.a: .force
-	@$(MAKE) --no-print-directory BIN=$(@D) CC=$(FUZZ_CC) OPT=-O1 CFLAGS=-Wno-error SANITIZE='$(call found_by,fuzzer-no-link)' $@
+	@$(MAKE) --no-print-directory BIN=$(@D) CC=$(FUZZ_CC) OPT=-O1 CFLAGS=-Wno-error SANITIZE='$(call found_by,fuzzer-no-link)' \
+	    core='$(patsubst %.c,$(@D)/obj/%.o,$(notdir $(readers)))' $@
 
 $(BIN)/fuzz/%: tests/fuzz/%.c $(BIN)/fuzz/libdpo.a
 	$(call say,FUZZ)$(FUZZ_CC) -std=c11 -D_POSIX_C_SOURCE=200809L -O1 -g -fopenmp $(call found_by,fuzzer) -Ilibcore -o $@ $^ $(LIBS)
